@@ -1,0 +1,52 @@
+# The two commands: `make demo` and `make test`. Each needs Python ≥ 3.11 and make, and sets up all else by itself.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+BIN := .venv/bin
+SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --extra embedded --python $(PYTHON)
+
+.PHONY: help demo test lint format soak bench clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/demo.stamp ## grind the example papers with the embedded models; the table at the end
+	$(BIN)/gristmill run examples/papers --out demo --config examples/demo.toml
+
+test: .venv/dev.stamp ## the tests
+	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest $(ARGS)
+
+lint: .venv/dev.stamp ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/dev.stamp ## put the style right
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+soak: .venv/dev.stamp ## long runs: kills, faults, scale
+	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest -m soak --timeout 1800 -s $(ARGS)
+
+bench: .venv/dev.stamp ## measure against the floor
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+clean: ## take away what was set up and what the demo made
+	rm -rf .venv .uv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# uv lives in an environment of its own, so that nothing on the machine is touched.
+$(UV):
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/dev.stamp: pyproject.toml uv.lock | $(UV)
+	$(SYNC)
+	touch $@
+
+.venv/demo.stamp: pyproject.toml uv.lock | $(UV)
+	$(SYNC) --no-dev --inexact
+	$(BIN)/python -m jobs.weights
+	touch $@

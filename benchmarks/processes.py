@@ -1,0 +1,81 @@
+"""The simulated endpoint and the clients, each in a process of its own, on a core of its own where there are two."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from work import Outcome, Settings
+
+__all__ = ["Counted", "Measured", "simulated", "work_of"]
+
+_HERE = Path(__file__).resolve().parent
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the endpoint counted; its /counters has more."""
+
+    requests: dict[str, int]
+    answered: int
+    rejected: int
+    charged_tokens: int
+    most_in_flight: int
+    answered_twice: int
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One client's work, by its own clocks and by the endpoint's counters."""
+
+    outcome: Outcome
+    counted: Counted
+
+    @property
+    def cpu_ms(self) -> float:
+        """CPU time of the client for each request of the work, in milliseconds."""
+        outcome = self.outcome
+        return 1000 * outcome.cpu_s / (outcome.valid + outcome.bad + outcome.lost)
+
+
+def work_of(client: str, *, simulation: dict[str, Any], **given: Any) -> Measured:
+    """Start an endpoint with the fields of `simulation`, let ``floor`` or ``mill`` do the work, and stop both."""
+    with simulated(simulation) as base_url, tempfile.TemporaryDirectory() as folder:
+        settings = msgspec.json.encode(Settings(base_url=base_url, folder=folder, **given)).decode()
+        command = [sys.executable, str(_HERE / f"{client}.py"), settings]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            _pin(process.pid, 0)
+            said, _ = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"{client}.py ended with {process.returncode}")
+        with urllib.request.urlopen(base_url.removesuffix("/v1") + "/counters") as answer:
+            counted = msgspec.json.decode(answer.read(), type=Counted)
+    return Measured(outcome=msgspec.json.decode(said, type=Outcome), counted=counted)
+
+
+@contextmanager
+def simulated(simulation: dict[str, Any]) -> Iterator[str]:
+    """The base URL of a simulated endpoint in its own process."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in simulation.items()]
+    command = [sys.executable, "-m", "jobs.cli", "simulate", *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        _pin(process.pid, 1)
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+def _pin(process: int, place: int) -> None:
+    """Keep a process to one of our cores, so that client and endpoint do not take turns on one."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) > 1:
+            os.sched_setaffinity(process, {cores[place]})

@@ -1,0 +1,57 @@
+"""What a benchmark shows: medians with their spread, a plain table, and the same as JSON on request."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+
+__all__ = ["Figure", "figure", "options", "ratio", "show", "write"]
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """The median of some rounds, the least and the greatest."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def figure(values: Sequence[float]) -> Figure:
+    return Figure(median(values), min(values), max(values))
+
+
+def ratio(ours: Sequence[float], floor: Sequence[float]) -> Figure:
+    """Ours to the floor, round by round: what slowed a whole round down falls out."""
+    return figure([mine / least for mine, least in zip(ours, floor, strict=True)])
+
+
+def options(about: str | None, **defaults: float) -> argparse.Namespace:
+    """The flags of a benchmark: ``--json FILE``, and one for each default."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured into this file too")
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help="%(default)s")
+    return parser.parse_args()
+
+
+def show(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; the first column is flush left."""
+    lines = [list(map(str, row)) for row in [head, *rows]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(f"\n{title}")
+    for first, *rest in lines:
+        cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
+        print("  ".join([first.ljust(widths[0]), *cells]))
+
+
+def write(path: Path | None, found: Any) -> None:
+    if path is not None:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")

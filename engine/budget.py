@@ -1,0 +1,219 @@
+"""A cap on what the whole run may cost, in dollars and in tokens, kept by reservation.
+
+What holds: what was spent and what is reserved never exceed the cap together, and a request's reservation is what it may
+cost at most (its longest answer; its prompt by a careful estimate). What was spent before a restart is given when the
+budget is made, so the cap is over the run and not over the process.
+
+A reservation is mostly larger than the price it ends in. So a request that does not fit waits, in turn, while others
+are in flight whose rest may come back; only when none is, the budget is spent, and from then on for everyone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from engine.errors import BadInput, Fatal, Permanent
+from engine.requests import Call, Reply, Request, Usage
+
+__all__ = ["Budget", "Price", "Reservation", "budgeted"]
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """Dollars for a million tokens, in and out."""
+
+    input_usd_per_million: float
+    output_usd_per_million: float
+
+    def usd(self, *, prompt_tokens: float, completion_tokens: float) -> float:
+        return (prompt_tokens * self.input_usd_per_million + completion_tokens * self.output_usd_per_million) / 1e6
+
+
+def budgeted(call: Call, budget: Budget, *, price: Price | None = None) -> Call:
+    """Make `call` only while `budget` has room for it, and put its cost by `price` into replies that have none.
+
+    Put it outside of the retries: a reservation covers all attempts of a request. A request that fails costs
+    what its error says that it did. Raises `BadInput` when the budget is in dollars and there is no price; the call raises `Fatal` when
+    the budget is spent.
+    """
+    if budget.usd is not None and price is None:
+        raise BadInput(
+            "budget.usd is set and a model has no price: set its input_usd_per_million and output_usd_per_million "
+            "(0 where it is free), or use budget.tokens"
+        )
+    prompts = _PromptLength()
+
+    async def afforded(request: Request) -> Reply:
+        most = _usage(price, round(prompts.most(request)), request.max_output_tokens)
+        async with budget.reserve(most) as reservation:
+            try:
+                reply = await call(request)
+            except Permanent as error:
+                if error.usage is not None:
+                    reservation.settle(error.usage)
+                raise
+            prompts.learn(request, reply.usage)
+            if not reply.usage.cost_usd:
+                priced = _usage(price, reply.usage.prompt_tokens, reply.usage.completion_tokens).cost_usd
+                reply = msgspec.structs.replace(reply, usage=msgspec.structs.replace(reply.usage, cost_usd=priced))
+            reservation.settle(reply.usage)
+            return reply
+
+    return afforded
+
+
+class Budget:
+    """Caps over the run in dollars and in tokens (in and out together); None is no cap.
+
+    ``spent`` is what earlier processes of the same run paid for. Raises `BadInput` for a cap that is not above 0.
+    """
+
+    def __init__(self, *, usd: float | None = None, tokens: int | None = None, spent: Usage | None = None) -> None:
+        for name, cap in (("usd", usd), ("tokens", tokens)):
+            if cap is not None and not cap > 0:
+                raise BadInput(f"budget.{name} is {cap}: set it above 0, or leave it out for no cap")
+        self.usd = usd
+        self.tokens = tokens
+        self._spent = spent or Usage()
+        self._reserved: dict[Reservation, None] = {}
+        self._reserved_usd = 0.0
+        self._reserved_tokens = 0
+        self._queue: deque[tuple[Reservation, asyncio.Future[None]]] = deque()
+        self._exhausted: Fatal | None = None
+
+    @property
+    def spent(self) -> Usage:
+        return self._spent
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._reserved)
+
+    def reserve(self, most: Usage) -> AbstractAsyncContextManager[Reservation]:
+        """Enter it to set aside what a request may cost at most; settle it inside with what it did cost.
+
+        Entering waits while the request does not fit and others are in flight, and raises `Fatal` when it does not fit
+        and none is. Leaving without `settle` gives all of it back.
+        """
+        return Reservation(self, most)
+
+    async def _enter(self, reservation: Reservation) -> None:
+        if self._exhausted is not None:
+            raise self._exhausted
+        future = asyncio.get_running_loop().create_future()
+        self._queue.append((reservation, future))
+        self._wake()
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._reserved_no_more(reservation)
+            self._wake()
+            raise
+
+    def _wake(self) -> None:
+        """Let in those at the head of the queue that fit; when the first does not and never will, refuse all."""
+        while self._queue:
+            reservation, future = self._queue[0]
+            if not future.done():  # else cancelled
+                if self._lacks(reservation.most) is not None:
+                    break
+                self._reserved[reservation] = None
+                self._reserved_usd += reservation.most.cost_usd
+                self._reserved_tokens += _tokens(reservation.most)
+                future.set_result(None)
+            self._queue.popleft()
+        if self._queue and not self._reserved:
+            self._refuse_all(self._queue[0][0].most)
+
+    def _refuse_all(self, most: Usage) -> None:
+        self._exhausted = Fatal(self._lacks(most) or "")
+        while self._queue:
+            _, future = self._queue.popleft()
+            if not future.done():
+                future.set_exception(self._exhausted)
+
+    def _lacks(self, most: Usage) -> str | None:
+        """What is missing for a request that may cost `most`, in one line; None when it fits."""
+        usd = self._spent.cost_usd + self._reserved_usd + most.cost_usd
+        if self.usd is not None and usd > self.usd * (1 + 1e-9):
+            return (
+                f"the budget of ${self.usd:.2f} is spent (${self._spent.cost_usd:.4f} paid, the next request may cost "
+                f"${most.cost_usd:.4f}): raise budget.usd in the configuration and run the same command again"
+            )
+        tokens = _tokens(self._spent) + self._reserved_tokens + _tokens(most)
+        if self.tokens is not None and tokens > self.tokens:
+            return (
+                f"the budget of {self.tokens} tokens is spent ({_tokens(self._spent)} used, the next request may take "
+                f"{_tokens(most)}): raise budget.tokens in the configuration and run the same command again"
+            )
+        return None
+
+    def _settle(self, reservation: Reservation, usage: Usage) -> None:
+        if self._reserved_no_more(reservation):
+            self._spent += usage
+            self._wake()
+
+    def _leave(self, reservation: Reservation) -> None:
+        if self._reserved_no_more(reservation):
+            self._wake()
+
+    def _reserved_no_more(self, reservation: Reservation) -> bool:
+        if reservation not in self._reserved:
+            return False
+        del self._reserved[reservation]
+        self._reserved_usd = self._reserved_usd - reservation.most.cost_usd if self._reserved else 0.0
+        self._reserved_tokens -= _tokens(reservation.most)
+        return True
+
+
+class Reservation:
+    """What is set aside for one request."""
+
+    __slots__ = ("_budget", "most")
+
+    def __init__(self, budget: Budget, most: Usage) -> None:
+        self._budget = budget
+        self.most = most
+
+    async def __aenter__(self) -> Self:
+        await self._budget._enter(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._budget._leave(self)
+
+    def settle(self, usage: Usage) -> None:
+        """The request cost `usage`; what was set aside beyond that is free again."""
+        self._budget._settle(self, usage)
+
+
+class _PromptLength:
+    """A careful estimate of a prompt's tokens: one for two characters, later a quarter above what was ever seen."""
+
+    __slots__ = ("_tokens_per_character",)
+
+    def __init__(self) -> None:
+        self._tokens_per_character = 0.0
+
+    def most(self, request: Request) -> float:
+        return request.characters * (1.25 * self._tokens_per_character or 0.5)
+
+    def learn(self, request: Request, usage: Usage) -> None:
+        if request.characters and usage.prompt_tokens:
+            self._tokens_per_character = max(self._tokens_per_character, usage.prompt_tokens / request.characters)
+
+
+def _usage(price: Price | None, prompt_tokens: int, completion_tokens: int) -> Usage:
+    usd = 0.0 if price is None else price.usd(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+    return Usage(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost_usd=usd)
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.prompt_tokens + usage.completion_tokens

@@ -1,0 +1,149 @@
+"""What stands around an endpoint's call: functions from a call to a call, put together on one visible line.
+
+``retrying(limited(endpoint))``: the retry is outside and the limit inside, so a call that sleeps before its next attempt
+holds no slot. `limited` is in limits.py and `retrying` in retries.py, each beside what it applies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import islice
+
+import msgspec
+
+from engine.errors import GristmillError, Permanent
+from engine.requests import Call, Reply, Request, Usage
+
+__all__ = ["LINGER_S", "Tally", "batched", "metered"]
+
+LINGER_S = 0.01
+"""How long a batch waits for more: little beside a request, enough to join what one commit let go."""
+
+
+class Tally:
+    """What one record has paid for so far, failed attempts at reading the answer included."""
+
+    __slots__ = ("usage",)
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+
+
+def metered(call: Call, tally: Tally, job: str, group: str = "") -> Call:
+    """Add what each reply cost to `tally`, and sign each request with the job's name and its group."""
+
+    async def counted(request: Request) -> Reply:
+        try:
+            reply = await call(msgspec.structs.replace(request, job=job, group=group))
+        except Permanent as error:
+            tally.usage += error.usage or Usage()
+            raise
+        tally.usage += reply.usage
+        return reply
+
+    return counted
+
+
+def batched(call: Call, *, size: int) -> Call:
+    """Join embedding requests, each of a list of texts, into requests of about `size` texts; others pass as they are.
+
+    Only requests that differ in nothing but their texts are joined, and only those of one shard: so what a shard cost
+    adds up to the same whatever the batches were. A batch holds what arrives within `LINGER_S` of its first request.
+    Each caller gets its own vectors and its share of the usage. A batch that is refused is sent again request by
+    request, so that one bad text costs one record.
+    """
+    batches: list[_Batch] = []
+
+    async def joined(request: Request) -> Reply:
+        if request.route != "embeddings":
+            return await call(request)
+        batch = next((batch for batch in batches if batch.texts < size and batch.is_like(request)), None)
+        if batch is None:
+            batch = _Batch()
+            batches.append(batch)
+        place = batch.add(request)
+        if place == 0:
+            await batch.send(call, batches)
+        outcome = (await asyncio.shield(batch.outcomes))[place]
+        if isinstance(outcome, Permanent):
+            raise outcome
+        return outcome
+
+    return joined
+
+
+class _Batch:
+    """Requests that go out as one. The first to join sends it, the others wait for `outcomes`."""
+
+    def __init__(self) -> None:
+        self.texts = 0
+        self.requests: list[Request] = []
+        self.outcomes: asyncio.Future[Sequence[Reply | Permanent]] = asyncio.get_running_loop().create_future()
+
+    def add(self, request: Request) -> int:
+        self.texts += len(request.body["input"])
+        self.requests.append(request)
+        return len(self.requests) - 1
+
+    def is_like(self, request: Request) -> bool:
+        return _without_texts(request) == _without_texts(self.requests[0])
+
+    async def send(self, call: Call, joinable: list[_Batch]) -> None:
+        """Wait for those who come in the same turn, then send; nobody joins what is on its way."""
+        try:
+            try:
+                await asyncio.sleep(LINGER_S)
+            finally:
+                joinable.remove(self)
+            try:
+                self.outcomes.set_result(_divide(await call(_join(self.requests)), self.requests))
+            except Permanent as error:
+                alone = len(self.requests) == 1
+                self.outcomes.set_result(
+                    [error] if alone else await asyncio.gather(*(_alone(call, request) for request in self.requests))
+                )
+        except GristmillError as error:
+            self.outcomes.set_exception(error)
+        except BaseException:
+            self.outcomes.cancel()
+            raise
+
+
+async def _alone(call: Call, request: Request) -> Reply | Permanent:
+    try:
+        return await call(request)
+    except Permanent as error:
+        return error
+
+
+def _without_texts(request: Request) -> Request:
+    return msgspec.structs.replace(request, body={**request.body, "input": None}, characters=0)
+
+
+def _join(requests: Sequence[Request]) -> Request:
+    return msgspec.structs.replace(
+        requests[0],
+        body={**requests[0].body, "input": [text for request in requests for text in request.body["input"]]},
+        characters=sum(request.characters for request in requests),
+    )
+
+
+def _divide(reply: Reply, requests: Sequence[Request]) -> list[Reply]:
+    """A reply for each request; tokens and dollars are divided by length, without loss."""
+    vectors = iter(sorted(reply.body["data"], key=lambda item: item.get("index", 0)))
+    sizes = [max(request.characters, 1) for request in requests]
+    whole = sum(sizes)
+    replies, told, tokens = [], 0, 0
+    for request, size in zip(requests, sizes, strict=True):
+        told += size
+        share = reply.usage.prompt_tokens * told // whole - tokens
+        tokens += share
+        usage = Usage(
+            requests=reply.usage.requests,
+            prompt_tokens=share,
+            cost_usd=reply.usage.cost_usd * size / whole,
+        )
+        data = list(islice(vectors, len(request.body["input"])))
+        replies.append(Reply(body={**reply.body, "data": data}, usage=usage))
+    return replies

@@ -1,0 +1,223 @@
+"""A dataset: a folder of shards of one kind of record, and the fingerprint of what made them.
+
+Shard *i* of every dataset holds exactly what came from shard *i* of the papers. A job follows the dataset above it,
+shard by shard, as they are sealed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from engine.errors import BadInput, Fatal
+from engine.files import make_folder, naming_the_disk, sync_folder, write_atomic
+from engine.records import Record, decode_lines, encode
+from engine.shards import Entry, Seal, Shard
+from engine.signals import Stopped
+
+__all__ = ["Dataset"]
+
+R = TypeVar("R", bound=Record)
+
+_REMEDY = "restore it from a copy, or remake its job with --redo"
+
+
+class Dataset(Generic[R]):
+    """The shards of one kind of record in `folder`, numbered from 0 without gaps once sealed."""
+
+    def __init__(self, folder: Path, row: type[R]) -> None:
+        self.name = folder.name
+        self.folder = folder
+        self.row = row
+        self._closed = False
+        self._stopped = False
+        self._announced: set[int] | None = None
+        self._changed = asyncio.Event()
+
+    def shard(self, index: int) -> Shard:
+        return Shard(self.folder, index)
+
+    def read(self, index: int) -> list[R]:
+        """The rows of a sealed shard, checked against its seal's size; blocks."""
+        shard = self.shard(index)
+        seal = shard.seal()
+        return list(decode_lines(shard.read(seal), self.row)) if seal is not None else []
+
+    def rows(self) -> Iterator[R]:
+        """Every row of every sealed shard, in order, one shard in memory at a time; blocks."""
+        for index in self.sealed():
+            yield from self.read(index)
+
+    def seals(self) -> Iterator[Seal]:
+        """The seals, in order; blocks."""
+        for index in self.sealed():
+            seal = self.shard(index).seal()
+            if seal is not None:
+                yield seal
+
+    def sealed(self) -> list[int]:
+        """The numbers of the sealed shards, in order; blocks."""
+        return sorted(int(path.name.split(".")[0]) for path in self.folder.glob("*.done.json"))
+
+    def settle(self) -> None:
+        """Carry out the seals that a crash left half done; blocks. Only for who holds the lock of the run."""
+        for path in list(self.folder.glob("*.checkpoint.jsonl")):
+            self.shard(int(path.name.split(".")[0])).settle()
+
+    def unsealed(self) -> list[Shard]:
+        """The shards that are being worked on, or were when the last run ended, in order; blocks."""
+        numbers = sorted(int(path.name.split(".")[0]) for path in self.folder.glob("*.checkpoint.jsonl"))
+        return [self.shard(number) for number in numbers if not self.shard(number).done.exists()]
+
+    def write_sealed(self, index: int, rows: Sequence[R]) -> None:
+        """Write a shard that is whole from the start, one input for each row; blocks. For what costs nothing to redo."""
+        shard = self.shard(index)
+        lines = [encode(row) for row in rows]
+        with naming_the_disk(shard.data):
+            make_folder(self.folder)
+            write_atomic(shard.checkpoint, b"")
+            shard.done.unlink(missing_ok=True)
+            sync_folder(self.folder)
+            write_atomic(shard.data, b"".join(lines))
+        ends = _running_sum(len(line) for line in lines)
+        entries = [
+            Entry(id=row.id, position=position, rows=1, end=end)
+            for position, (row, end) in enumerate(zip(rows, ends, strict=True))
+        ]
+        shard.write_seal(entries, {row.id: position for position, row in enumerate(rows)}, "")
+
+    def check(self, job: str, fingerprint: Mapping[str, Any]) -> None:
+        """Raise `BadInput`, saying what changed, when rows here were made under another fingerprint; blocks."""
+        path = self.folder / "job.json"
+        with naming_the_disk(path):
+            theirs = _read_json(path)
+            mine = _identity(job, fingerprint)
+            if theirs == mine or not self._has_commits():
+                return
+        if theirs is None:
+            raise Fatal(f"{path} is missing: with what the rows beside it were made cannot be told; {_REMEDY} {job}")
+        raise BadInput(_difference(job, theirs.get("fingerprint", {}), mine["fingerprint"]))
+
+    def claim(self, job: str, fingerprint: Mapping[str, Any]) -> None:
+        """Make the folder this job's: no rows of two meanings are ever mixed in it. Raises as `check` does; blocks."""
+        self.check(job, fingerprint)
+        path = self.folder / "job.json"
+        with naming_the_disk(self.folder):
+            make_folder(self.folder)
+            if _read_json(path) != _identity(job, fingerprint):
+                write_atomic(
+                    path, msgspec.json.format(msgspec.json.encode(_identity(job, fingerprint)), indent=1) + b"\n"
+                )
+
+    def discard(self) -> None:
+        """Delete the dataset, for ``--redo``; blocks.
+
+        It is renamed first: after a crash in the middle, no rows are left under a fingerprint that is gone.
+        """
+        discarded = self.folder.with_name(f"{self.name}.discarded")
+        with naming_the_disk(self.folder):
+            if discarded.exists():
+                shutil.rmtree(discarded)
+            if self.folder.exists():
+                self.folder.rename(discarded)
+                sync_folder(self.folder.parent)
+                shutil.rmtree(discarded)
+
+    def _has_commits(self) -> bool:
+        journals_and_rows = self.folder.glob("*.jsonl")
+        return any(self.folder.glob("*.done.json")) or any(path.stat().st_size for path in journals_and_rows)
+
+    # Following: in one event loop, as shards are sealed.
+
+    async def follow(self) -> AsyncIterator[int]:
+        """Each shard's number, in order, as soon as it is sealed; ends when the dataset is closed."""
+        index = 0
+        while await self.wait_sealed(index):
+            yield index
+            index += 1
+
+    async def wait_sealed(self, index: int) -> bool:
+        """Wait until shard `index` is sealed: True; or until it is known that it never will be: False."""
+        while True:
+            changed = self._changed
+            closed = self._closed
+            if self._announced is not None and not closed:
+                sealed = index in self._announced
+            else:
+                sealed = await asyncio.to_thread(self.shard(index).done.exists)
+            if sealed:
+                return True
+            if closed:
+                return False
+            if self._stopped:
+                raise Stopped(f"stopped while waiting for shard {index} of {self.name}")
+            await changed.wait()
+
+    def begin(self) -> None:
+        """A job is going to look at each shard, and may open a sealed one again: followers wait for its word."""
+        self._announced = set()
+
+    def notify(self, index: int | None = None) -> None:
+        """Tell the followers that a shard was sealed; a job names it, since its followers go by its word."""
+        if self._announced is not None and index is not None:
+            self._announced.add(index)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def close(self) -> None:
+        """No more shards will be sealed in this run of the pipeline."""
+        self._closed = True
+        self.notify()
+
+    def stop(self) -> None:
+        """Let the followers go by `Stopped`."""
+        self._stopped = True
+        self.notify()
+
+
+def _running_sum(sizes: Iterator[int]) -> Iterator[int]:
+    end = 0
+    for size in sizes:
+        end += size
+        yield end
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except FileNotFoundError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Fatal(f"{path} is damaged ({error}); {_REMEDY}") from error
+
+
+def _identity(job: str, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    # As it will be read back: JSON knows no tuples, and its keys are texts.
+    written = msgspec.json.encode({"job": job, "fingerprint": dict(fingerprint)})
+    return msgspec.json.decode(written, type=dict[str, Any])
+
+
+def _difference(job: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    changes = [
+        "{} was {}, is {}".format(key, *_where_they_differ(repr(old.get(key)), repr(new.get(key))))
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    ]
+    return (
+        f"{job} was made with other settings: {'; '.join(changes)}. "
+        f"Put them back, make it and what follows anew with --redo {job}, or use another --out"
+    )
+
+
+def _where_they_differ(one: str, other: str) -> tuple[str, str]:
+    """The beginnings of both, or what stands around the first difference where that comes late."""
+    letters = enumerate(zip(one, other, strict=False))
+    same = next((place for place, (a, b) in letters if a != b), min(len(one), len(other)))
+    start = 0 if same < 40 else same - 20
+    mark = "…" if start else ""
+    return mark + one[start : start + 60], mark + other[start : start + 60]

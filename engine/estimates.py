@@ -1,0 +1,174 @@
+"""How many tokens a request will cost, before it is sent: what we think, and what the server counts.
+
+`Estimates` learns from answers: characters per token over all, output length by job (its 95th percentile, so that most
+answers fit what was reserved). `Tariff` learns from the tokens that the server says remain: some servers count what was
+written, some (OpenAI) what may be written at most, and each has its own tokenizer.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+
+import msgspec
+
+from engine.requests import Request, Usage
+
+__all__ = ["Estimate", "Estimates", "Tariff"]
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one request: of its prompt, likely of its answer, at most of its answer."""
+
+    prompt: float
+    output: float
+    most_output: float
+
+    @property
+    def likely(self) -> float:
+        return self.prompt + self.output
+
+    @property
+    def most(self) -> float:
+        return self.prompt + self.most_output
+
+
+class Estimates:
+    """Tokens by characters and by job, learned from the usage of earlier answers."""
+
+    __slots__ = ("_characters", "_outputs", "_tokens")
+
+    def __init__(self) -> None:
+        self._characters = 4.0  # English has about four characters a token; the first answer all but replaces this
+        self._tokens = 1.0
+        self._outputs: dict[str, _Outputs] = {}
+
+    @property
+    def tokens_per_character(self) -> float:
+        return self._tokens / self._characters
+
+    def of(self, request: Request) -> Estimate:
+        prompt = request.characters * self.tokens_per_character
+        most = float(request.max_output_tokens)
+        outputs = self._outputs.get(request.job)
+        return Estimate(
+            prompt=prompt, output=most if outputs is None else min(most, outputs.likely(most)), most_output=most
+        )
+
+    def learn(self, request: Request, usage: Usage) -> None:
+        """Take in what one answer really cost; a server that tells no usage teaches nothing."""
+        if usage.prompt_tokens <= 0:
+            return
+        self._characters = 0.98 * self._characters + request.characters
+        self._tokens = 0.98 * self._tokens + usage.prompt_tokens
+        if request.max_output_tokens:
+            outputs = self._outputs.get(request.job)
+            if outputs is None:
+                outputs = self._outputs[request.job] = _Outputs()
+            outputs.add(usage.completion_tokens)
+
+
+class _Outputs:
+    """The lengths of a job's last hundred answers, in order of time and of size."""
+
+    __slots__ = ("_by_size", "_by_time")
+    _ENOUGH, _KEPT, _FLOOR, _QUANTILE = 16, 100, 16.0, 0.95
+
+    def __init__(self) -> None:
+        self._by_time: deque[int] = deque()
+        self._by_size: list[int] = []
+
+    def likely(self, most: float) -> float:
+        """The 95th percentile; `most` until enough were seen."""
+        if len(self._by_size) < self._ENOUGH:
+            return most
+        return max(self._FLOOR, self._by_size[int(self._QUANTILE * len(self._by_size))])
+
+    def add(self, tokens: int) -> None:
+        if len(self._by_time) == self._KEPT:
+            del self._by_size[bisect_left(self._by_size, self._by_time.popleft())]
+        self._by_time.append(tokens)
+        insort(self._by_size, tokens)
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """The sums over all requests just after one was sent; in characters, whose tokens are known better later."""
+
+    at: float
+    characters: float
+    output: float
+    most_output: float
+
+
+class Tariff:
+    """What the server counts for a request, as a factor near 1 of the likely or of the most tokens.
+
+    Between two of its replies the server counted (what remained then - what remains now + what was refilled); that is
+    held against both estimates of the requests sent in between, and the nearer one is used. Until it is known, a server
+    that tells what remains is taken to count the most, as OpenAI does; one that tells nothing, to count what was written.
+    """
+
+    __slots__ = ("_characters", "_from", "_from_remaining", "_likely_factor", "_most_factor", "_most_output", "_output")
+
+    def __init__(self) -> None:
+        self._characters = 0.0
+        self._output = 0.0
+        self._most_output = 0.0
+        self._likely_factor: float | None = None
+        self._most_factor: float | None = None
+        self._from: Sent | None = None
+        self._from_remaining = 0.0
+
+    def charge(self, estimate: Estimate) -> float:
+        """What the server will count for the request, as far as is known."""
+        if self._from is None:
+            return estimate.likely
+        if self._likely_factor is None or self._most_factor is None:
+            return estimate.most
+        if _distance(self._most_factor) < _SURELY * _distance(self._likely_factor):
+            return estimate.most * _bounded(self._most_factor)
+        return estimate.likely * _bounded(self._likely_factor)
+
+    def add(self, request: Request, estimate: Estimate) -> None:
+        """The request goes out now."""
+        self._characters += request.characters
+        self._output += estimate.output
+        self._most_output += estimate.most_output
+
+    def sums(self, at: float) -> Sent:
+        return Sent(at, self._characters, self._output, self._most_output)
+
+    def learn(self, sent: Sent, remaining: float, *, rate: float, tokens_per_character: float, near_full: bool) -> None:
+        """Take in what remained after the request of `sent`; ``rate`` is the refill in tokens a second."""
+        start = self._from
+        # A full bucket refills no further, so nothing can be told over a time in which it may have been full.
+        if start is None or near_full:
+            self._from, self._from_remaining = sent, remaining
+            return
+        prompt = (sent.characters - start.characters) * tokens_per_character
+        likely, most = prompt + sent.output - start.output, prompt + sent.most_output - start.most_output
+        if likely < rate * _SPAN_S or sent.at < start.at:
+            return
+        counted = self._from_remaining - remaining + rate * (sent.at - start.at)
+        self._likely_factor = _mixed(self._likely_factor, counted / likely)
+        self._most_factor = _mixed(self._most_factor, counted / most)
+        self._from, self._from_remaining = sent, remaining
+
+
+_SPAN_S = 0.5
+_NEW = 0.3
+_SURELY = 1.2  # how much better `likely` must fit: taking too little is rejected, taking too much is corrected
+
+
+def _mixed(old: float | None, new: float) -> float:
+    return new if old is None else (1 - _NEW) * old + _NEW * new
+
+
+def _bounded(factor: float) -> float:
+    return min(1.5, max(0.75, factor))
+
+
+def _distance(factor: float) -> float:
+    """How far a factor is from 1, as a ratio: 0.5 and 2 are equally far."""
+    factor = max(factor, 1e-3)
+    return max(factor, 1 / factor)

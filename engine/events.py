@@ -1,0 +1,136 @@
+"""What happens in a run, as frozen events handed to hooks. Logging and progress are hooks, and so is a test's list."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from engine.requests import Usage
+
+__all__ = [
+    "AttemptFailed",
+    "Event",
+    "Hook",
+    "InputDone",
+    "InputDropped",
+    "InputFailed",
+    "JobFinished",
+    "JobStarted",
+    "Note",
+    "RowsDropped",
+    "ShardOpened",
+    "ShardSealed",
+    "log_events",
+]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to a job."""
+
+    job: str
+
+
+class JobStarted(Event, frozen=True, kw_only=True):
+    """The job begins: what it waited for has ended."""
+
+
+class JobFinished(Event, frozen=True, kw_only=True):
+    """Every shard of the job is sealed, or the step is done."""
+
+
+class ShardOpened(Event, frozen=True, kw_only=True):
+    """A shard is taken up: of `inputs`, `done` are in its checkpoint from before, `failed` of them as failures."""
+
+    shard: int
+    inputs: int
+    done: int
+    failed: int
+    usage: Usage
+
+
+class ShardSealed(Event, frozen=True, kw_only=True):
+    """A shard is final. `found` means that it was so before this run began."""
+
+    shard: int
+    inputs: int
+    rows: int
+    failed: int
+    usage: Usage
+    found: bool = False
+
+
+class InputDone(Event, frozen=True, kw_only=True):
+    """One input's rows are on disk."""
+
+    id: str
+    rows: int
+    usage: Usage
+
+
+class InputFailed(Event, frozen=True, kw_only=True):
+    """One input's failure is on disk, with its reason."""
+
+    id: str
+    kind: str
+    reason: str
+    usage: Usage
+
+
+class InputDropped(Event, frozen=True, kw_only=True):
+    """The rows of a finished input were refused when its shard was reviewed; it counts as failed."""
+
+    id: str
+    kind: str
+    reason: str
+
+
+class RowsDropped(Event, frozen=True, kw_only=True):
+    """A job made rows of one input that it did not keep: how many, by reason."""
+
+    reasons: dict[str, int]
+
+
+class AttemptFailed(Event, frozen=True, kw_only=True):
+    """One attempt of a call failed; the next comes after `wait_s` seconds."""
+
+    kind: str
+    reason: str
+    attempt: int
+    wait_s: float
+
+
+class Note(Event, frozen=True, kw_only=True):
+    """One line for the user, from a job or step."""
+
+    text: str
+
+
+Hook = Callable[[Event], None]
+
+_QUIET = (InputDone, ShardOpened)
+
+
+def log_events(logger: logging.Logger) -> Hook:
+    """A hook that logs each event under its dotted name, its fields as ``record.fields``.
+
+    What happens once a record is logged at DEBUG, failures at WARNING, the rest at INFO.
+    """
+
+    def hook(event: Event) -> None:
+        level = logging.INFO
+        if isinstance(event, InputDropped | InputFailed):
+            level = logging.WARNING
+        elif isinstance(event, _QUIET):
+            level = logging.DEBUG
+        if logger.isEnabledFor(level):
+            fields = msgspec.to_builtins(event)
+            name = f"gristmill.{_dotted(type(event).__name__)}"
+            logger.log(level, "%s %s", name, fields, extra={"event": name, "fields": fields})
+
+    return hook
+
+
+def _dotted(name: str) -> str:
+    return "".join(f".{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip(".")

@@ -1,0 +1,85 @@
+"""Files that survive a crash: whole or not there at all, and known to the disk before anyone relies on them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.errors import BadInput, Fatal
+
+__all__ = ["lock", "make_folder", "naming_the_disk", "sync_folder", "write_atomic"]
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` under a temporary name, fsync, rename to `path`, fsync the folder."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable: a rename is not, until its folder is synced."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` in a folder that exists, and its name durable."""
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold `path` for this process; raises `BadInput` at once when another one holds it.
+
+    The kernel lets go of the lock when the process ends, however it ends, so a kill leaves none behind.
+    """
+    with contextlib.ExitStack() as held:
+        with naming_the_disk(path):
+            file = held.enter_context(path.open("a+b", buffering=0))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read(32).decode("ascii", "replace").strip()
+                raise BadInput(
+                    f"another process ({holder or 'of unknown number'}) works in {path.parent}; "
+                    "wait for it, stop it, or use another --out"
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n".encode())
+        yield
+
+
+@contextlib.contextmanager
+def naming_the_disk(path: Path) -> Iterator[None]:
+    """Turn what an operating system says of a disk into one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise Fatal(f"cannot write {path}: {_advice(error)}") from error
+
+
+def _advice(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "the disk is full; free some space and run the same command again, nothing committed is lost"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "no permission to write there; make the folder writable or use another --out"
+        case errno.EMFILE | errno.ENFILE:
+            return "too many open files; raise the limit (ulimit -n) and run the same command again"
+        case _:
+            return f"{error.strerror or error}; mend that and run the same command again"

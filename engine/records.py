@@ -1,0 +1,72 @@
+"""Records: frozen values with an id, one JSON object on one line.
+
+A record's id is a hash of what it came from, so the same input gives the same id on every machine and in every
+restart, and `parent` is the id of the record it was made from: every row leads back to a paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import TypeVar
+
+import msgspec
+
+from engine.errors import Fatal, Permanent
+
+__all__ = ["Record", "decode", "decode_lines", "encode", "make_id"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What every row has. Subclass it with the fields of one kind of record."""
+
+    id: str
+    parent: str
+
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+def make_id(*parts: str | int) -> str:
+    """Hash `parts` to 32 hexadecimal digits (BLAKE2b, 128 bits).
+
+    Each part is preceded by its length, so ``("ab", "c")`` and ``("a", "bc")`` differ.
+    """
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        data = str(part).encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """One line of UTF-8 JSON, with its line feed; the fields stand in the order of the class.
+
+    Raises `Permanent` when a text holds half of a surrogate pair: that is no text, and no file can keep it.
+    """
+    try:
+        return _encoder.encode(record) + b"\n"
+    except UnicodeEncodeError as error:
+        raise Permanent(f"a text cannot be written as UTF-8: {error.reason}", kind="not_text") from error
+
+
+def decode(line: bytes, kind: type[R]) -> R:
+    """Read one line back as `kind`; raises `Fatal` when the line is not such a record."""
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Fatal(f"not a {kind.__name__} record: {error}") from error
+
+
+def decode_lines(data: bytes, kind: type[R]) -> Iterator[R]:
+    """Read whole lines back, one by one."""
+    decoder = msgspec.json.Decoder(kind)
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            yield decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Fatal(f"line {number} is not a {kind.__name__} record: {error}") from error

@@ -1,0 +1,74 @@
+"""What goes to a model endpoint and what comes back. A call is an async function from a `Request` to a `Reply`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = ["Call", "Reply", "Request", "ServerLimits", "Usage"]
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """What was paid for: answered requests, tokens in and out, and dollars where prices are known.
+
+    A request that travels in one batch with others counts like one that travels alone, so that what a record cost does
+    not depend on who happened to travel with it.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            requests=self.requests + other.requests,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost_usd=self.cost_usd + other.cost_usd,
+        )
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a model endpoint, before anything is known about how it is sent.
+
+    ``to`` names the role that answers ("generator", "judge"); ``route`` is the kind of request; ``body`` is its JSON
+    without the model's name. ``characters`` is the length of the prompt, from which its tokens are estimated;
+    ``max_output_tokens`` bounds the answer (0 for embeddings). ``job`` is who asks: output lengths are learned by job.
+    Requests of different ``group`` never share a batch.
+    """
+
+    to: str
+    route: Literal["chat", "embeddings"]
+    body: Mapping[str, Any]
+    characters: int
+    max_output_tokens: int = 0
+    job: str = ""
+    group: str = ""
+
+
+class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server said of its limits in ``x-ratelimit-*`` headers; None is what it did not say.
+
+    Limits are per minute; remaining is what may be spent now; reset is the time until all of it is back, in seconds.
+    """
+
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests_s: float | None = None
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens_s: float | None = None
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer: the decoded JSON body, what it cost, and what the server said of its limits."""
+
+    body: Any
+    usage: Usage
+    server_limits: ServerLimits | None = None
+
+
+Call = Callable[[Request], Awaitable[Reply]]

@@ -1,0 +1,402 @@
+"""One shard: rows appended with a journal beside them, then sealed; safe against a kill at any instant.
+
+While a shard is open, ``00000.jsonl`` holds rows in order of completion and ``00000.checkpoint.jsonl`` one line for each
+finished input. A commit appends rows, syncs them, appends checkpoint lines, syncs those: so a line in the checkpoint
+means that its rows are on disk, and bytes behind the last line's ``end`` mean nothing and are cut off at the next open.
+
+A seal puts the rows into the order of the inputs. The sorted rows are written beside the old ones and synced; then one
+last checkpoint line, the mark, holds the whole seal: from here on the shard is decided, and whoever opens it next
+carries out what is left (rename the rows, write ``00000.done.json``, delete the checkpoint). Where a seal stands, its
+rows are final. Before the mark nothing has been touched but temporary names. A name counts as written once its folder is
+synced: the rows' and the sorted rows' names are, before anything is written that relies on them.
+
+Inputs are known by id, not by position: a shard may be opened again later with more inputs than it was sealed with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from hashlib import sha256
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiofiles
+import msgspec
+
+from engine.errors import Fatal
+from engine.files import naming_the_disk, sync_folder, write_atomic
+from engine.records import Record, decode_lines
+from engine.requests import Usage
+from engine.signals import uninterrupted
+
+__all__ = ["Entry", "FailedInput", "Failure", "Seal", "Shard", "ShardWriter", "total"]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an input has no rows: `kind` is one stable word for counting, `reason` is for reading."""
+
+    kind: str
+    reason: str
+
+
+class FailedInput(Failure, frozen=True, kw_only=True):
+    """A failure in a seal, with the id of its input."""
+
+    id: str
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One checkpoint line: the input, how many rows it made, the byte where they end, what they cost, or its error."""
+
+    id: str
+    position: int
+    rows: int = 0
+    end: int
+    usage: Usage = Usage()
+    error: Failure | None = None
+
+
+class Seal(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a shard final. ``source`` stamps what it was made from.
+
+    `failures`, and the ids of the inputs that made no rows, `empty`, stand in order of the inputs.
+    """
+
+    inputs: int
+    rows: int
+    failures: list[FailedInput]
+    bytes: int
+    sha256: str
+    usage: Usage
+    source: str = ""
+    empty: list[str] = []
+
+
+class _Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """The checkpoint's last line: the shard is decided, this is its seal."""
+
+    seal: Seal
+
+
+L = TypeVar("L", Entry, _Mark)
+
+_MARK = b'{"seal":'
+_GARBLED = (msgspec.DecodeError, UnicodeDecodeError)
+_REMEDY = "restore it from a copy, or remake its job with --redo"
+
+
+def total(usages: Iterable[Usage]) -> Usage:
+    """Add up, in a way that does not depend on the order: dollars are summed exactly and rounded to a billionth."""
+    paid = list(usages)
+    return Usage(
+        requests=sum(usage.requests for usage in paid),
+        prompt_tokens=sum(usage.prompt_tokens for usage in paid),
+        completion_tokens=sum(usage.completion_tokens for usage in paid),
+        cost_usd=round(math.fsum(usage.cost_usd for usage in paid), 9),
+    )
+
+
+class Shard:
+    """The files of shard `index` of the dataset in `folder`. All methods block: call them in a thread."""
+
+    def __init__(self, folder: Path, index: int) -> None:
+        self.index = index
+        self.data = folder / f"{index:05d}.jsonl"
+        self.checkpoint = folder / f"{index:05d}.checkpoint.jsonl"
+        self.done = folder / f"{index:05d}.done.json"
+        self._sorted = folder / f"{index:05d}.jsonl.tmp"
+
+    def seal(self) -> Seal | None:
+        """The seal, or None while the shard is open. Changes nothing: it may be asked while another process works."""
+        with naming_the_disk(self.data):
+            try:
+                return msgspec.json.decode(self.done.read_bytes(), type=Seal)
+            except FileNotFoundError:
+                return None
+            except _GARBLED as error:
+                raise Fatal(f"the seal {self.done} is damaged ({error}); {_REMEDY}") from error
+
+    def settle(self) -> Seal | None:
+        """The seal, or None while the shard is open, after carrying out what a crash left half done.
+
+        For whoever makes this shard: nobody else may be at work on it.
+        """
+        with naming_the_disk(self.data):
+            seal = self.seal()
+            if seal is None:
+                return self._carry_out()
+            self.checkpoint.unlink(missing_ok=True)
+            return seal
+
+    def read(self, seal: Seal) -> bytes:
+        """The sealed rows; raises `Fatal` when they are not those that `seal` was made for, by their checksum."""
+        with naming_the_disk(self.data):
+            data = self.data.read_bytes() if self.data.exists() else b""
+        if len(data) != seal.bytes:
+            raise Fatal(f"the shard {self.data} has {len(data)} bytes, its seal says {seal.bytes}; {_REMEDY}")
+        if sha256(data).hexdigest() != seal.sha256:
+            raise Fatal(f"the shard {self.data} is not what was sealed (its checksum differs); {_REMEDY}")
+        return data
+
+    def verify(self) -> None:
+        """Raise `Fatal` unless the rows are those that were sealed, by their checksum."""
+        seal = self.seal()
+        if seal is not None:
+            self.read(seal)
+
+    def entries(self) -> list[Entry]:
+        """What the checkpoint says is finished, after cutting off what was not committed from both files."""
+        with naming_the_disk(self.data):
+            lines = self._whole_lines()
+            entries = [self._decoded(line, Entry) for line in lines]
+            if any(before.end > after.end for before, after in pairwise(entries)):
+                raise Fatal(f"the checkpoint {self.checkpoint} is damaged (its rows end out of order); {_REMEDY}")
+            end = entries[-1].end if entries else 0
+            size = self.data.stat().st_size if self.data.exists() else 0
+            if size < end:
+                raise Fatal(f"the shard {self.data} has {size} bytes, its checkpoint promises {end}; {_REMEDY}")
+            _truncate(self.data, end)
+            _truncate(self.checkpoint, sum(len(line) + 1 for line in lines))
+            return entries
+
+    def peek(self) -> list[Entry]:
+        """What is finished in an open shard, changing nothing: for looking at a run while another process works."""
+        try:
+            lines = self.checkpoint.read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []  # sealed in the meantime
+        return [self._decoded(line, Entry) for line in lines if not line.startswith(_MARK)]
+
+    def reopen(
+        self, kind: type[Record], origin: Callable[[Any], str], again: Callable[[Failure], bool] = lambda _: False
+    ) -> None:
+        """Turn a sealed shard into an open one that keeps every row, and every failure but those to do `again`.
+
+        The seal is taken away last: a crash before that leaves the sealed shard as it was.
+        """
+        seal = self.seal()
+        if seal is None:
+            return
+        data = self.read(seal)
+        entries = [Entry(id="", position=-1, end=0, usage=seal.usage)]
+        entries += [Entry(id=id_, position=-1, end=0) for id_ in seal.empty]
+        end = 0
+        sizes = (len(line) + 1 for line in data.splitlines())
+        for id_, rows in groupby(decode_lines(data, kind), key=origin):
+            count = sum(1 for _ in rows)
+            end += sum(next(sizes) for _ in range(count))
+            entries.append(Entry(id=id_, position=-1, rows=count, end=end))
+        entries += [
+            Entry(id=failed.id, position=-1, end=end, error=Failure(kind=failed.kind, reason=failed.reason))
+            for failed in seal.failures
+            if not again(failed)
+        ]
+        with naming_the_disk(self.data):
+            write_atomic(self.checkpoint, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+            self.done.unlink()
+            sync_folder(self.done.parent)
+
+    def committed(self, entries: Sequence[Entry], order: Mapping[str, int]) -> list[tuple[Entry, bytes]]:
+        """The finished inputs that are in `order`, in that order, each with the bytes of its rows.
+
+        Of an input that failed and was done again, the later entry counts.
+        """
+        with naming_the_disk(self.data):
+            data = self.data.read_bytes()
+        start, last = 0, {}
+        for entry in entries:
+            if entry.id in order:
+                last[entry.id] = (entry, data[start : entry.end] if entry.error is None else b"")
+            start = entry.end
+        placed = sorted(last.values(), key=lambda pair: order[pair[0].id])
+        if any(lines.count(b"\n") != entry.rows for entry, lines in placed):
+            raise Fatal(f"the shard {self.data} does not hold the rows that its checkpoint says; {_REMEDY}")
+        return placed
+
+    def write_seal(self, entries: Sequence[Entry], order: Mapping[str, int], source: str) -> Seal:
+        """Sort the committed rows by `order` (input id to position), drop those of unknown inputs, and seal."""
+        with naming_the_disk(self.data):
+            placed = self.committed(entries, order)
+            digest = sha256()
+            with self._sorted.open("wb") as file:
+                for _, lines in placed:
+                    digest.update(lines)
+                    file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(self.data.parent)
+            seal = Seal(
+                inputs=len(order),
+                rows=sum(entry.rows for entry, _ in placed),
+                failures=[
+                    FailedInput(id=entry.id, kind=entry.error.kind, reason=entry.error.reason)
+                    for entry, _ in placed
+                    if entry.error is not None
+                ],
+                bytes=sum(len(lines) for _, lines in placed),
+                sha256=digest.hexdigest(),
+                usage=total(entry.usage for entry in entries),
+                source=source,
+                empty=[entry.id for entry, _ in placed if entry.error is None and not entry.rows],
+            )
+            with self.checkpoint.open("ab") as file:
+                file.write(msgspec.json.encode(_Mark(seal=seal)) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            self._carry_out()
+            return seal
+
+    def _carry_out(self) -> Seal | None:
+        """If the shard is decided, finish what the mark says; each step may have been done already."""
+        lines = self._whole_lines() if self.checkpoint.exists() else []
+        if not lines or not lines[-1].startswith(_MARK):
+            return None
+        seal = self._decoded(lines[-1], _Mark).seal
+        if self._sorted.exists():
+            self._sorted.replace(self.data)
+            sync_folder(self.data.parent)
+        self.read(seal)
+        write_atomic(self.done, msgspec.json.format(msgspec.json.encode(seal), indent=1) + b"\n")
+        self.checkpoint.unlink()
+        return seal
+
+    def _decoded(self, line: bytes, kind: type[L]) -> L:
+        try:
+            return msgspec.json.decode(line, type=kind)
+        except _GARBLED as error:
+            raise Fatal(f"the checkpoint {self.checkpoint} is damaged ({error}); {_REMEDY}") from error
+
+    def _whole_lines(self) -> list[bytes]:
+        """The checkpoint's lines without their line feeds; a torn last one is left out."""
+        if not self.checkpoint.exists():
+            if self.data.exists():
+                raise Fatal(
+                    f"the shard {self.data} has neither a seal nor a checkpoint; "
+                    "restore them from a copy, or remake its job with --redo"
+                )
+            return []
+        return self.checkpoint.read_bytes().split(b"\n")[:-1]
+
+
+class ShardWriter:
+    """An open shard: many tasks append, a few writes commit. Enter it to open the files, leave it to close them.
+
+    Group commit: whoever comes while a batch is being written joins the next one. The first of a batch to get the lock
+    writes all of it; the others find it written.
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+        self.finished: dict[str, Entry] = {}
+        self._entries: list[Entry] = []
+        self._end = 0
+        self._batch: list[tuple[Entry, Sequence[bytes]]] = []
+        self._writing = asyncio.Lock()
+        self._broken: BaseException | None = None
+        self._files = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._entries = await uninterrupted(asyncio.to_thread(self._recover))
+        self.finished = {entry.id: entry for entry in self._entries}
+        self._end = self._entries[-1].end if self._entries else 0
+        try:
+            await uninterrupted(self._open())
+        except BaseException:
+            await self._files.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._files.aclose()
+
+    async def append(self, entry: Entry, rows: Sequence[bytes] = ()) -> None:
+        """Commit one finished input: when this returns, its rows (whole lines) and its entry are on disk.
+
+        ``entry.end`` is filled in here. Raises `Fatal` when they could not be written; the shard takes no more then.
+        """
+        batch = self._batch
+        batch.append((entry, rows))
+        async with self._writing:
+            if batch is self._batch:
+                self._batch = []
+                await uninterrupted(self._commit(batch))
+            if self._broken is not None:
+                raise Fatal(str(self._broken)) from self._broken
+
+    @property
+    def usage(self) -> Usage:
+        """What was paid for in this shard so far."""
+        return total(entry.usage for entry in self._entries)
+
+    def rows(self, kind: type[Record], order: Mapping[str, int]) -> list[Any]:
+        """The rows committed so far, in the order of their inputs; blocks."""
+        return list(decode_lines(b"".join(lines for _, lines in self.shard.committed(self._entries, order)), kind))
+
+    async def seal(self, order: Mapping[str, int], *, source: str, dropped: Mapping[str, Failure]) -> Seal:
+        """Close the files and make the shard final. `order` maps every input's id to its position.
+
+        The rows of `dropped` inputs are left out and their failures recorded.
+        """
+        await self._files.aclose()
+        entries = [
+            msgspec.structs.replace(entry, rows=0, error=dropped[entry.id]) if entry.id in dropped else entry
+            for entry in self._entries
+        ]
+        return await uninterrupted(asyncio.to_thread(self.shard.write_seal, entries, order, source))
+
+    async def _open(self) -> None:
+        opening = self._files.enter_async_context
+        with naming_the_disk(self.shard.data):
+            self._data = await opening(aiofiles.open(self.shard.data, "ab", buffering=0))
+            self._checkpoint = await opening(aiofiles.open(self.shard.checkpoint, "ab", buffering=0))
+
+    def _recover(self) -> list[Entry]:
+        entries = self.shard.entries()
+        with naming_the_disk(self.shard.data):
+            # The checkpoint exists before the first row does: rows without one are then never mistaken for fresh.
+            for path in (self.shard.checkpoint, self.shard.data):
+                path.touch()
+                sync_folder(path.parent)
+        return entries
+
+    async def _commit(self, batch: list[tuple[Entry, Sequence[bytes]]]) -> None:
+        if self._broken is not None:
+            return
+        try:
+            with naming_the_disk(self.shard.data):
+                await self._write(batch)
+        except BaseException as error:
+            self._broken = error  # the files may end in half a batch: only the next open may put that right
+            raise
+
+    async def _write(self, batch: list[tuple[Entry, Sequence[bytes]]]) -> None:
+        end, entries = self._end, []
+        for entry, rows in batch:
+            end += sum(map(len, rows))
+            entries.append(msgspec.structs.replace(entry, rows=len(rows), end=end))
+        lines = b"".join(row for _, rows in batch for row in rows)
+        if lines:
+            await _append(self._data, lines)
+        await _append(self._checkpoint, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+        self._end = end
+        self._entries += entries
+        self.finished.update((entry.id, entry) for entry in entries)
+
+
+async def _append(file: Any, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[await file.write(view) :]
+    await asyncio.to_thread(os.fdatasync, file.fileno())
+
+
+def _truncate(path: Path, size: int) -> None:
+    if path.exists() and path.stat().st_size != size:
+        with path.open("r+b") as file:
+            file.truncate(size)
+            os.fsync(file.fileno())

@@ -1,0 +1,103 @@
+"""Fakes for tests of jobs and of the engine: a call that plays a script, and the simulated endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from engine.requests import Reply, Request, Usage
+from engine.simulator import Counters, Fault, FaultScript, Running, Seen, Simulation, running
+
+__all__ = [
+    "Counters",
+    "Fault",
+    "Running",
+    "ScriptedCall",
+    "Seen",
+    "Simulation",
+    "chat_reply",
+    "embedding_reply",
+    "scripted",
+    "simulated_endpoint",
+]
+
+Turn = Reply | str | BaseException | Callable[[Request], "Reply | str | BaseException"]
+
+
+def scripted(*turns: Turn, forever: bool = False) -> ScriptedCall:
+    """A `Call` that plays `turns`, one a request: a reply, a chat answer's text, an exception to raise, or a function
+
+    from the request to one of these. With `forever` the last turn is played again and again; without it, one request
+    too many is an AssertionError. The requests are kept in ``.requests``.
+    """
+    return ScriptedCall(turns, forever=forever)
+
+
+class ScriptedCall:
+    """What `scripted` returns."""
+
+    def __init__(self, turns: Iterable[Turn], *, forever: bool = False) -> None:
+        self.requests: list[Request] = []
+        self._turns = list(turns)
+        self._forever = forever
+
+    async def __call__(self, request: Request) -> Reply:
+        position = len(self.requests)
+        self.requests.append(request)
+        if position >= len(self._turns) and not (self._forever and self._turns):
+            raise AssertionError(f"request {position + 1}, but only {len(self._turns)} turns are scripted")
+        turn = self._turns[min(position, len(self._turns) - 1)]
+        if callable(turn):
+            turn = turn(request)
+        if isinstance(turn, BaseException):
+            raise turn
+        return chat_reply(turn) if isinstance(turn, str) else turn
+
+    @property
+    def left(self) -> int:
+        """Turns that were not played yet."""
+        return max(0, len(self._turns) - len(self.requests))
+
+
+def chat_reply(
+    text: str | None, *, finish_reason: str = "stop", prompt_tokens: int = 10, completion_tokens: int = 5
+) -> Reply:
+    """The reply of a chat completion with one choice that says `text`."""
+    message = {"role": "assistant", "content": text, "refusal": None}
+    body = {
+        "id": "chatcmpl-scripted",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "scripted",
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
+        "usage": _usage(prompt_tokens, completion_tokens),
+    }
+    return Reply(body=body, usage=Usage(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens))
+
+
+def embedding_reply(vectors: Sequence[Sequence[float]], *, prompt_tokens: int = 10) -> Reply:
+    """The reply of an embeddings request: one vector a text, in order."""
+    data = [{"object": "embedding", "index": i, "embedding": list(vector)} for i, vector in enumerate(vectors)]
+    body = {"object": "list", "data": data, "model": "scripted", "usage": _usage(prompt_tokens, 0)}
+    return Reply(body=body, usage=Usage(requests=1, prompt_tokens=prompt_tokens))
+
+
+def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+    total = prompt_tokens + completion_tokens
+    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+
+
+@asynccontextmanager
+async def simulated_endpoint(
+    simulation: Simulation | None = None, *, fault: FaultScript | None = None, **knobs: Any
+) -> AsyncIterator[Running]:
+    """The simulated endpoint on a free loopback port, in this event loop and by its clock.
+
+    `knobs` are fields of `Simulation`, for ``simulated_endpoint(seed=1, fault_500=0.05)``; `fault` is asked before the
+    seeded faults: ``lambda seen: Fault(kind="status", status=503) if seen.attempt == 0 else None``.
+    """
+    if simulation is not None and knobs:
+        raise TypeError("give a Simulation or its fields, not both")
+    async with running(simulation or Simulation(**knobs), fault=fault) as server:
+        yield server

@@ -1,0 +1,74 @@
+"""The `answer` job: a reference answer for each question, from the chunk that it was asked of.
+
+A question that was asked before of the same paper is left out: neighbouring chunks overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from engine.jobs import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.ask import normalised
+from jobs.chat import Malformed, ask_until_valid, chat
+from jobs.lazy import imported
+from jobs.records import Pair, Question
+
+__all__ = ["answer", "read_answer"]
+
+
+def answer(*, max_tokens: int, fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """Answer each question in a call of its own; one that came with a draft costs none."""
+
+    async def process(value: tuple[Question, str], call: Call) -> Sequence[Record]:
+        question, text = value
+        reply = question.draft or await _ask(question.question, text, call, max_tokens)
+        return [
+            Pair(
+                id=make_id("pair", question.id, reply),
+                parent=question.id,
+                chunk_id=question.chunk_id,
+                paper_id=question.paper_id,
+                question=question.question,
+                answer=reply,
+                split=question.split,
+                evidence=question.evidence,
+            )
+        ]
+
+    return Job(
+        name="answer",
+        reads=("questions", "chunks"),
+        writes="pairs",
+        row=Pair,
+        expand=_expand,
+        process=process,
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+def read_answer(text: str) -> str:
+    """The answer as it is; raises `Malformed` for LlamaIndex's own word for having none."""
+    if text.strip(" .").casefold() in ("", "empty response"):
+        raise Malformed("It is empty.")
+    return text
+
+
+async def _ask(question: str, text: str, call: Call, max_tokens: int) -> str:
+    llama = await imported("jobs.llama")
+    prompt = llama.prompts().text_qa.format(context_str=text, query_str=question)
+    request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
+    return await ask_until_valid(call, request, read_answer)
+
+
+def _expand(shard: ShardRows) -> Iterator[Item]:
+    texts = {chunk.id: chunk.text for chunk in shard["chunks"]}
+    seen: set[tuple[str, str]] = set()
+    for question in shard["questions"]:
+        key = (question.paper_id, normalised(question.question))
+        if key not in seen:
+            seen.add(key)
+            yield Item(id=question.id, value=(question, texts[question.chunk_id]))

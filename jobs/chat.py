@@ -1,0 +1,68 @@
+"""Chat requests and the reading of their answers: pure functions, and the one loop that asks again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from engine.errors import GristmillError, Permanent
+from engine.requests import Call, Reply, Request
+
+__all__ = ["REPAIRS", "Malformed", "ask_until_valid", "chat", "text"]
+
+T = TypeVar("T")
+Message = Mapping[str, str]
+
+REPAIRS = 2
+"""How often a model is shown what is wrong with its answer and asked again."""
+
+
+class Malformed(GristmillError):
+    """An answer that is not what was asked for. The message tells the model what is wrong with it."""
+
+
+def chat(to: str, messages: Sequence[Message], *, max_tokens: int, **parameters: Any) -> Request:
+    """A chat request to the model of role `to`; `parameters` are OpenAI's, as in ``response_format``."""
+    return Request(
+        to=to,
+        route="chat",
+        body={"messages": list(messages), **parameters},
+        characters=sum(len(message["content"]) for message in messages),
+        max_output_tokens=max_tokens,
+    )
+
+
+def text(reply: Reply) -> str:
+    """The answer's text, stripped. The endpoint has made sure that there is one."""
+    content: str = reply.body["choices"][0]["message"]["content"]
+    return content.strip()
+
+
+async def ask_until_valid(call: Call, request: Request, parse: Callable[[str], T], *, repairs: int = REPAIRS) -> T:
+    """Send `request` until `parse` accepts the answer's text, showing each fault to the model.
+
+    `parse` raises `Malformed` for what it cannot accept. Raises `Permanent` (kind "malformed") after the repairs.
+    """
+    answer = text(await call(request))
+    for _ in range(repairs):
+        try:
+            return parse(answer)
+        except Malformed as fault:
+            answer = text(await call(_shown(request, answer, fault)))
+    try:
+        return parse(answer)
+    except Malformed as fault:
+        raise Permanent(f"after {repairs} repairs: {fault}", kind="malformed") from fault
+
+
+def _shown(request: Request, answer: str, fault: Malformed) -> Request:
+    messages = [
+        *request.body["messages"],
+        {"role": "assistant", "content": answer},
+        {
+            "role": "user",
+            "content": f"That answer cannot be used: {fault} Answer again, in the form that was asked for.",
+        },
+    ]
+    parameters = {name: value for name, value in request.body.items() if name != "messages"}
+    return chat(request.to, messages, max_tokens=request.max_output_tokens, **parameters)

@@ -1,0 +1,264 @@
+"""The command line. What a command does is imported when it is called, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs import JOBS, REDOABLE
+
+if TYPE_CHECKING:
+    from jobs.config import Config
+    from jobs.folder import RunFolder
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. An error is one line on stderr that says what to do."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ["simulate"]:
+        from engine.simulator import main as simulate
+
+        return simulate(argv[1:])
+    arguments = _parser().parse_args(argv)
+    from engine.errors import GristmillError
+
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except GristmillError as error:
+        print(f"gristmill: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("gristmill: stopped at once; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        print(f"gristmill: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gristmill",
+        description="Grind papers into retrieval-augmented fine-tuning data, and see whether tuning helped.",
+        epilog="exit codes: 0 done; 3 done, with some records failed; 130 stopped, to be resumed; 1 an error; 2 usage",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(commands)
+    for name, command, text in (
+        ("finetune", _finetune, "tune the base model on the run's training data"),
+        ("evaluate", _evaluate, "let every model answer, judge the answers, and report"),
+        ("report", _report, "write results.json and report.html from what is there"),
+    ):
+        _add(commands, name, command, text)
+    status = _add(commands, "status", _status, "what is done and what failed, with reasons")
+    status.add_argument("--json", action="store_true", help="as one JSON object")
+    retry = _add(commands, "retry", _retry, "try failed records again, and go on from there")
+    retry.add_argument("--only", metavar="KIND", help="only failures of this kind, as status names it")
+    _add(commands, "verify", _verify, "check every sealed shard against its checksum")
+    export = _add(commands, "export", _export, "write the examples in another format")
+    export.add_argument(
+        "--format", required=True, metavar="F", help="openai, sharegpt, alpaca, parquet, query_response"
+    )
+    export.add_argument("--to", required=True, type=Path, metavar="PATH", help="a file (training side), or a folder")
+    _add_bench(commands)
+    commands.add_parser("simulate", help="serve a simulated OpenAI endpoint, with limits and faults as wanted")
+    return parser
+
+
+def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    text = "all jobs on these papers; goes on where it stopped"
+    run = commands.add_parser("run", help=text, description=text)
+    run.add_argument("papers", nargs="+", type=Path, metavar="PAPERS", help="PDF files, or folders of them")
+    run.add_argument("--out", required=True, type=Path, metavar="RUN", help="the folder of the run")
+    run.add_argument("--config", type=Path, metavar="FILE.toml", help="the configuration; every key has a default")
+    run.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, as in ask.questions_per_chunk=3"
+    )
+    run.add_argument("--until", choices=JOBS, metavar="JOB", help=f"stop after this job: {', '.join(JOBS)}")
+    run.add_argument("--redo", choices=REDOABLE, metavar="JOB", help="make this job's rows, and what follows, anew")
+    run.add_argument(
+        "--dry-run", action="store_true", help="parse, estimate requests, tokens and cost, and send nothing"
+    )
+    run.set_defaults(command=_run)
+
+
+def _add_bench(commands: Any) -> None:
+    text = "throughput of an endpoint at each concurrency; of the engine against its simulated one where none is named"
+    bench = commands.add_parser("bench", help=text, description=text)
+    bench.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible endpoint; this sends real requests")
+    bench.add_argument("--model", default="simulated-chat", help="the model's name there")
+    bench.add_argument(
+        "--api-key-env", default="", metavar="NAME", help="the variable that holds the key, if it wants one"
+    )
+    bench.add_argument("--concurrency", type=_counts, default=[1, 4, 16, 64, 256], metavar="N,N,...")
+    bench.add_argument("--requests", type=int, default=64, metavar="N", help="at each concurrency (default: 64)")
+    bench.add_argument("--max-tokens", type=int, default=128, metavar="N", help="of each answer (default: 128)")
+    bench.add_argument("--json", action="store_true", help="the figures as one JSON object")
+    bench.set_defaults(command=_bench)
+
+
+def _counts(text: str) -> list[int]:
+    counts = [int(part) for part in text.split(",")]
+    if min(counts) < 1:
+        raise ValueError(text)
+    return counts
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from engine.errors import BadInput
+    from jobs import config
+    from jobs.folder import RunFolder
+    from jobs.papers import count_papers
+
+    if arguments.dry_run and (arguments.redo or arguments.until):
+        raise BadInput("--dry-run goes without --redo and --until: it parses, and deletes nothing")
+    folder = RunFolder(arguments.out)
+    folder.check_usable()
+    before = folder.config() if folder.exists else None
+    table = config.load(arguments.config) if arguments.config else folder.table() if folder.exists else {}
+    config.assign(table, arguments.set)
+    settings = config.validate(table)
+    settings = settings.resolved(papers=count_papers(arguments.papers, enough=config.ENOUGH_PAPERS), before=before)
+    if not arguments.dry_run:
+        return _work(folder, settings, papers=arguments.papers, last=arguments.until, redo=arguments.redo)
+    from jobs.estimate import print_estimate
+
+    code = _work(folder, settings, papers=arguments.papers, last="parse", keep_settings=before is None)
+    if code != 130:
+        print_estimate(settings, folder.datasets()["chunks"])
+    return code
+
+
+def _finetune(arguments: argparse.Namespace) -> int:
+    from engine.errors import BadInput
+
+    folder, settings = _existing(arguments)
+    if settings.finetune.backend == "none":
+        raise BadInput('no fine-tuning is configured; set finetune.backend = "openai" and [models.base], as run --set')
+    return _work(folder, settings, last="finetune")
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    folder, settings = _existing(arguments)
+    return _work(folder, settings)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    folder, settings = _existing(arguments)
+    return _work(folder, settings, only="report")
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    from engine.errors import BadInput
+    from jobs.summary import job_states
+
+    folder, settings = _existing(arguments)
+    kind = arguments.only
+    kinds = sorted({kind for state in job_states(folder.datasets()) for kind in state.failures})
+    if kind is not None and kind not in kinds:
+        raise BadInput(f"no record failed with {kind!r}; the kinds are: {', '.join(kinds) or 'none, nothing failed'}")
+    return _work(folder, settings, retry=lambda job, failure: kind in (None, failure.kind))
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from jobs.status import print_status
+
+    folder, _ = _existing(arguments)
+    print_status(folder, as_json=arguments.json)
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    folder, _ = _existing(arguments)
+    checked = 0
+    for dataset in folder.datasets().values():
+        for index in dataset.sealed():
+            dataset.shard(index).verify()
+            checked += 1
+    print(f"{checked} sealed shards are what was sealed")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from jobs.export import export
+
+    folder, settings = _existing(arguments)
+    examples = folder.datasets()["examples"].rows()
+    counts = export(
+        arguments.format, examples, arguments.to, system_prompt=settings.export.system_prompt, seed=settings.seed
+    )
+    for name, rows in counts.items():
+        print(f"{name}: {rows} rows")
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from contextlib import nullcontext
+
+    import msgspec
+
+    from jobs.bench import Load, bench, knee, simulated
+    from jobs.config import validate
+
+    def show(load: Load) -> None:
+        if not arguments.json:
+            errors = ", ".join(f"{count} {kind}" for kind, count in load.errors.items())
+            print(
+                f"{load.concurrency:>11} {load.requests_per_second:>10.1f} {load.tokens_per_second:>9.0f} "
+                f"{load.p50_s:>8.3f} {load.p95_s:>8.3f} {load.p99_s:>8.3f}  {errors}"
+            )
+
+    if not arguments.json:
+        print("concurrency  answers/s  tokens/s    p50 s    p95 s    p99 s  errors")
+    with nullcontext(arguments.base_url) if arguments.base_url else simulated() as url:
+        table = {"model": arguments.model, "base_url": url, "api_key_env": arguments.api_key_env}
+        model = validate({"models": {"base": table}}).models.base
+        loads = asyncio.run(
+            bench(
+                model,
+                concurrencies=arguments.concurrency,
+                requests=arguments.requests,
+                max_tokens=arguments.max_tokens,
+                show=show,
+            )
+        )
+    best = knee(loads)
+    if arguments.json:
+        print(msgspec.json.encode({"loads": loads, "max_concurrency": best and best.concurrency}).decode())
+    elif best is not None:
+        print(f"max_concurrency = {best.concurrency}  # more gave no more than a twentieth on top")
+    return 0
+
+
+def _existing(arguments: argparse.Namespace) -> tuple[RunFolder, Config]:
+    from jobs.folder import RunFolder
+
+    folder = RunFolder(arguments.run)
+    return folder, folder.config()
+
+
+def _work(folder: RunFolder, config: Config, *, papers: Sequence[Path] = (), **wanted: Any) -> int:
+    from jobs.work import ready_models, work
+
+    weights = ready_models(config, last=wanted.get("last"), only=wanted.get("only"))
+    return asyncio.run(work(folder, config, papers, weights=weights, **wanted))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

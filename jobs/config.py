@@ -1,0 +1,255 @@
+"""The configuration: TOML in, frozen values out, and every mistake is one line that names the mend.
+
+Every key has a default. What is "auto" is resolved once, at the first run, and kept in ``run.toml``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from engine.errors import BadInput
+
+__all__ = ["Config", "Model", "api_key", "assign", "dump", "load", "validate"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(_Section):
+    """One role's model. ``model = "local"`` is the embedded one, ``"local:FILE.gguf"`` any other that llama.cpp reads.
+
+    ``api_key_env`` names the environment variable that holds the key; "" sends none. Prices are dollars for a million
+    tokens; without them no cost is shown. ``temperature`` is left out of requests when it is "default".
+    """
+
+    model: str = Field("local", min_length=1)
+    base_url: str = "https://api.openai.com/v1"
+    api_key_env: str = "OPENAI_API_KEY"
+    requests_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0)
+    max_concurrency: int | None = Field(None, gt=0)
+    timeout_s: float = Field(120, gt=0)
+    temperature: float | Literal["default"] = 0.0
+    max_tokens: int = Field(1024, gt=0)
+    batch_size: int = Field(64, gt=0)
+    input_usd_per_million: float | None = Field(None, ge=0)
+    output_usd_per_million: float | None = Field(None, ge=0)
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str) -> str:
+        if "@" in url.partition("//")[2].partition("/")[0] or "?" in url:
+            raise ValueError("credentials do not belong into an address: put the key into the variable of api_key_env")
+        return url
+
+    @property
+    def local(self) -> bool:
+        return self.model == "local" or self.model.startswith("local:")
+
+
+class Models(_Section):
+    """The four roles: who asks and answers, who is tuned and compared, who judges, who embeds."""
+
+    generator: Model = Model()
+    base: Model = Model()
+    judge: Model = Model()
+    embedding: Model = Model()
+
+
+class Parse(_Section):
+    """Tokens of a chunk and of its overlap; papers of a shard; bounds on one PDF; 0 workers means one a core."""
+
+    chunk_size: int = Field(1024, gt=0)
+    chunk_overlap: int = Field(200, ge=0)
+    papers_per_shard: int = Field(32, gt=0)
+    workers: int = Field(0, ge=0)
+    timeout_s: float = Field(120, gt=0)
+    memory_mb: int = Field(4096, ge=512)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Parse:
+        if self.chunk_overlap >= self.chunk_size:
+            raise ValueError("parse.chunk_overlap must be smaller than parse.chunk_size")
+        return self
+
+
+class Ask(_Section):
+    """``recipe`` is "llama-index" (its own prompts, then one answer a question) or "evidence" (a sentence of the chunk,
+
+    the question it answers and the answer, in one call; what small models can do). "auto" takes "evidence" for a
+    local generator. ``max_questions`` is spread evenly over all chunks; papers that are added to a run later get their
+    share on top of it."""
+
+    recipe: Literal["auto", "llama-index", "evidence"] = "auto"
+    questions_per_chunk: int = Field(2, gt=0)
+    max_questions: int | None = Field(None, gt=0)
+
+
+class Augment(_Section):
+    """``leave_out_validation`` keeps validation chunks out of the contexts of training examples."""
+
+    top_k: int = Field(1, gt=0)
+    separate_context: bool = False
+    scope: Literal["corpus", "paper"] = "corpus"
+    leave_out_validation: bool = False
+
+
+class Split(_Section):
+    """``by = "auto"`` is "paper", or "chunk" when there are fewer than 20 papers."""
+
+    train: float = Field(0.7, ge=0, le=1)
+    by: Literal["auto", "paper", "chunk", "question"] = "auto"
+
+
+class Export(_Section):
+    """The system prompt of the training data, and of both models when they are compared. ``{title}`` is the paper's."""
+
+    system_prompt: str = "You are a helpful assistant that answers questions about the paper “{title}”."
+
+
+class Finetune(_Section):
+    """``backend = "openai"`` is any provider that speaks that API, with the model and key of [models.base].
+
+    A hyperparameter that is not set is the provider's to choose.
+    """
+
+    backend: Literal["none", "openai"] = "none"
+    epochs: int | None = Field(None, gt=0)
+    batch_size: int | None = Field(None, gt=0)
+    learning_rate_multiplier: float | None = Field(None, gt=0)
+    poll_s: float = Field(20, gt=0)
+
+
+class Evaluate(_Section):
+    """``sample`` pairs of each split are evaluated, chosen by hash. ``method`` is "score" (LlamaIndex's 1 to 5) or
+
+    "agreement" (the probability that the judge agrees with the reference; for models too small to give a score).
+    "auto" takes "agreement" for a local judge."""
+
+    sample: int = Field(50, gt=0)
+    method: Literal["auto", "score", "agreement"] = "auto"
+
+
+class Budget(_Section):
+    """A cap over the whole run, restarts and --redo included, in dollars or in tokens; unset is no cap."""
+
+    usd: float | None = Field(None, gt=0)
+    tokens: int | None = Field(None, gt=0)
+
+
+class Config(_Section):
+    """Everything that a run depends on, but for papers and keys."""
+
+    seed: int = 0
+    models: Models = Models()
+    parse: Parse = Parse()
+    ask: Ask = Ask()
+    augment: Augment = Augment()
+    split: Split = Split()
+    export: Export = Export()
+    finetune: Finetune = Finetune()
+    evaluate: Evaluate = Evaluate()
+    budget: Budget = Budget()
+
+    def resolved(self, *, papers: int, before: Config | None = None) -> Config:
+        """With each "auto" decided: as it was `before` in this run, or for a run that begins with so many papers."""
+        recipe: str = "evidence" if self.models.generator.local else "llama-index"
+        method: str = "agreement" if self.models.judge.local else "score"
+        by: str = "paper" if papers >= ENOUGH_PAPERS else "chunk"
+        if before is not None:
+            recipe, method, by = before.ask.recipe, before.evaluate.method, before.split.by
+        values = self.model_dump()
+        for section, key, decided in (("ask", "recipe", recipe), ("evaluate", "method", method), ("split", "by", by)):
+            if values[section][key] == "auto":
+                values[section][key] = decided
+        return Config.model_validate(values)
+
+
+ENOUGH_PAPERS = 20
+"""With fewer, a split by paper may well leave a side empty (0.7²⁰ is below one in a thousand)."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The TOML table in `path`; raises `BadInput` when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"the configuration {path} is not TOML: {error}") from error
+
+
+def assign(table: dict[str, Any], settings: Iterable[str]) -> None:
+    """Apply ``KEY=VALUE`` settings to `table`; a value that is not TOML is taken as text."""
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise BadInput(f"--set {setting!r} is not KEY=VALUE, as in --set ask.questions_per_chunk=3")
+        *sections, name = key.strip().split(".")
+        place = table
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise BadInput(f"--set {setting!r}: {section} is a value, not a section")
+        place[name] = _value(text.strip())
+
+
+def validate(table: Mapping[str, Any]) -> Config:
+    """Check `table`; raises `BadInput` with one line that names the key and what it may be."""
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        raise BadInput("; ".join(_explain(fault) for fault in error.errors()[:3])) from None
+
+
+def dump(config: Config) -> bytes:
+    """As TOML. It holds no key: configuration knows only the names of the variables that do."""
+    return tomli_w.dumps(config.model_dump(exclude_none=True)).encode()
+
+
+def api_key(model: Model, role: str) -> str:
+    """The key of `model` from its environment variable; raises `BadInput` naming the variable when it is not set."""
+    if not model.api_key_env:
+        return ""
+    key = os.environ.get(model.api_key_env, "").strip()
+    if not key:
+        raise BadInput(
+            f"[models.{role}] needs a key: set the environment variable {model.api_key_env}, "
+            'or api_key_env = "" for an endpoint that wants none'
+        )
+    return key
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(fault: Mapping[str, Any]) -> str:
+    *sections, name = [str(part) for part in fault["loc"]] or [""]
+    key = ".".join([*sections, name])
+    if fault["type"] != "extra_forbidden":
+        return f"configuration: {key}: {fault['msg']}"
+    known = _keys(Config, sections)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {'.'.join([*sections, near[0]])}?" if near else f"known keys: {', '.join(known)}"
+    return f"configuration: there is no key {key}; {hint}"
+
+
+def _keys(model: type[BaseModel], sections: Iterable[str]) -> list[str]:
+    for section in sections:
+        annotation = model.model_fields[section].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,50 @@
+"""Embedding requests and the reading of their vectors: pure functions."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engine.requests import Reply, Request
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["cosine", "embedding", "pack", "unpack", "vectors"]
+
+
+def embedding(texts: Sequence[str]) -> Request:
+    """A request for the vectors of `texts`."""
+    return Request(
+        to="embedding", route="embeddings", body={"input": list(texts)}, characters=sum(len(text) for text in texts)
+    )
+
+
+def vectors(reply: Reply) -> list[list[float]]:
+    """The vectors, in the order of the texts; servers that number none send them in order."""
+    return [item["embedding"] for item in sorted(reply.body["data"], key=lambda item: item.get("index", 0))]
+
+
+def pack(vector: Sequence[float]) -> str:
+    """A vector as base64 of little-endian float32."""
+    import numpy as np
+
+    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
+
+
+def unpack(text: str) -> NDArray[np.float32]:
+    """What `pack` made, as an array of shape (dimension,)."""
+    import numpy as np
+
+    return np.frombuffer(base64.b64decode(text), dtype="<f4")
+
+
+def cosine(a: Sequence[float], b: Sequence[float]) -> float:
+    """The cosine of the angle between two vectors of the same length; 0 when one is all zeros."""
+    import numpy as np
+
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    lengths = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(x @ y) / lengths if lengths else 0.0

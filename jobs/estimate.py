@@ -1,0 +1,92 @@
+"""What a run would ask and cost, from the parsed chunks alone; no request is sent.
+
+The figures are upper bounds on requests. Tokens are counted as four characters each, answers as `_ANSWER_TOKENS`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from engine.datasets import Dataset
+from engine.requests import Usage
+from jobs.config import Config, Model
+from jobs.models import model_name
+from jobs.records import Chunk
+
+__all__ = ["estimate", "print_estimate"]
+
+_CHARACTERS_PER_TOKEN = 4
+_QUESTION_TOKENS = 25
+_ANSWER_TOKENS = 100
+_PROMPT_TOKENS = 80
+_JUDGE_TOKENS = 400
+
+
+def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
+    """For each job, an upper bound of its requests, and its tokens and dollars about; blocks."""
+    count = characters = 0
+    for chunk in chunks.rows():
+        count += 1
+        characters += len(chunk.text)
+    chunk_tokens = characters // (_CHARACTERS_PER_TOKEN * count) if count else 0
+    questions = min(count * config.ask.questions_per_chunk, config.ask.max_questions or sys.maxsize)
+    asked = min(count, questions)
+    one_call = config.ask.recipe == "evidence"
+    contexts = chunk_tokens * config.augment.top_k
+    answers = min(questions, 2 * config.evaluate.sample) * (1 if config.finetune.backend == "none" else 2)
+    models = config.models
+    per_batch = models.embedding.batch_size
+    return {
+        "ask": _usage(
+            models.generator,
+            asked,
+            asked * (chunk_tokens + _PROMPT_TOKENS),
+            questions * (_QUESTION_TOKENS + one_call * _ANSWER_TOKENS),
+        ),
+        "answer": _usage(
+            models.generator,
+            *((0, 0, 0) if one_call else (questions, questions * (chunk_tokens + 60), questions * _ANSWER_TOKENS)),
+        ),
+        "index": _usage(models.embedding, -(-count // per_batch), count * chunk_tokens, 0),
+        "augment": _usage(models.embedding, -(-questions // per_batch), questions * _QUESTION_TOKENS, 0),
+        "respond": _usage(models.base, answers, answers * (contexts + _PROMPT_TOKENS), answers * _ANSWER_TOKENS),
+        "similarity": _usage(models.embedding, answers, 2 * answers * _ANSWER_TOKENS, 0),
+        "judge": _usage(
+            models.judge, answers, answers * (_JUDGE_TOKENS + 2 * _ANSWER_TOKENS), answers * _ANSWER_TOKENS
+        ),
+    }
+
+
+def print_estimate(config: Config, chunks: Dataset[Chunk]) -> None:
+    """Print the estimate as one line a job, and their sum."""
+    jobs = estimate(config, chunks)
+    whole = Usage()
+    for job, usage in jobs.items():
+        whole += usage
+        print(f"{job:<11}{_words(usage)}")
+    print(f"{'together':<11}{_words(whole)}")
+    unpriced = sorted(
+        {model_name(model) for model in _models(config) if not model.local and model.input_usd_per_million is None}
+    )
+    if unpriced:
+        print(f"no price configured for {', '.join(unpriced)}: set input_usd_per_million and output_usd_per_million")
+    print("nothing was sent")
+
+
+def _usage(model: Model, requests: int, prompt_tokens: int, completion_tokens: int) -> Usage:
+    dollars = prompt_tokens * (model.input_usd_per_million or 0) + completion_tokens * (
+        model.output_usd_per_million or 0
+    )
+    return Usage(
+        requests=requests, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost_usd=dollars / 1e6
+    )
+
+
+def _words(usage: Usage) -> str:
+    cost = f", ${usage.cost_usd:.4f}" if usage.cost_usd else ""
+    tokens = usage.prompt_tokens + usage.completion_tokens
+    return f"up to {usage.requests:,} requests, about {tokens:,} tokens{cost}"
+
+
+def _models(config: Config) -> list[Model]:
+    return [config.models.generator, config.models.base, config.models.judge, config.models.embedding]

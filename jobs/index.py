@@ -1,0 +1,150 @@
+"""The `index` job: an embedding for each chunk, and from all of them the vector store.
+
+The vectors are what is paid for, so they are journalled as rows like everything else. The store is made from them when
+the last shard is sealed, and again only when a seal has changed; it can be deleted at any time and costs no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.datasets import Dataset
+from engine.errors import Fatal
+from engine.files import naming_the_disk, write_atomic
+from engine.jobs import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.embed import embedding, pack, unpack, vectors
+from jobs.lazy import imported
+from jobs.records import Chunk, Vector
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from jobs.store import ChunkStore
+
+__all__ = ["Retriever", "index"]
+
+
+def index(
+    *,
+    chunks: Dataset[Chunk],
+    written: Dataset[Vector],
+    fingerprint: Mapping[str, Any],
+    slots: int,
+    retriever: Retriever,
+) -> Job:
+    """Embed every chunk; `retriever` opens the store that is made from them."""
+
+    async def process(chunk: Chunk, call: Call) -> Sequence[Record]:
+        reply = await call(embedding([chunk.text]))
+        return [Vector(id=make_id("vector", chunk.id), parent=chunk.id, vector=pack(vectors(reply)[0]))]
+
+    async def conclude() -> None:
+        await retriever.build(chunks, written)
+
+    return Job(
+        name="index",
+        reads=("chunks",),
+        writes="index",
+        row=Vector,
+        expand=_expand,
+        process=process,
+        conclude=conclude,
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+class Retriever:
+    """Searches the store in `folder`, which is opened at the first search: opening loads LanceDB and LlamaIndex."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._opening = asyncio.Lock()
+        self._store: ChunkStore | None = None
+
+    async def build(self, chunks: Dataset[Chunk], written: Dataset[Vector]) -> None:
+        """Make the store anew unless it was made from just these shards."""
+        stamp = await asyncio.to_thread(_stamp, chunks, written)
+        path = self._folder / "stamp"
+        if await asyncio.to_thread(lambda: path.exists() and path.read_bytes() == stamp):
+            return
+        store: Any = await imported("jobs.store")
+        fresh = self._folder.with_name(f"{self._folder.name}.tmp")
+        with naming_the_disk(self._folder):
+            await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+            await store.ChunkStore.build(fresh, _batches(chunks, written))
+            await asyncio.to_thread(write_atomic, fresh / "stamp", stamp)
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+            await asyncio.to_thread(fresh.rename, self._folder)
+        self._store = None
+
+    async def search(
+        self, vector: Sequence[float], *, top_k: int, paper_id: str | None, without_split: str | None
+    ) -> list[tuple[str, float, str]]:
+        """The `top_k` nearest chunks, nearest first, each as (id, cosine, text).
+
+        With `paper_id` only chunks of that paper are searched, with `without_split` none of that split.
+        """
+        from llama_index.core.vector_stores.types import (
+            FilterOperator,
+            MetadataFilter,
+            MetadataFilters,
+            VectorStoreQuery,
+        )
+
+        leave_out = MetadataFilter(key="split", value=without_split, operator=FilterOperator.NE)
+        query = VectorStoreQuery(
+            query_embedding=list(vector),
+            similarity_top_k=top_k,
+            doc_ids=[paper_id] if paper_id else None,
+            filters=MetadataFilters(filters=[leave_out]) if without_split else None,
+        )
+        found = await (await self._opened()).aquery(query)
+        return [
+            (id_, score, node.get_content())
+            for id_, score, node in zip(found.ids or [], found.similarities or [], found.nodes or [], strict=True)
+        ]
+
+    async def texts(self, chunk_ids: Sequence[str]) -> list[str]:
+        """The texts of these chunks, in this order."""
+        nodes = await (await self._opened()).aget_nodes(list(chunk_ids))
+        by_id = {node.node_id: node.get_content() for node in nodes}
+        return [by_id[id_] for id_ in chunk_ids]
+
+    async def _opened(self) -> ChunkStore:
+        async with self._opening:
+            if self._store is None:
+                store: Any = await imported("jobs.store")
+                try:
+                    self._store = await store.ChunkStore.open(self._folder)
+                except (OSError, RuntimeError, ValueError) as error:
+                    raise Fatal(
+                        f"the vector store {self._folder} is damaged; delete that folder and run the same command "
+                        "again: it is made anew from what was paid for"
+                    ) from error
+            return self._store
+
+
+def _expand(shard: ShardRows) -> Iterator[Item]:
+    for chunk in shard["chunks"]:
+        yield Item(id=chunk.id, value=chunk)
+
+
+def _stamp(chunks: Dataset[Chunk], written: Dataset[Vector]) -> bytes:
+    return make_id(*(seal.sha256 for dataset in (chunks, written) for seal in dataset.seals())).encode()
+
+
+def _batches(chunks: Dataset[Chunk], written: Dataset[Vector]) -> Iterator[list[tuple[Chunk, NDArray[np.float32]]]]:
+    """The chunks that have a vector, shard by shard."""
+    for number in written.sealed():
+        by_chunk = {row.parent: row.vector for row in written.read(number)}
+        batch = [(chunk, unpack(by_chunk[chunk.id])) for chunk in chunks.read(number) if chunk.id in by_chunk]
+        if batch:
+            yield batch

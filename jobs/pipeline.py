@@ -1,0 +1,276 @@
+"""The pipeline: which jobs there are, what each is made with, and what makes its rows stale.
+
+Reading this file from top to bottom is reading a run. A fingerprint holds what changes the meaning of rows; limits,
+timeouts and lengths are not in it, because they change none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.datasets import Dataset
+from engine.events import Hook, Note
+from engine.files import naming_the_disk, write_atomic
+from engine.jobs import Pipeline, Step
+from engine.records import make_id
+from engine.signals import Stop
+from engine.workers import Workers
+from jobs import ask as asking
+from jobs import judge as judging
+from jobs.answer import answer
+from jobs.augment import augment
+from jobs.config import Config, Model, api_key
+from jobs.folder import RunFolder
+from jobs.index import Retriever, index
+from jobs.lazy import imported
+from jobs.models import EMBEDDED_EMBEDDING, model_name, slots
+from jobs.papers import Catalogue, deal
+from jobs.parse import parse
+from jobs.respond import respond
+from jobs.split import side
+
+if TYPE_CHECKING:
+    from jobs.report import ReportData
+
+__all__ = ["Mill", "build", "worker_count"]
+
+_PROMPTS = {"llama_index": "0.14"}
+"""The release line whose prompts are used: part of what a row means, and cheaper to know than the prompts' text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mill:
+    """What the jobs of one run are made with, as `jobs.work` has opened it.
+
+    `embedded` names the weights behind model = "local"; `tuned` gives the tuned model's name, None while there is
+    none; `show` is handed what the report says.
+    """
+
+    config: Config
+    folder: RunFolder
+    datasets: Mapping[str, Dataset[Any]]
+    papers: Sequence[Path]
+    workers: Workers
+    catalogue: Catalogue
+    embedded: str
+    tuned: Callable[[], str | None]
+    show: Callable[[ReportData], None]
+    stop: Stop
+    hook: Hook
+
+    def name(self, model: Model) -> str:
+        """What `model` is called in fingerprints and tables."""
+        return model_name(model, self.embedded)
+
+    def compared(self) -> dict[str, str]:
+        """The models of the table, each row's name with the model's own: base, and tuned when there is one."""
+        models, tuned = {"base": self.name(self.config.models.base)}, self.tuned()
+        return {**models, "tuned": tuned} if tuned else models
+
+
+def build(mill: Mill) -> Pipeline:
+    """Every job and step, in order."""
+    retriever = Retriever(mill.folder.store)
+    return [
+        *_parsing(mill),
+        *_generating(mill),
+        *_retrieving(mill, retriever),
+        _export(mill),
+        _finetune(mill),
+        *_comparing(mill, retriever),
+        _report(mill),
+    ]
+
+
+def _parsing(mill: Mill) -> Pipeline:
+    config, catalogue = mill.config, mill.catalogue
+
+    async def claim(claims: Sequence[tuple[str, str]]) -> Sequence[str]:
+        return await asyncio.to_thread(catalogue.claim, claims)
+
+    return [
+        deal(mill.papers, mill.datasets["papers"], catalogue, per_shard=config.parse.papers_per_shard, stop=mill.stop),
+        parse(
+            workers=mill.workers,
+            chunk_size=config.parse.chunk_size,
+            chunk_overlap=config.parse.chunk_overlap,
+            split_by=config.split.by,
+            train=config.split.train,
+            seed=config.seed,
+            claim_text=claim,
+        ),
+    ]
+
+
+def _generating(mill: Mill) -> Pipeline:
+    settings, model = mill.config.ask, mill.config.models.generator
+    evidence = settings.recipe == "evidence"
+    fingerprint = {
+        **_PROMPTS,
+        "model": mill.name(model),
+        "temperature": model.temperature,
+        "recipe": settings.recipe,
+    }
+    return [
+        asking.ask(
+            recipe=asking.evidence(mill.hook) if evidence else asking.llama_index(model.max_tokens),
+            questions_per_chunk=settings.questions_per_chunk,
+            max_questions=settings.max_questions,
+            chunks=mill.datasets["chunks"],
+            side_of_question=_side_of_question(mill.config),
+            fingerprint={
+                **fingerprint,
+                "questions_per_chunk": settings.questions_per_chunk,
+                "max_questions": settings.max_questions,
+            },
+            slots=slots(model),
+        ),
+        answer(max_tokens=model.max_tokens, fingerprint=fingerprint, slots=slots(model)),
+    ]
+
+
+def _retrieving(mill: Mill, retriever: Retriever) -> Pipeline:
+    model = mill.config.models.embedding
+    fingerprint = {"embedding": model_name(model, EMBEDDED_EMBEDDING)}
+    in_flight = max(slots(model), 2 * model.batch_size)  # so that one batch fills while another is answered
+    return [
+        index(
+            chunks=mill.datasets["chunks"],
+            written=mill.datasets["index"],
+            fingerprint=fingerprint,
+            slots=in_flight,
+            retriever=retriever,
+        ),
+        augment(
+            retriever=retriever,
+            settings=mill.config.augment,
+            fingerprint={**_PROMPTS, **fingerprint, **mill.config.augment.model_dump()},
+            slots=in_flight,
+        ),
+    ]
+
+
+def _comparing(mill: Mill, retriever: Retriever) -> Pipeline:
+    config, models = mill.config, mill.config.models
+    system_prompt = config.export.system_prompt
+    return [
+        respond(
+            pairs=mill.datasets["pairs"],
+            retriever=retriever,
+            models=mill.compared,
+            system_prompt=lambda title: system_prompt.replace("{title}", title),
+            sample=config.evaluate.sample,
+            seed=config.seed,
+            max_tokens=models.base.max_tokens,
+            fingerprint={**_PROMPTS, "temperature": models.base.temperature, "system_prompt": system_prompt},
+            slots=slots(models.base),
+        ),
+        judging.similarity(
+            fingerprint={"embedding": model_name(models.embedding, EMBEDDED_EMBEDDING)}, slots=slots(models.embedding)
+        ),
+        judging.judge(
+            method=judging.by_agreement if config.evaluate.method == "agreement" else judging.by_score,
+            fingerprint={
+                **_PROMPTS,
+                "judge": mill.name(models.judge),
+                "temperature": models.judge.temperature,
+                "method": config.evaluate.method,
+            },
+            slots=slots(models.judge),
+        ),
+    ]
+
+
+def _side_of_question(config: Config) -> Callable[[str], str] | None:
+    if config.split.by != "question":
+        return None
+    return lambda id_: side(seed=config.seed, key=id_, train=config.split.train)
+
+
+def _export(mill: Mill) -> Step:
+    """The training files, written anew when an example, a pair or the system prompt has changed."""
+    config, folder, datasets = mill.config, mill.folder, mill.datasets
+
+    def write() -> bool:
+        from jobs.export import write_dataset
+
+        made_from = [seal.sha256 for name in ("examples", "pairs") for seal in datasets[name].seals()]
+        stamp = make_id(config.export.system_prompt, config.seed, *made_from).encode()
+        path = folder.dataset / ".stamp"
+        if path.exists() and path.read_bytes() == stamp:
+            return False
+        with naming_the_disk(folder.dataset):
+            folder.dataset.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)
+        write_dataset(
+            folder.dataset,
+            datasets["examples"].rows(),
+            datasets["pairs"].rows(),
+            system_prompt=config.export.system_prompt,
+            seed=config.seed,
+        )
+        with naming_the_disk(folder.dataset):
+            write_atomic(path, stamp)
+        return True
+
+    async def run() -> None:
+        if await asyncio.to_thread(write):
+            mill.hook(Note(job="export", text=f"training data is in {folder.dataset}"))
+
+    return Step(name="export", run=run, waits_for=("augment", "answer"))
+
+
+def _finetune(mill: Mill) -> Step:
+    """One fine-tuning job, started or taken up; nothing where no backend is configured."""
+
+    async def run() -> None:
+        from jobs.finetune import Hyperparameters, finetune
+
+        settings, base = mill.config.finetune, mill.config.models.base
+        await imported("openai")
+        await finetune(
+            folder=mill.folder.path,
+            base_url=base.base_url,
+            api_key=api_key(base, "base"),
+            model=base.model,
+            hyperparameters=Hyperparameters(
+                epochs=settings.epochs,
+                batch_size=settings.batch_size,
+                learning_rate_multiplier=settings.learning_rate_multiplier,
+                seed=mill.config.seed,
+            ),
+            poll_s=settings.poll_s,
+            on_event=mill.hook,
+            sleep=mill.stop.sleep,
+        )
+
+    async def nothing() -> None:
+        pass
+
+    return Step(name="finetune", run=nothing if mill.config.finetune.backend == "none" else run, waits_for=("export",))
+
+
+def _report(mill: Mill) -> Step:
+    """``results.json`` and ``report.html``, from what the seals and verdicts say."""
+
+    async def run() -> None:
+        from jobs.page import write_report
+        from jobs.summary import report_data
+
+        data = await asyncio.to_thread(
+            report_data, mill.config, mill.folder, mill.datasets, mill.compared(), mill.embedded
+        )
+        await asyncio.to_thread(write_report, data, mill.folder.path)
+        mill.show(data)
+
+    return Step(name="report", run=run, waits_for=("judge",))
+
+
+def worker_count(config: Config) -> int:
+    """Processes that parse: as configured, else one for each core that we may use."""
+    return config.parse.workers or len(os.sched_getaffinity(0))

@@ -1,0 +1,132 @@
+"""The rows of every dataset, one class each, in the order in which they are made.
+
+The fields are a contract with users: add, never rename. Every `id` is a hash of what the row came from; `parent` is
+the id of the row that it was made from. `split` is "train" or "val", assigned before anything is generated and
+carried along; under ``split.by = "question"`` a chunk serves both sides and says "both".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.records import Record
+
+__all__ = ["Chunk", "Context", "Example", "Pair", "Paper", "Question", "Response", "Similarity", "Vector", "Verdict"]
+
+
+class Paper(Record, frozen=True, kw_only=True):
+    """One file that was found, readable or not. `parent` is empty: nothing stands above a paper.
+
+    ``path`` is absolute; ``sha256`` is of the file's bytes ("" when they could not be read); ``bytes`` its size.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+class Chunk(Record, frozen=True, kw_only=True):
+    """A piece of a paper's cleaned text, small enough to be embedded. Pages count from 1.
+
+    ``position`` counts the chunks of one paper from 0. ``note`` says what of the paper could not be read, if anything.
+    """
+
+    paper_id: str
+    title: str
+    position: int
+    text: str
+    page_first: int
+    page_last: int
+    split: str
+    note: str = ""
+
+
+class Question(Record, frozen=True, kw_only=True):
+    """A question that its chunk answers. ``evidence`` and ``draft`` are set by the evidence recipe only:
+
+    a sentence of the chunk, word for word, and the answer that was written with the question."""
+
+    chunk_id: str
+    paper_id: str
+    question: str
+    split: str
+    evidence: str = ""
+    draft: str = ""
+
+
+class Pair(Record, frozen=True, kw_only=True):
+    """A question and its reference answer, both from one chunk."""
+
+    chunk_id: str
+    paper_id: str
+    question: str
+    answer: str
+    split: str
+    evidence: str = ""
+
+
+class Vector(Record, frozen=True, kw_only=True):
+    """A chunk's embedding: base64 of little-endian float32."""
+
+    vector: str
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """A retrieved chunk: ``rank`` counts from 0, ``score`` is cosine similarity."""
+
+    chunk_id: str
+    rank: int
+    score: float
+
+
+class Example(Record, frozen=True, kw_only=True):
+    """One training example: the retrieval-augmented prompt and the reference answer.
+
+    ``title`` is the title of the paper that the question is about.
+    """
+
+    pair_id: str
+    paper_id: str
+    title: str
+    question: str
+    prompt: str
+    answer: str
+    contexts: list[Context]
+    split: str
+
+
+class Response(Record, frozen=True, kw_only=True):
+    """What one model answered to one pair's question with the retrieved contexts before it.
+
+    ``model`` is the row's name in the table: "base" or "tuned"."""
+
+    pair_id: str
+    paper_id: str
+    model: str
+    question: str
+    reference: str
+    response: str
+    contexts: list[Context]
+    split: str
+
+
+class Similarity(Record, frozen=True, kw_only=True):
+    """The cosine between the embeddings of a response and of its reference answer."""
+
+    pair_id: str
+    model: str
+    semantic_similarity: float
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """The scores of one response. ``correctness`` is 1 to 5, None when the judge's answer could not be read;
+    ``semantic_similarity`` is a cosine, None when the embedding failed."""
+
+    pair_id: str
+    paper_id: str
+    model: str
+    correctness: float | None
+    passing: bool | None
+    feedback: str
+    semantic_similarity: float | None
+    split: str

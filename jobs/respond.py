@@ -1,0 +1,128 @@
+"""The `respond` job: what each model answers to a sample of the questions, with the same contexts before it.
+
+The contexts are those that `augment` retrieved, the prompt and the system prompt are those of the training data, for
+every model alike: nothing differs but the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.datasets import Dataset
+from engine.errors import Permanent
+from engine.jobs import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.augment import augmented
+from jobs.chat import chat, text
+from jobs.index import Retriever
+from jobs.records import Context, Example, Pair, Response
+
+__all__ = ["choose", "respond"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    id: str
+    model: str
+    pair: Pair
+    title: str
+    contexts: list[Context]
+
+
+def respond(
+    *,
+    pairs: Dataset[Pair],
+    retriever: Retriever,
+    models: Callable[[], Mapping[str, str]],
+    system_prompt: Callable[[str], str],
+    sample: int,
+    seed: int,
+    max_tokens: int,
+    fingerprint: Mapping[str, Any],
+    slots: int,
+) -> Job:
+    """Ask every model in ``models()`` (row name to the model's own name) each pair in the sample.
+
+    ``system_prompt`` is a function of the paper's title. The sample is `sample` pairs of each split, those whose id has
+    the smallest hash: the same pairs for every model and in every restart.
+    """
+    chosen: set[str] = set()
+
+    async def prepare() -> None:
+        chosen.update(await asyncio.to_thread(choose, pairs, sample, seed))
+
+    def expand(shard: ShardRows) -> Iterator[Item]:
+        contexts: dict[str, list[Example]] = {}
+        for example in shard["examples"]:
+            contexts.setdefault(example.pair_id, []).append(example)
+        for name, model in models().items():
+            for pair in shard["pairs"]:
+                if pair.id in chosen:
+                    examples = contexts.get(pair.id, [])
+                    question = _Question(
+                        id=make_id("response", pair.id, name, model),
+                        model=name,
+                        pair=pair,
+                        title=examples[0].title if examples else "",
+                        contexts=[context for example in examples for context in example.contexts],
+                    )
+                    yield Item(id=question.id, value=question)
+
+    async def process(question: _Question, call: Call) -> Sequence[Record]:
+        pair = question.pair
+        if not question.contexts:
+            raise Permanent("no chunk was retrieved for this question", kind="no_context")
+        texts = await retriever.texts([context.chunk_id for context in question.contexts])
+        messages = [
+            {"role": "system", "content": system_prompt(question.title)},
+            {"role": "user", "content": await augmented(pair, texts)},
+        ]
+        reply = await call(chat(question.model, messages, max_tokens=max_tokens))
+        return [
+            Response(
+                id=question.id,
+                parent=pair.id,
+                pair_id=pair.id,
+                paper_id=pair.paper_id,
+                model=question.model,
+                question=pair.question,
+                reference=pair.answer,
+                response=text(reply),
+                contexts=question.contexts,
+                split=pair.split,
+            )
+        ]
+
+    return Job(
+        name="respond",
+        reads=("pairs", "examples"),
+        writes="responses",
+        row=Response,
+        expand=expand,
+        process=process,
+        origin=lambda row: row.id,
+        # The sample is drawn from all pairs; the tuned model is there when fine-tuning has ended.
+        waits_for=("augment", "answer", "finetune"),
+        prepare=prepare,
+        variant=lambda: make_id(*sorted(chosen), *(part for item in models().items() for part in item)),
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+def choose(pairs: Dataset[Pair], sample: int, seed: int) -> dict[str, str]:
+    """The sample: each pair's id with its split. One pass over the pairs, `sample` of each split in memory; blocks."""
+    smallest: dict[str, list[tuple[int, str]]] = {}
+    for pair in pairs.rows():
+        heap = smallest.setdefault(pair.split, [])
+        key = -int(make_id("sample", seed, pair.id), 16)
+        if len(heap) < sample:
+            heapq.heappush(heap, (key, pair.id))
+        else:
+            heapq.heappushpop(heap, (key, pair.id))
+    return {id_: split for split, heap in smallest.items() for _, id_ in heap}

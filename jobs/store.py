@@ -1,0 +1,204 @@
+"""The vector store: LanceDB on disk behind LlamaIndex's vector-store interface.
+
+Importing this module loads both libraries, which costs seconds: import it where a search is made.
+
+LlamaIndex has an integration of its own, but it calls LanceDB synchronously inside ``aquery``, which stops the event
+loop, and brings 230 MB that nothing here uses. The table has the columns of that integration (``id``, ``doc_id``,
+``vector``, ``text``), so other tools can open it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("LANCEDB_LOG", "error")  # read at import; by default it warns of every table that it makes
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+from lancedb.index import IvfHnswSq
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    FilterOperator,
+    MetadataFilter,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
+from numpy.typing import NDArray
+
+from jobs.records import Chunk
+
+__all__ = ["APPROXIMATE_FROM", "ChunkStore"]
+
+APPROXIMATE_FROM = 50_000
+"""Vectors from which on the search is approximate; below, every vector is compared, which takes milliseconds."""
+
+_TABLE = "chunks"
+_METADATA = ["title", "split", "page_first", "page_last"]
+_OPERATORS = {FilterOperator.EQ: "=", FilterOperator.NE: "!="}
+
+
+class ChunkStore(BasePydanticVectorStore):
+    """Chunks with their vectors in the LanceDB table of `folder`. Similarity is the cosine.
+
+    Open one with `ChunkStore.open`, make one with `ChunkStore.build`.
+    """
+
+    stores_text: bool = True
+    flat_metadata: bool = True
+    _table: Any = PrivateAttr()
+    _empty: bool = PrivateAttr()
+
+    def __init__(self, table: Any, *, empty: bool) -> None:
+        super().__init__(stores_text=True)
+        self._table = table
+        self._empty = empty
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "ChunkStore"
+
+    @classmethod
+    async def open(cls, folder: Path) -> ChunkStore:
+        connection = await lancedb.connect_async(folder)
+        table = await connection.open_table(_TABLE)
+        return cls(table, empty=await table.count_rows() == 0)
+
+    @classmethod
+    async def build(cls, folder: Path, batches: Iterable[Sequence[tuple[Chunk, NDArray[np.float32]]]]) -> ChunkStore:
+        """Write a table of all `batches`, in their order, and index it when it is large.
+
+        Two builds from the same batches answer alike: no row depends on when it was embedded.
+        """
+        connection = await lancedb.connect_async(folder)
+        table = None
+        for batch in _in_thread(batches):
+            rows = _rows(await batch)
+            if rows is None:
+                break
+            if table is None:
+                table = await connection.create_table(_TABLE, rows, mode="overwrite")
+            else:
+                await table.add(rows)
+        if table is None:
+            table = await connection.create_table(_TABLE, schema=_schema(1), mode="overwrite")
+        count = await table.count_rows()
+        if count >= APPROXIMATE_FROM:
+            await table.create_index("vector", config=IvfHnswSq(distance_type="cosine"))
+        return cls(table, empty=count == 0)
+
+    @property
+    def client(self) -> Any:
+        return self._table
+
+    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """The nearest chunks, nearest first, equal ones in order of id."""
+        if self._empty:  # its vectors have no length yet, and LanceDB would refuse any
+            return VectorStoreQueryResult(nodes=[], similarities=[], ids=[])
+        search = self._table.query().nearest_to(query.query_embedding).distance_type("cosine").refine_factor(4)
+        condition = " and ".join(_conditions(query))
+        if condition:
+            search = search.where(condition)
+        rows = await search.limit(query.similarity_top_k).to_list()
+        rows.sort(key=lambda row: (round(row["_distance"], 6), row["id"]))
+        return VectorStoreQueryResult(
+            nodes=[_node(row) for row in rows],
+            similarities=[round(1.0 - row["_distance"], 6) for row in rows],
+            ids=[row["id"] for row in rows],
+        )
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        return asyncio.run(self.aquery(query, **kwargs))
+
+    async def aget_nodes(self, node_ids: list[str] | None = None, filters: Any = None) -> list[BaseNode]:
+        """The chunks of these ids, in no particular order."""
+        wanted = ", ".join(_quoted(id_) for id_ in node_ids or [])
+        rows = await self._table.query().where(f"id in ({wanted})").to_list() if wanted else []
+        return [_node(row) for row in rows]
+
+    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
+        """Add nodes that carry embeddings; a node whose id is there already is replaced."""
+        rows = [
+            {
+                "id": node.node_id,
+                "doc_id": node.ref_doc_id or "",
+                "vector": node.get_embedding(),
+                "text": node.get_content(metadata_mode=MetadataMode.NONE),
+                **{name: node.metadata.get(name) for name in _METADATA},
+            }
+            for node in nodes
+        ]
+        if rows:
+            table = pa.Table.from_pylist(rows, schema=await self._table.schema())
+            await self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(table)
+            self._empty = False
+        return [node.node_id for node in nodes]
+
+    def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
+        return asyncio.run(self.async_add(nodes, **kwargs))
+
+    async def adelete(self, ref_doc_id: str, **kwargs: Any) -> None:
+        """Delete all chunks of one paper."""
+        await self._table.delete(f"doc_id = {_quoted(ref_doc_id)}")
+
+    def delete(self, ref_doc_id: str, **kwargs: Any) -> None:
+        asyncio.run(self.adelete(ref_doc_id, **kwargs))
+
+
+def _in_thread(batches: Iterable[Any]) -> Iterator[Any]:
+    """Awaitables of the next batch, read in a thread; of None at the end."""
+    source = iter(batches)
+    while True:
+        yield asyncio.to_thread(next, source, None)
+
+
+def _schema(dimension: int) -> pa.Schema:
+    text = [pa.field(name, pa.string()) for name in ("id", "doc_id", "text", "title", "split")]
+    pages = [pa.field(name, pa.int32()) for name in ("page_first", "page_last")]
+    return pa.schema([*text, *pages, pa.field("vector", pa.list_(pa.float32(), dimension))])
+
+
+def _rows(batch: Sequence[tuple[Chunk, NDArray[np.float32]]] | None) -> pa.Table | None:
+    if batch is None:
+        return None
+    dimension = len(batch[0][1])
+    return pa.Table.from_pylist(
+        [
+            {
+                "id": chunk.id,
+                "doc_id": chunk.paper_id,
+                "text": chunk.text,
+                "title": chunk.title,
+                "split": chunk.split,
+                "page_first": chunk.page_first,
+                "page_last": chunk.page_last,
+                "vector": vector,
+            }
+            for chunk, vector in batch
+        ],
+        schema=_schema(dimension),
+    )
+
+
+def _node(row: dict[str, Any]) -> TextNode:
+    return TextNode(id_=row["id"], text=row["text"], metadata={name: row[name] for name in _METADATA})
+
+
+def _conditions(query: VectorStoreQuery) -> Iterator[str]:
+    if query.doc_ids:
+        yield f"doc_id in ({', '.join(map(_quoted, query.doc_ids))})"
+    for term in query.filters.filters if query.filters else []:
+        if not isinstance(term, MetadataFilter) or term.operator not in _OPERATORS or term.key not in _METADATA:
+            raise ValueError(f"this store filters by {', '.join(_METADATA)}, with == and !=")
+        value = str(term.value) if isinstance(term.value, int) else _quoted(str(term.value))
+        yield f"{term.key} {_OPERATORS[term.operator]} {value}"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,206 @@
+"""What a run has done so far, read from its seals and checkpoints; nothing here changes a file.
+
+The same figures go into `gristmill status`, into the exit code and into the report.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from engine.datasets import Dataset
+from engine.requests import Usage
+from engine.shards import total
+from jobs.config import Config
+from jobs.folder import RunFolder
+from jobs.models import EMBEDDED_EMBEDDING, model_name
+from jobs.records import Paper, Verdict
+from jobs.report import Coverage, Failure, JobSummary, ReportData, histograms, table_rows
+from jobs.respond import choose
+
+__all__ = ["JobState", "failures", "job_states", "judge_note", "report_data"]
+
+_JOBS = {
+    "parse": ("chunks", None),
+    "ask": ("questions", "generator"),
+    "answer": ("pairs", "generator"),
+    "index": ("index", "embedding"),
+    "augment": ("examples", "embedding"),
+    "respond": ("responses", "base"),
+    "similarity": ("similarities", "embedding"),
+    "judge": ("verdicts", "judge"),
+}
+"""Each job with the dataset that it writes and the role that it calls."""
+
+_DETAILED_FAILURES = 1000
+
+
+class JobState(msgspec.Struct, frozen=True, kw_only=True):
+    """One job's figures: shards sealed and open, inputs finished, rows, failures by kind, what it cost."""
+
+    job: str
+    sealed: int
+    open: int
+    inputs: int
+    rows: int
+    failures: dict[str, int]
+    usage: Usage
+
+
+def job_states(datasets: Mapping[str, Dataset[Any]]) -> list[JobState]:
+    """The figures of every job; blocks."""
+    return [_state(job, datasets[name]) for job, (name, _) in _JOBS.items()]
+
+
+def failures(datasets: Mapping[str, Dataset[Any]]) -> Iterator[Failure]:
+    """Every failure of every job, with the path of its paper where the failed input is a paper; blocks."""
+    for job, (name, _) in _JOBS.items():
+        for number, failed in _failed(datasets[name]):
+            if job == "parse" and failed:
+                paths = {paper.id: paper.path for paper in datasets["papers"].read(number)}
+                yield from (_with_path(failure, paths) for failure in _named(job, failed))
+            else:
+                yield from _named(job, failed)
+
+
+def judge_note(config: Config) -> str:
+    """What a reader must know about the correctness column; empty when it is what its name says."""
+    if config.evaluate.method == "agreement":
+        same = model_name(config.models.judge) == model_name(config.models.generator)
+        return (
+            "demo judge: 1 + 4 × the probability that a small local model gives to “agrees with the reference”"
+            f"{', by the same model that wrote the questions' if same else ''}; not a rating. "
+            "Semantic similarity carries the meaning here"
+        )
+    if config.models.judge.local:
+        return "the judge is a small local model, which cannot rate from 1 to 5 reliably"
+    return ""
+
+
+def report_data(
+    config: Config, folder: RunFolder, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str], embedded: str
+) -> ReportData:
+    """Everything that the report says; blocks.
+
+    `models` are those of the table, by row name; `embedded` names the weights behind model = "local".
+    """
+    states = job_states(datasets)
+    verdicts = _verdicts(datasets)
+    return ReportData(
+        title=folder.path.resolve().name,
+        rows=table_rows(verdicts, list(models), asked=_asked(config, datasets, models), seed=config.seed),
+        histograms=histograms(verdicts, list(models)),
+        coverage=_coverage(datasets, states, verdicts),
+        jobs=[_summary(state, config) for state in states],
+        failures=_first_of_each(failures(datasets)),
+        models=_names(config, models, embedded),
+        judge_note=judge_note(config),
+        settings=config.model_dump(exclude_none=True),
+    )
+
+
+def _names(config: Config, models: Mapping[str, str], embedded: str) -> dict[str, str]:
+    roles = {role: model_name(getattr(config.models, role), embedded) for role in type(config.models).model_fields}
+    if config.models.embedding.local:
+        roles["embedding"] = EMBEDDED_EMBEDDING
+    return {**roles, **models}
+
+
+def _state(job: str, dataset: Dataset[Any]) -> JobState:
+    seals = list(dataset.seals())
+    unsealed = dataset.unsealed()
+    entries = [entry for shard in unsealed for entry in shard.peek()]
+    kinds = Counter(failure.kind for seal in seals for failure in seal.failures)
+    kinds.update(entry.error.kind for entry in entries if entry.error)
+    return JobState(
+        job=job,
+        sealed=len(seals),
+        open=len(unsealed),
+        inputs=sum(seal.inputs for seal in seals) + sum(1 for entry in entries if entry.id),
+        rows=sum(seal.rows for seal in seals) + sum(entry.rows for entry in entries),
+        failures=dict(sorted(kinds.items())),
+        usage=total([*(seal.usage for seal in seals), *(entry.usage for entry in entries)]),
+    )
+
+
+def _failed(dataset: Dataset[Any]) -> Iterator[tuple[int, list[tuple[str, str, str]]]]:
+    """By shard: the (id, kind, reason) of each failure."""
+    for number in dataset.sealed():
+        seal = dataset.shard(number).seal()
+        yield number, [(failed.id, failed.kind, failed.reason) for failed in seal.failures] if seal else []
+    for shard in dataset.unsealed():
+        yield shard.index, [(e.id, e.error.kind, e.error.reason) for e in shard.peek() if e.error]
+
+
+def _named(job: str, failed: Iterable[tuple[str, str, str]]) -> Iterator[Failure]:
+    return (Failure(job=job, kind=kind, id=id_, reason=reason) for id_, kind, reason in failed)
+
+
+def _with_path(failure: Failure, paths: Mapping[str, str]) -> Failure:
+    return msgspec.structs.replace(failure, paper=paths.get(failure.id, ""))
+
+
+def _verdicts(datasets: Mapping[str, Dataset[Any]]) -> list[Verdict]:
+    """The verdicts, each with the similarity of its response, also where that was made later, by a retry."""
+    similarities = {row.parent: row.semantic_similarity for row in datasets["similarities"].rows()}
+    return [
+        msgspec.structs.replace(verdict, semantic_similarity=similarities.get(verdict.parent))
+        for verdict in datasets["verdicts"].rows()
+    ]
+
+
+def _asked(
+    config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str]
+) -> dict[tuple[str, str], int]:
+    """How many answers each cell of the table should hold: what failed on the way counts as unscored."""
+    sampled = Counter(choose(datasets["pairs"], config.evaluate.sample, config.seed).values())
+    return {(model, split): count for model in models for split, count in sampled.items()}
+
+
+def _first_of_each(found: Iterable[Failure]) -> list[Failure]:
+    """No more failures than a page can show, some of each job and kind."""
+    seen: Counter[tuple[str, str]] = Counter()
+    kept = []
+    for failure in found:
+        seen[failure.job, failure.kind] += 1
+        if seen[failure.job, failure.kind] <= _DETAILED_FAILURES:
+            kept.append(failure)
+    return kept
+
+
+def _coverage(
+    datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState], verdicts: Sequence[Verdict]
+) -> Coverage:
+    state = {state.job: state for state in states}
+    sides = Counter(example.split for example in datasets["examples"].rows())
+    papers: Dataset[Paper] = datasets["papers"]
+    parsed = state["parse"]
+    return Coverage(
+        papers=sum(seal.rows for seal in papers.seals()),
+        papers_parsed=parsed.inputs - sum(parsed.failures.values()),
+        papers_failed=parsed.failures,
+        chunks=parsed.rows,
+        questions=state["ask"].rows,
+        pairs=state["answer"].rows,
+        examples=state["augment"].rows,
+        train=sides["train"],
+        val=sides["val"],
+        evaluated=len({verdict.pair_id for verdict in verdicts}),
+    )
+
+
+def _summary(state: JobState, config: Config) -> JobSummary:
+    role = _JOBS[state.job][1]
+    model = getattr(config.models, role) if role else None
+    priced = model is None or model.local or model.input_usd_per_million is not None
+    return JobSummary(
+        job=state.job,
+        inputs=state.inputs,
+        rows=state.rows,
+        failures=state.failures,
+        usage=state.usage,
+        priced=priced,
+    )

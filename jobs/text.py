@@ -1,0 +1,203 @@
+"""Cleaning what a PDF says: from glyphs on lines to text that a model should learn from, and its title.
+
+`clean` is idempotent: cleaning clean text changes nothing. Characters are told apart by fixed ranges, not by the
+Unicode tables of the running Python, so every machine makes the same text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+__all__ = ["CLEANING_VERSION", "Line", "choose_title", "clean", "clean_pages", "letters_and_digits"]
+
+CLEANING_VERSION = 1  # raise it when any rule here changes what text or title comes out
+LONGEST_WORD = 256  # what is longer is encoded data: no language and no URL that anyone reads
+LONGEST_TITLE = 300
+
+_LIGATURES = str.maketrans(
+    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"}  # those of Latin print
+)
+_LINE_END = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028]")
+_SPACE = re.compile(r"[\t\x1f \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+_UNWANTED = re.compile(
+    "["
+    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # control characters
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0"  # fillers and joiners that show nothing
+    "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffc"  # zero width, direction, interlinear
+    "\ufe00-\ufe0f\U000e0000-\U000e0fff"  # variation selectors and tags: both can carry hidden text
+    "\ud800-\udfff\ufdd0-\ufdef\ufffd"  # lone surrogates, noncharacters, the replacement character
+    "\ue000-\uf8ff\U000f0000-\U0010ffff"  # private use
+    + "".join(f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}" for plane in range(15))
+    + "]"
+)
+_SOFT_HYPHEN = re.compile(r"\u00ad(?! *\n)")  # at a line end it still has its work to do
+# Zero-width (non-)joiners spell words in Arabic and Indic scripts, and only there.
+_JOINER = re.compile(r"(?<![\u0600-\u0dff])[\u200c\u200d]|[\u200c\u200d](?![\u0600-\u0dff])")
+# TeX's old fonts print "é" as an accent and a letter: "Jos´e".
+_ACCENT = re.compile("([´`¨ˆ˜ˇ˘˚])([A-Za-zı])")
+_COMBINING = dict(zip("´`¨ˆ˜ˇ˘˚", "\u0301\u0300\u0308\u0302\u0303\u030c\u0306\u030a", strict=True))
+_WORD_BREAK = re.compile(r"(?<=[^\W\d_])(?:[-\u2010]\u00ad?|\u00ad)[ ]*\n\s*(?=\w)")
+_BROKEN_WORD = re.compile(r"[^\W\d_]+(?:[-\u2010]\u00ad?|\u00ad)[ ]*\n\s*\w+")
+_OPEN_PARAGRAPH = re.compile(r"(?<=[^\W\d_]|[,;])[ ]*\n\s*\n\s*(?=[a-z])")
+_COMPOUND = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)+")
+_WORD = re.compile(r"[^\W\d_]+")
+_ENDLESS = re.compile(rf"[!-~]{{{LONGEST_WORD + 1},}}")
+_NOT_LETTER_OR_DIGIT = re.compile(r"[\W_]+")
+
+
+def clean(text: str) -> str:
+    """One line a paragraph, paragraphs parted by an empty line, in NFC; nothing in it that only a printer needs.
+
+    Removed: control, private-use, zero-width, direction and noncharacters, surrogates, U+FFFD, and "words" of more
+    than 256 ASCII characters. Latin ligatures are spelled out; TeX's free-standing accents join their letters.
+
+    A word broken at a line end is joined. Its hyphen goes, unless it is the word's own: where the next line starts
+    with a capital or a digit ("Gauss-Newton"), where one half has another hyphen ("state-of-the-art"), and where this
+    text nowhere has the joined word, but the hyphenated one, or both halves as words of four letters or more.
+    """
+    return clean_pages([text])[0]
+
+
+def clean_pages(pages: Sequence[str]) -> list[str]:
+    """`clean` each page, with the words of all of them to decide about hyphens."""
+    printable = [_printable(page) for page in pages]
+    vocabulary = _vocabulary(printable)
+    return [_flow(page, vocabulary) for page in printable]
+
+
+def letters_and_digits(text: str) -> str:
+    """What `text` says without case, accents' encoding, spaces and punctuation: for comparing, not for reading."""
+    return _NOT_LETTER_OR_DIGIT.sub("", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _printable(text: str) -> str:
+    text = _LINE_END.sub("\n", text.replace("\u2029", "\n\n"))
+    text = _SOFT_HYPHEN.sub("", _UNWANTED.sub("", text)).translate(_LIGATURES)
+    text = _JOINER.sub("", text)
+    text = _ACCENT.sub(_accented, text)
+    return unicodedata.normalize("NFC", _SPACE.sub(" ", text))
+
+
+def _accented(match: re.Match[str]) -> str:
+    accent, letter = match.groups()
+    letter = unicodedata.normalize("NFC", letter.replace("ı", "i") + _COMBINING[accent])
+    return letter if len(letter) == 1 else match.group()
+
+
+def _flow(text: str, vocabulary: frozenset[str]) -> str:
+    """From lines to paragraphs."""
+    text = _WORD_BREAK.sub(lambda match: _hyphen(match, vocabulary), text)
+    text = text.replace("\u00ad", "")
+    text = _OPEN_PARAGRAPH.sub(" ", text)
+    paragraphs = (" ".join(lines.split()) for lines in re.split(r"\n\s*\n", text))
+    whole = (_ENDLESS.sub("", paragraph).strip() for paragraph in paragraphs)
+    return "\n\n".join(re.sub(" {2,}", " ", paragraph) for paragraph in whole if paragraph)
+
+
+def _hyphen(match: re.Match[str], vocabulary: frozenset[str]) -> str:
+    """What stands for a line end inside a word: nothing, or its own hyphen. Before a new paragraph, what stood."""
+    if match.group().count("\n") > 1 and not match.string[match.end()].islower():
+        return match.group()
+    if "\u00ad" in match.group():
+        return ""
+    before = re.search(r"\S+$", match.string[: match.start()][-100:])
+    after = re.match(r"\S+", match.string[match.end() : match.end() + 100])
+    assert before is not None
+    assert after is not None
+    if not after.group()[0].islower() or "-" in before.group() or "-" in after.group():
+        return "-"
+    head, tail = _WORD.findall(before.group())[-1].lower(), _WORD.match(after.group())
+    assert tail is not None
+    if f"{head}{tail.group()}" in vocabulary:
+        return ""
+    both_are_words = len(head) > 3 and len(tail.group()) > 3 and {head, tail.group()} <= vocabulary
+    return "-" if both_are_words or f"{head}-{tail.group()}" in vocabulary else ""
+
+
+def _vocabulary(pages: Iterable[str]) -> frozenset[str]:
+    """The words of a text that no line end breaks, with and without hyphens in them, in lower case."""
+    words: set[str] = set()
+    for page in pages:
+        lower = _BROKEN_WORD.sub(" ", page).lower()
+        words.update(_WORD.findall(lower))
+        words.update(word.replace("\u2010", "-") for word in _COMPOUND.findall(lower))
+    return frozenset(words)
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a first page: its text, the size of its letters, its upper and its lower edge, in points."""
+
+    text: str
+    size: float
+    top: float
+    bottom: float
+
+
+_HEADING = re.compile(
+    "abstract|acknowledgements|appendix|article|contents|casereport|communication|conclusion|editorial|introduction|"
+    "letter|originalarticle|originalpaper|originalresearch|paper|preface|references|report|researcharticle|"
+    "researchpaper|review|reviewarticle|shortcommunication|summary|tableofcontents|technicalreport|untitled|"
+    "untitleddocument"
+)
+# Stamps, banners and file names: what stands where a title might, and is none.
+_BANNER = re.compile(
+    r"arxiv:|https?://|www\.|\bdoi\b|@|©|\bissn\b|\bcopyright\b|^(journal|proceedings|transactions|annals) of\b|"
+    r"^(published|accepted|received|submitted|under review|preprint|manuscript|downloaded|open access|editors?:)|"
+    r"\bvol(ume|\.)? ?\d|^microsoft|^please wait|\.(docx?|tex|dvi|pdf|indd|txt|rtf|odt)$|^page \d|^printed by|^slide \d",
+    re.IGNORECASE,
+)
+_FOOTNOTE_MARKS = " \t\n*∗⁎†‡§¶#⋆,;:¹²³⁴⁵"
+
+
+def choose_title(lines: Sequence[Line], *, metadata: str, first_page: str) -> str:
+    """The title of a paper, cleaned; "" when the file tells none.
+
+    In this order: the title in the file's metadata, if the first page says it too; the largest print on the first
+    page that reads like a title; the metadata's title; the first line that reads like one.
+    """
+    named = _tidy(metadata)
+    if _like_title(named) and letters_and_digits(named) in letters_and_digits(first_page):
+        return named
+    runs = [_tidy("\n".join(line.text for line in run)) for run in _largest_first(_runs(lines))]
+    opening = (_tidy(line.text) for line in lines)
+    return next((title for title in (*runs, named, *opening) if _like_title(title)), "")
+
+
+def _tidy(title: str) -> str:
+    return " ".join(clean(title).split()).strip(_FOOTNOTE_MARKS)
+
+
+def _like_title(title: str) -> bool:
+    letters = sum(character.isalpha() for character in title)
+    return (
+        len(title) <= LONGEST_TITLE
+        and (letters >= 15 or (letters >= 8 and " " in title))
+        and letters >= 0.6 * len(title.replace(" ", ""))
+        and not _BANNER.search(title)
+        and not _HEADING.fullmatch(letters_and_digits(title))
+    )
+
+
+def _runs(lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines of one size that stand close under each other."""
+    runs: list[list[Line]] = []
+    for line in lines:
+        last = runs[-1][-1] if runs else None
+        if last and abs(last.size - line.size) < 0.6 and -line.size < line.top - last.bottom < line.size:
+            runs[-1].append(line)
+        else:
+            runs.append([line])
+    return runs
+
+
+def _largest_first(runs: Sequence[Sequence[Line]]) -> list[Sequence[Line]]:
+    """Those of larger print than most of the page, the largest first; a run of body text is no title."""
+    letters: dict[float, int] = {}
+    for line in (line for run in runs for line in run):
+        letters[round(line.size)] = letters.get(round(line.size), 0) + len(line.text)
+    body = max(letters, key=lambda size: letters[size], default=0)
+    return sorted((run for run in runs if run[0].size > body + 0.6), key=lambda run: -run[0].size)

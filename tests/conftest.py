@@ -1,0 +1,65 @@
+"""What several test files share: real papers where they are, example papers, and a simulated endpoint to run against."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_PAPERS = ROOT.parent / "shared" / "papers"
+
+
+@pytest.fixture
+def example_papers() -> Path:
+    return ROOT / "examples" / "papers"
+
+
+@pytest.fixture
+def real_papers() -> Path:
+    if not REAL_PAPERS.is_dir():
+        pytest.skip("the real papers are not beside this checkout")
+    return REAL_PAPERS
+
+
+@pytest.fixture
+def simulate() -> Iterator[Callable[..., str]]:
+    """Start ``gristmill simulate`` with these flags, in a process of its own; returns its base URL."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*flags: str) -> str:
+        command = [sys.executable, "-m", "jobs.cli", "simulate", *flags]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        running.append(process)
+        assert process.stdout is not None
+        return process.stdout.readline().strip()
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Callable[..., Path]:
+    """Write a configuration whose four roles are models at `url`, and return its path."""
+
+    def write(url: str, *lines: str) -> Path:
+        sections = [
+            f'[models.{role}]\nmodel = "{model}"\nbase_url = "{url}"\napi_key_env = ""\n'
+            for role, model in (
+                ("generator", "simulated-chat"),
+                ("base", "simulated-chat"),
+                ("judge", "simulated-chat"),
+                ("embedding", "simulated-embedding"),
+            )
+        ]
+        sections += ["[parse]\nchunk_size = 256\nchunk_overlap = 32\nworkers = 1\n", "[evaluate]\nsample = 8\n", *lines]
+        path = tmp_path / "config.toml"
+        path.write_text("\n".join(sections), "utf-8")
+        return path
+
+    return write

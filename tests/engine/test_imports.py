@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ["aiohttp", "jinja2", "lancedb", "llama_index", "openai", "pandas", "pyarrow", "pydantic", "pymupdf", "rich"]
+
+# What stands lower is imported by what stands higher, never the other way.
+CORE = [
+    {"requests"},
+    {"errors"},
+    {"records", "files", "signals", "events"},
+    {"shards", "calls", "retries", "limits"},
+    {"datasets"},
+    {"jobs"},
+    {"runner"},
+]
+
+
+def modules(package: str) -> dict[str, ast.Module]:
+    """The modules of a package by their dotted name."""
+    found = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = ast.parse(path.read_text("utf-8"))
+    return found
+
+
+def imports(tree: ast.AST, *, when_loaded: bool) -> set[str]:
+    """What a module imports; with `when_loaded` only what is imported with it, not in its functions or for types."""
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif (when_loaded and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))) or (
+            when_loaded and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        ):
+            continue
+        else:
+            found |= imports(node, when_loaded=when_loaded)
+    return found
+
+
+ENGINE = modules("engine")
+PUBLIC = {name: tree for name, tree in (ENGINE | modules("jobs")).items() if tree.body and "__main__" not in name}
+
+
+@pytest.mark.parametrize("name", ENGINE)
+def test_the_engine_knows_nothing_of_the_jobs(name: str) -> None:
+    """No module of the engine imports one of the jobs, in a function neither."""
+    used = imports(ENGINE[name], when_loaded=False)
+    assert not [other for other in used if other.split(".")[0] in {"jobs", "benchmarks", "tests"}]
+
+
+def test_imports_go_one_way() -> None:
+    """No two modules of the engine import each other, directly or not, and the core stands in its order."""
+    graph = {
+        name: {other for other in imports(tree, when_loaded=True) if other in ENGINE and other != name}
+        for name, tree in ENGINE.items()
+    }
+    list(TopologicalSorter(graph).static_order())
+    height = {f"engine.{name}": level for level, names in enumerate(CORE) for name in names}
+    for name, level in height.items():
+        upward = [other for other in graph[name] if height.get(other, -1) >= level]
+        assert not upward, f"{name} imports {upward}"
+
+
+def test_the_engine_is_light() -> None:
+    """Importing every module of the engine loads nothing heavy."""
+    code = f"import {', '.join(ENGINE)}, sys; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names(name: str) -> None:
+    """Every public module opens with a sentence and lists its public names, sorted, each of which it has."""
+    tree = PUBLIC[name]
+    assert ast.get_docstring(tree), "a module says what it is for"
+    listed = _listed(tree)
+    assert listed is not None, "a public module has __all__"
+    assert listed == sorted(listed, key=_constants_classes_others)
+    assert len(listed) == len(set(listed))
+    assert set(listed) <= _defined(tree)
+
+
+def _listed(tree: ast.Module) -> list[str] | None:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == "__all__" for to in node.targets):
+            return list(ast.literal_eval(node.value))
+    return None
+
+
+def _constants_classes_others(name: str) -> tuple[bool, bool, str]:
+    return not name.isupper(), not name[0].isupper(), name
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                names.add(node.name)
+            case ast.Assign():
+                names |= {to.id for target in node.targets for to in ast.walk(target) if isinstance(to, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+            case ast.Import() | ast.ImportFrom():
+                names |= {alias.asname or alias.name for alias in node.names}
+    return names

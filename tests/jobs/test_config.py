@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import BadInput
+from jobs.config import Config, Model, api_key, assign, dump, load, validate
+
+POSITIVE = st.floats(1e-3, 1e9)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+MODELS = st.builds(
+    Model,
+    model=TEXT.filter(bool),
+    base_url=st.sampled_from(["https://api.openai.com/v1", "http://[::1]:80/v1", "http://host/a@b", "odd"]),
+    api_key_env=TEXT,
+    requests_per_minute=st.none() | POSITIVE,
+    max_concurrency=st.none() | st.integers(1, 9999),
+    temperature=st.just("default") | st.floats(0, 2),
+    max_tokens=st.integers(1, 100_000),
+    input_usd_per_million=st.none() | st.floats(0, 100),
+)
+
+
+def tables() -> st.SearchStrategy[dict[str, Any]]:
+    models = st.fixed_dictionaries({}, optional=dict.fromkeys(("generator", "base", "judge", "embedding"), MODELS))
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "seed": st.integers(-(2**60), 2**60),
+            "models": models.map(lambda roles: {role: model.model_dump() for role, model in roles.items()}),
+            "ask": st.fixed_dictionaries({}, optional={"max_questions": st.integers(1, 10**9)}),
+            "split": st.fixed_dictionaries({"train": st.floats(0, 1), "by": st.sampled_from(["auto", "paper"])}),
+            "export": st.fixed_dictionaries({"system_prompt": TEXT}),
+            "budget": st.fixed_dictionaries({}, optional={"usd": POSITIVE}),
+        },
+    )
+
+
+@given(tables())
+def test_dump_and_load(table: dict[str, Any]) -> None:
+    """Whatever is configured, what is written is read back as the same configuration."""
+    config = validate(table)
+    assert validate(tomllib.loads(dump(config).decode())) == config
+
+
+def test_every_key_has_a_default() -> None:
+    """An empty table is a configuration, with the embedded models in every role."""
+    config = validate({})
+    assert config == Config()
+    assert all(getattr(config.models, role).local for role in type(config.models).model_fields)
+
+
+def test_values_are_frozen() -> None:
+    """A configuration cannot be changed once it is made."""
+    with pytest.raises(ValueError, match="frozen"):
+        Config().seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"sead": 1}, "there is no key sead; did you mean seed?"),
+        ({"asks": {}}, "there is no key asks; did you mean ask?"),
+        ({"ask": {"max_question": 3}}, "there is no key ask.max_question; did you mean ask.max_questions?"),
+        ({"models": {"judg": {}}}, "there is no key models.judg; did you mean models.judge?"),
+        ({"models": {"judge": {"modle": "x"}}}, "did you mean models.judge.model?"),
+        ({"split": {"zzz": 1}}, "there is no key split.zzz; known keys: train, by"),
+        ({"": 1}, "there is no key "),
+    ],
+)
+def test_unknown_keys(table: dict[str, Any], said: str) -> None:
+    """An unknown key is bad input that names the nearest known one, or all of its section."""
+    with pytest.raises(BadInput) as caught:
+        validate(table)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ({"seed": "many"}, "seed"),
+        ({"parse": {"chunk_size": 0}}, "parse.chunk_size"),
+        ({"parse": {"chunk_size": 1.5}}, "parse.chunk_size"),
+        ({"parse": {"chunk_size": 100, "chunk_overlap": 100}}, "parse.chunk_overlap must be smaller"),
+        ({"parse": 7}, "parse"),
+        ({"ask": {"recipe": "llama"}}, "ask.recipe"),
+        ({"ask": {"max_questions": 0}}, "ask.max_questions"),
+        ({"augment": {"separate_context": "perhaps"}}, "augment.separate_context"),
+        ({"augment": {"scope": "shelf"}}, "augment.scope"),
+        ({"split": {"train": 1.1}}, "split.train"),
+        ({"budget": {"usd": -1}}, "budget.usd"),
+        ({"models": {"judge": {"model": ""}}}, "models.judge.model"),
+        ({"models": {"judge": {"temperature": "warm"}}}, "models.judge.temperature"),
+        ({"models": {"judge": {"requests_per_minute": float("nan")}}}, "models.judge.requests_per_minute"),
+        ({"models": "gpt"}, "models"),
+    ],
+)
+def test_values_of_the_wrong_kind(table: dict[str, Any], key: str) -> None:
+    """A value that cannot be is bad input in one line that names its key."""
+    with pytest.raises(BadInput) as caught:
+        validate(table)
+    assert key in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["https://me:hunter2@host/v1", "https://hunter2@host", "https://host/v1?key=hunter2"])
+def test_an_address_with_credentials(url: str) -> None:
+    """An address holds no secret: it would be written to run.toml. The message does not repeat it."""
+    with pytest.raises(BadInput, match=r"models\.judge\.base_url: .*api_key_env") as caught:
+        validate({"models": {"judge": {"model": "m", "base_url": url}}})
+    assert "hunter2" not in str(caught.value)
+
+
+# --set
+
+
+def test_settings() -> None:
+    """Settings reach into sections; a value is TOML, and text where it is none."""
+    table: dict[str, Any] = {"ask": {"questions_per_chunk": 2}, "seed": 1}
+    assign(
+        table,
+        [
+            "ask.questions_per_chunk=3",
+            "models.judge.model=gpt-x",
+            'models.judge.temperature = "default"',
+            "augment.separate_context=true",
+            "export.system_prompt=You are = to {title}.",
+            "split.train=0.5",
+        ],
+    )
+    assert table == {
+        "ask": {"questions_per_chunk": 3},
+        "seed": 1,
+        "models": {"judge": {"model": "gpt-x", "temperature": "default"}},
+        "augment": {"separate_context": True},
+        "export": {"system_prompt": "You are = to {title}."},
+        "split": {"train": 0.5},
+    }
+
+
+@pytest.mark.parametrize("setting", ["seed", "=3", " =3", "seed.deep=1"])
+def test_settings_that_are_none(setting: str) -> None:
+    """A setting without a key or an equals sign, or one below a value, is bad input."""
+    with pytest.raises(BadInput, match="--set"):
+        assign({"seed": 1}, [setting])
+
+
+# "auto"
+
+
+def test_resolving() -> None:
+    """What is "auto" follows the models and the number of papers; what is set stays."""
+    remote = validate({"models": {"generator": {"model": "g"}, "judge": {"model": "j"}}})
+    decided = remote.resolved(papers=20)
+    assert (decided.ask.recipe, decided.evaluate.method, decided.split.by) == ("llama-index", "score", "paper")
+    decided = Config().resolved(papers=19)
+    assert (decided.ask.recipe, decided.evaluate.method, decided.split.by) == ("evidence", "agreement", "chunk")
+    by_hand = validate({"ask": {"recipe": "llama-index"}, "split": {"by": "question"}}).resolved(papers=3)
+    assert (by_hand.ask.recipe, by_hand.split.by) == ("llama-index", "question")
+
+
+def test_what_was_resolved_before_is_kept() -> None:
+    """In a run that goes on, "auto" stays what it was, whatever came in since; a change by hand is seen."""
+    before = Config().resolved(papers=3)
+    remote = validate({"models": {"generator": {"model": "g"}, "judge": {"model": "j"}}})
+    after = remote.resolved(papers=500, before=before)
+    assert (after.ask.recipe, after.evaluate.method, after.split.by) == ("evidence", "agreement", "chunk")
+    assert validate({"split": {"by": "paper"}}).resolved(papers=3, before=before).split.by == "paper"
+
+
+@given(tables(), st.integers(0, 40))
+def test_resolving_twice(table: dict[str, Any], papers: int) -> None:
+    """What is resolved has no "auto" left, and resolving it again changes nothing."""
+    decided = validate(table).resolved(papers=papers)
+    assert "auto" not in (decided.ask.recipe, decided.evaluate.method, decided.split.by)
+    assert decided.resolved(papers=40 - papers) == decided
+
+
+# Files and keys
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """A file that is missing, no text or no TOML is bad input in one line that names it."""
+    (tmp_path / "latin.toml").write_bytes(b"seed = '\xe9'")
+    (tmp_path / "odd.toml").write_text("seed = = 1", "utf-8")
+    for name, said in (("no.toml", "No such file"), ("latin.toml", "cannot read"), ("odd.toml", "is not TOML")):
+        with pytest.raises(BadInput, match=said) as caught:
+            load(tmp_path / name)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(BadInput):
+        load(tmp_path)
+
+
+def test_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key comes from the variable that is named, without spaces; "" asks for none."""
+    monkeypatch.setenv("SOME_KEY", " secret-0123456789\n")
+    model = Model(model="m", api_key_env="SOME_KEY")
+    assert api_key(model, "judge") == "secret-0123456789"
+    assert api_key(Model(model="m", api_key_env=""), "judge") == ""
+    monkeypatch.delenv("SOME_KEY")
+    with pytest.raises(BadInput, match=r'\[models\.judge\] needs a key: .* SOME_KEY, or api_key_env = ""'):
+        api_key(model, "judge")
+
+
+def test_a_dump_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written names the variable and not what it holds."""
+    monkeypatch.setenv("SOME_KEY", "secret-0123456789")
+    config = validate({"models": {"judge": {"model": "m", "api_key_env": "SOME_KEY"}}})
+    assert api_key(config.models.judge, "judge")
+    assert b"SOME_KEY" in dump(config)
+    assert b"secret" not in dump(config)
+    assert "secret" not in repr(config)

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from engine.budget import Budget
+from engine.errors import BadInput, Fatal
+from engine.events import AttemptFailed, Event
+from engine.requests import Reply, Request
+from engine.signals import Stop, Stopped
+from engine.testing import Fault, Seen, chat_reply, simulated_endpoint
+from engine.virtualtime import run_virtual
+from jobs import endpoint, local
+from jobs.chat import chat, text
+from jobs.config import Config, Model
+from jobs.embed import embedding, vectors
+from jobs.models import LOCAL_SLOTS, ModelCalls, check, model_name, slots
+
+
+def request(role: str, prompt: str = "Say something.") -> Request:
+    return chat(role, [{"role": "user", "content": prompt}], max_tokens=500)
+
+
+def configured(url: str, **changes: dict[str, Any]) -> Config:
+    """All four roles at `url`; `changes` are settings of single roles."""
+    models = {
+        role: {
+            "model": "simulated-embedding" if role == "embedding" else "simulated-chat",
+            "base_url": url,
+            "api_key_env": "",
+            **changes.get(role, {}),
+        }
+        for role in ("generator", "base", "judge", "embedding")
+    }
+    return Config.model_validate({"models": models})
+
+
+@asynccontextmanager
+async def opened(
+    config: Config,
+    *,
+    budget: Budget | None = None,
+    stop: Stop | None = None,
+    hook: Any = None,
+    tuned: str | None = None,
+) -> AsyncIterator[ModelCalls]:
+    async with ModelCalls(
+        config,
+        budget=budget or Budget(usd=None, tokens=None, spent=None),
+        weights=Path("weights.gguf"),
+        stop=stop or Stop(),
+        hook=hook or (lambda _: None),
+        tuned=lambda: tuned,
+    ) as calls:
+        yield calls
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What each endpoint would send, with its address, instead of sending it."""
+    seen: list[tuple[str, dict[str, Any]]] = []
+
+    async def note(self: endpoint.Endpoint, request: Request) -> Reply:
+        seen.append((str(self._url), self._body(request)))
+        return chat_reply("An answer.")
+
+    monkeypatch.setattr(endpoint.Endpoint, "__call__", note)
+    return seen
+
+
+async def test_each_role_has_its_model(sent: list[tuple[str, dict[str, Any]]]) -> None:
+    """A request goes to the model of the role that it names."""
+    config = configured("http://127.0.0.1:9/v1", judge={"model": "strict", "base_url": "http://127.0.0.1:8/v1"})
+    async with opened(config) as calls:
+        for role in ("generator", "judge", "base"):
+            await calls(request(role))
+    assert [(url, body["model"]) for url, body in sent] == [
+        ("http://127.0.0.1:9/v1", "simulated-chat"),
+        ("http://127.0.0.1:8/v1", "strict"),
+        ("http://127.0.0.1:9/v1", "simulated-chat"),
+    ]
+
+
+async def test_roles_of_one_model_keep_their_settings(sent: list[tuple[str, dict[str, Any]]]) -> None:
+    """Two roles with the same model at the same address are sent each with its own temperature."""
+    config = configured("http://127.0.0.1:9/v1", generator={"temperature": 0.7}, judge={"temperature": "default"})
+    async with opened(config) as calls:
+        for role in ("generator", "judge", "base"):
+            await calls(request(role))
+    assert [body.get("temperature") for _, body in sent] == [0.7, None, 0.0]
+
+
+async def test_the_tuned_model(sent: list[tuple[str, dict[str, Any]]]) -> None:
+    """The tuned model answers under its own name with the address and settings of the base; without one, say so."""
+    config = configured("http://127.0.0.1:9/v1", base={"temperature": 0.3})
+    async with opened(config, tuned="ft:simulated-chat") as calls:
+        await calls(request("tuned"))
+        await calls(request("base"))
+    assert [(body["model"], body["temperature"]) for _, body in sent] == [
+        ("ft:simulated-chat", 0.3),
+        ("simulated-chat", 0.3),
+    ]
+    async with opened(config) as calls:
+        with pytest.raises(Fatal, match="run gristmill finetune first"):
+            await calls(request("tuned"))
+
+
+async def test_roles_of_one_model_share_a_limit() -> None:
+    """Concurrency is a limit of the model, not of the role."""
+    limits = {"max_concurrency": 2}
+    async with simulated_endpoint(latency_mean_s=0.01) as server:
+        config = configured(server.base_url, generator=limits, judge=limits)
+        async with opened(config) as calls:
+            asked = (calls(request(role, f"Prompt {n}.")) for n in range(8) for role in ("generator", "judge"))
+            replies = await asyncio.gather(*asked)
+        assert all(map(text, replies))
+        assert server.counters.most_in_flight == 2
+
+
+async def test_embeddings_are_batched() -> None:
+    """Embedding requests that come together travel together, up to the batch size, and each gets its own vector."""
+    async with simulated_endpoint() as server:
+        config = configured(server.base_url, embedding={"batch_size": 4})
+        async with opened(config) as calls:
+            replies = await asyncio.gather(*(calls(embedding([f"text {n}"])) for n in range(8)))
+            alone = await calls(embedding(["text 5"]))
+        assert server.counters.requests["embeddings"] == 3
+    assert vectors(replies[5]) == vectors(alone)
+    assert len({tuple(vectors(reply)[0]) for reply in replies}) == 8
+
+
+def test_faults_are_retried() -> None:
+    """What another attempt may mend is tried again, and the hook is told."""
+    events: list[Event] = []
+
+    def fault(seen: Seen) -> Fault | None:
+        return Fault(kind="status", status=503) if seen.attempt < 2 else None
+
+    async def asked() -> Reply:
+        async with (
+            simulated_endpoint(fault=fault) as server,
+            opened(configured(server.base_url), hook=events.append) as c,
+        ):
+            return await c(request("judge"))
+
+    assert text(run_virtual(asked()))
+    assert [event.kind for event in events if isinstance(event, AttemptFailed)] == ["overloaded", "overloaded"]
+
+
+def test_a_stop_ends_the_waiting() -> None:
+    """A call that sleeps between attempts is let go when the run stops, and a new one is not sent."""
+
+    async def asked() -> int:
+        stop = Stop()
+        async with (
+            simulated_endpoint(fault=lambda _: Fault(kind="status", status=503)) as server,
+            opened(configured(server.base_url), stop=stop) as calls,
+        ):
+            asyncio.get_running_loop().call_later(5, stop.request)
+            with pytest.raises(Stopped):
+                await calls(request("judge"))
+            before = server.counters.requests["chat"]
+            assert before > 1
+            with pytest.raises(Stopped):
+                await calls(request("judge"))
+            return server.counters.requests["chat"] - before
+
+    assert run_virtual(asked()) == 0
+
+
+async def test_one_local_server_for_all_roles(
+    sent: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Roles with the same local model share one server, each with its own temperature; it closes with the run."""
+    servers: list[Path] = []
+    closed: list[Path] = []
+
+    class Server:
+        base_url, api_key = "http://127.0.0.1:7/v1", "its own"
+
+        def __init__(self, path: Path, **_: Any) -> None:
+            self.path = path
+
+        async def __aenter__(self) -> Self:
+            servers.append(self.path)
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            closed.append(self.path)
+
+    monkeypatch.setattr(local, "LocalServer", Server)
+    config = Config.model_validate({"models": {"judge": {"temperature": 0.5}}})
+    async with opened(config) as calls:
+        await asyncio.gather(*(calls(request(role)) for role in ("generator", "base", "judge") for _ in range(3)))
+        assert closed == []
+    assert servers == closed == [Path("weights.gguf")]
+    assert sorted(body["temperature"] for _, body in sent) == [0.0] * 6 + [0.5] * 3
+
+
+async def test_a_local_file_that_is_not_there() -> None:
+    """A model file that is missing is bad input that names it; the embedding cannot be a file."""
+    config = Config.model_validate({"models": {"judge": {"model": "local:/no/such.gguf"}}})
+    async with opened(config) as calls:
+        with pytest.raises(BadInput, match=r"there is no model file /no/such\.gguf"):
+            await calls(request("judge"))
+    config = Config.model_validate({"models": {"embedding": {"model": "local:/no/such.gguf"}}})
+    async with opened(config) as calls:
+        with pytest.raises(BadInput, match="not a local file"):
+            await calls(embedding(["text"]))
+
+
+def test_what_is_checked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is not set, and a price that a budget in dollars needs, are bad input before anything is sent."""
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    config = configured("http://127.0.0.1:9/v1", judge={"api_key_env": "SOME_KEY"})
+    with pytest.raises(BadInput, match=r"\[models\.judge\] needs a key: set the environment variable SOME_KEY"):
+        check(config)
+    monkeypatch.setenv("SOME_KEY", " \n")
+    with pytest.raises(BadInput, match="SOME_KEY"):
+        check(config)
+    monkeypatch.setenv("SOME_KEY", "secret")
+    check(config)
+    capped = {"budget": {"usd": 1.0}}
+    with pytest.raises(BadInput, match=r"\[models\.generator\] has no price"):
+        check(Config.model_validate({**config.model_dump(), **capped}))
+    check(Config.model_validate(capped))
+    with pytest.raises(BadInput, match=r"configure \[models\.base\]"):
+        check(Config.model_validate({"finetune": {"backend": "openai"}}))
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("local", "the weights"), ("local:/a/b/tiny.gguf", "tiny.gguf"), ("gpt-x", "gpt-x")],
+)
+def test_names(model: str, name: str) -> None:
+    """A local file is called by its name, wherever it lies; the embedded model by its weights."""
+    assert model_name(Model(model=model), "the weights") == name
+
+
+def test_slots() -> None:
+    """As many records are in flight as the model answers, and as many again between attempts."""
+    assert slots(Model(model="m", max_concurrency=7)) == 14
+    assert slots(Model()) == 2 * LOCAL_SLOTS
+    assert slots(Model(model="m")) >= 256
