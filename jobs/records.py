@@ -96,9 +96,10 @@ class Example(Record, frozen=True, kw_only=True):
 
 
 class Response(Record, frozen=True, kw_only=True):
-    """What one model answered to one pair's question with the retrieved contexts before it.
+    """What one model answered to one pair's question with the retrieved contexts before it, or without any.
 
-    ``model`` is the row's name in the table: "base" or "tuned"."""
+    ``model`` is the row's name in the table: "base", "tuned" or a candidate's. ``retrieval`` is False where the
+    question was asked alone; ``contexts`` is empty then."""
 
     pair_id: str
     paper_id: str
@@ -108,6 +109,7 @@ class Response(Record, frozen=True, kw_only=True):
     response: str
     contexts: list[Context]
     split: str
+    retrieval: bool = True
 
 
 class Similarity(Record, frozen=True, kw_only=True):
@@ -120,7 +122,8 @@ class Similarity(Record, frozen=True, kw_only=True):
 
 class Verdict(Record, frozen=True, kw_only=True):
     """The scores of one response. ``correctness`` is 1 to 5, None when the judge's answer could not be read;
-    ``semantic_similarity`` is a cosine, None when the embedding failed."""
+    ``semantic_similarity`` is a cosine, None when the embedding failed. ``scores`` holds the other metrics by name,
+    from 0 to 1, None where one could not be had."""
 
     pair_id: str
     paper_id: str
@@ -130,3 +133,5 @@ class Verdict(Record, frozen=True, kw_only=True):
     feedback: str
     semantic_similarity: float | None
     split: str
+    retrieval: bool = True
+    scores: dict[str, float | None] = {}
