@@ -43,16 +43,17 @@ def unpack(text: str) -> NDArray[np.float32]:
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:
     """The cosine of the angle between two vectors of the same length, from -1 to 1; 0 when one is all zeros."""
-    return float(min(1.0, max(-1.0, _unit(a) @ _unit(b))))
+    return min(1.0, max(-1.0, float(_unit(a) @ _unit(b))))
 
 
 def _unit(values: Sequence[float]) -> NDArray[np.float64]:
     """The vector at length 1, or all zeros. Its largest part is made 1 first: squares of tiny parts would vanish."""
     import numpy as np
 
-    vector = np.asarray(values, dtype=np.float64)
+    vector: NDArray[np.float64] = np.array(values, dtype=np.float64)
     largest = np.abs(vector).max(initial=0.0)
     if not largest:
         return vector
-    vector = vector / largest
-    return vector / np.linalg.norm(vector)
+    vector /= largest
+    vector /= np.linalg.norm(vector)
+    return vector
