@@ -134,4 +134,4 @@ class Verdict(Record, frozen=True, kw_only=True):
     semantic_similarity: float | None
     split: str
     retrieval: bool = True
-    scores: dict[str, float | None] = {}
+    scores: dict[str, float | None] = msgspec.field(default_factory=dict)
