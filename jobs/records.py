@@ -11,7 +11,21 @@ import msgspec
 
 from engine.records import Record
 
-__all__ = ["Chunk", "Context", "Example", "Pair", "Paper", "Question", "Response", "Similarity", "Vector", "Verdict"]
+__all__ = [
+    "Assessment",
+    "Chunk",
+    "Context",
+    "Example",
+    "Pair",
+    "Paper",
+    "Preference",
+    "Question",
+    "Rejudgement",
+    "Response",
+    "Similarity",
+    "Vector",
+    "Verdict",
+]
 
 
 class Paper(Record, frozen=True, kw_only=True):
@@ -135,3 +149,49 @@ class Verdict(Record, frozen=True, kw_only=True):
     split: str
     retrieval: bool = True
     scores: dict[str, float | None] = msgspec.field(default_factory=dict)
+
+
+class Assessment(Record, frozen=True, kw_only=True):
+    """What one metric that asks a model says of one response; `parent` is the response's id.
+
+    ``metric`` is its name in the configuration ("faithfulness", "llama:GuidelineEvaluator"); ``score`` runs from 0 to
+    1, None when the answer could not be read."""
+
+    pair_id: str
+    model: str
+    metric: str
+    score: float | None
+    feedback: str
+
+
+class Rejudgement(Record, frozen=True, kw_only=True):
+    """One response of the sample that is judged twice; `parent` is its verdict's id. What ``first`` and ``second``
+
+    differ by is the judge's own noise. Both are on the scale of `Verdict.correctness`, None when that answer could not be
+    read."""
+
+    pair_id: str
+    paper_id: str
+    model: str
+    split: str
+    retrieval: bool
+    first: float | None
+    second: float | None
+
+
+class Preference(Record, frozen=True, kw_only=True):
+    """Which of two models' responses to one question the judge prefers; `parent` is the id of ``model``'s response.
+
+    Each two are judged in two rows, with positions swapped: ``order`` is "model first" or "against first" and names
+    whose answer stood before the other. ``winner`` is "model", "against" or "tie", None when the judge's answer could
+    not be read. ``against`` is the base. A preference counts when both orders agree, else it is a tie."""
+
+    pair_id: str
+    paper_id: str
+    model: str
+    against: str
+    order: str
+    winner: str | None
+    split: str
+    retrieval: bool
+    feedback: str
