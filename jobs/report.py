@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.requests import Usage
 from jobs.records import Verdict
-from jobs.statistics import Mean, bootstrap_mean
+from jobs.statistics import Mean, mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -220,7 +220,8 @@ def _splits(cells: Iterable[tuple[str, str]]) -> list[str]:
 
 def _mean(cell: Sequence[Verdict], metric: str, missing: int, seed: int) -> Mean:
     values = [getattr(verdict, metric) for verdict in cell] + [None] * missing
-    return bootstrap_mean(values, [verdict.paper_id for verdict in cell] + [""] * missing, seed=seed)
+    bounds = (1.0, 5.0) if metric == "correctness" else (-1.0, 1.0)
+    return mean(values, [verdict.paper_id for verdict in cell] + [""] * missing, bounds=bounds, seed=seed)
 
 
 def _histogram(cell: Sequence[Verdict], metric: str, model: str, split: str, edges: list[float]) -> Histogram:
