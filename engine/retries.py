@@ -1,12 +1,17 @@
 """The retry policy: tenacity decides when an attempt that failed is made again.
 
 Only `Transient` is retried: after what the server asked for, else after a jittered exponential wait. What a server says
-of itself (rate limits, overload) is waited out for as long as it lasts; what may be the record's own doing (a server
-error, a body that does not decode) gets a bounded number of attempts, and is `Permanent` after them.
+of itself (rate limits, overload, nobody there) is waited out for as long as it lasts. What may be the record's own doing
+(a server error, a body that does not decode) gets a bounded number of attempts, and is `Permanent` after them.
+
+A timeout, a reset or a server error may be either. The calls of one policy tell them apart together: while the endpoint
+answers others, it is this record's; when an endpoint that has answered before answers nobody any more and many calls
+fail, it is an outage, and is waited out, for an hour at most.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -23,13 +28,17 @@ __all__ = ["RetryPolicy", "retrying"]
 class RetryPolicy:
     """``attempts`` bounds the tries of one record; waits are full-jitter exponential, in seconds.
 
-    Errors whose kind is in ``waited_out`` do not count as tries.
+    Errors whose kind is in ``waited_out`` do not count as tries, nor do those in ``outages`` while ``outage_calls`` calls
+    at once have failed and nobody was answered since, for ``outage_s`` seconds at most.
     """
 
     attempts: int = 6
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0
-    waited_out: frozenset[str] = frozenset({"rate_limited", "overloaded"})
+    waited_out: frozenset[str] = frozenset({"rate_limited", "overloaded", "unreachable"})
+    outages: frozenset[str] = frozenset({"timeout", "reset", "server_error"})
+    outage_calls: int = 8
+    outage_s: float = 3600.0
 
 
 def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaitable[None]], hook: Hook) -> Call:
@@ -39,19 +48,27 @@ def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaita
     when the attempts are used up.
     """
     backoff = wait_random_exponential(multiplier=policy.first_wait_s, max=policy.longest_wait_s)
+    seen = _Seen()
 
     def counted(state: RetryCallState) -> bool:
-        error = _error(state)
-        if error.kind not in policy.waited_out:
-            tries = state.kwargs["tries"]
-            tries.append(error.kind)
-            return len(tries) >= policy.attempts
-        return False
+        kind, tries = _error(state).kind, _tries(state)
+        silent_s = seen.silent_s()
+        if kind in policy.waited_out:
+            return False
+        many = seen.failing >= policy.outage_calls and silent_s < policy.outage_s
+        if kind in policy.outages and many and 0 < seen.answers == tries.answers_before:
+            return False
+        tries.count += 1
+        return tries.count >= policy.attempts
 
     def wait(state: RetryCallState) -> float:
-        asked = _error(state).retry_after_s
-        # A shared Retry-After would wake everybody in one instant: spread them over a little more than was asked.
-        return backoff(state) if asked is None else asked + backoff(state) / 8
+        error = _error(state)
+        if error.retry_after_s is not None:
+            # A shared Retry-After would wake everybody in one instant: spread them over a little more than was asked.
+            return error.retry_after_s + backoff(state) / 8
+        # Where others were answered meanwhile the endpoint is well, and there is little to wait for.
+        chance = error.kind not in policy.waited_out and seen.answers > _tries(state).answers_before
+        return backoff(state) / 4 if chance else backoff(state)
 
     def tell(state: RetryCallState) -> None:
         error = _error(state)
@@ -69,11 +86,13 @@ def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaita
         error = _error(state)
         raise Permanent(f"gave up after {state.attempt_number} attempts: {error}", kind=error.kind) from error
 
-    async def attempt(request: Request, *, tries: list[str], failed: list[Transient]) -> Reply:
-        del tries
+    async def attempt(request: Request, *, tries: _Tries, failed: list[Transient]) -> Reply:
         if failed:
             raise failed.pop()
-        return await call(request)
+        tries.answers_before = seen.answers
+        reply = await call(request)
+        seen.answers += 1
+        return reply
 
     again = AsyncRetrying(
         retry=retry_if_exception_type(Transient),
@@ -85,14 +104,56 @@ def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaita
     )
 
     async def retried(request: Request) -> Reply:
+        before = seen.answers
         try:
-            return await call(request)
+            reply = await call(request)
         except Transient as error:
             first = error
+        else:
+            seen.answers += 1
+            return reply
         # Only now: most requests need no policy, and tenacity costs a third of the engine's CPU (benchmarks/).
-        return await again.copy()(attempt, request, tries=[], failed=[first])
+        seen.failing += 1
+        try:
+            return await again.copy()(attempt, request, tries=_Tries(before), failed=[first])
+        finally:
+            seen.failing -= 1
 
     return retried
+
+
+class _Seen:
+    """What the calls of one policy know together: answers so far, calls that have failed and go on trying."""
+
+    __slots__ = ("_answers_then", "_silent_since", "answers", "failing")
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.failing = 0
+        self._answers_then = -1
+        self._silent_since = 0.0
+
+    def silent_s(self) -> float:
+        """How long nobody was answered, in seconds, counted from the first failure after the last answer."""
+        now = asyncio.get_running_loop().time()
+        if self._answers_then != self.answers:
+            self._answers_then, self._silent_since = self.answers, now
+        return now - self._silent_since
+
+
+class _Tries:
+    """One call's attempts that count, and the answers that all calls had got when its last one began."""
+
+    __slots__ = ("answers_before", "count")
+
+    def __init__(self, answers_before: int) -> None:
+        self.answers_before = answers_before
+        self.count = 0
+
+
+def _tries(state: RetryCallState) -> _Tries:
+    tries: _Tries = state.kwargs["tries"]
+    return tries
 
 
 def _error(state: RetryCallState) -> Transient:

@@ -34,7 +34,8 @@ class Endpoint:
     """One model behind one URL. Enter it to open its connections; call it with a `Request` to get a `Reply`.
 
     Raises `Transient` for what another attempt may mend, `Permanent` for what this record cannot get past, `Fatal` for
-    a key, a model or an address that cannot be used.
+    a key, a model or an address that cannot be used. An address at which nobody ever answered is such a one; where
+    somebody did, nobody there is an outage.
     """
 
     def __init__(self, role: str, model: Model, *, base_url: str, api_key: str, name: str) -> None:
@@ -53,6 +54,7 @@ class Endpoint:
         # OpenAI's newer models refuse the old name, other servers do not know the new one.
         self._length = "max_completion_tokens" if self._url.host == "api.openai.com" else "max_tokens"
         self._session: aiohttp.ClientSession | None = None
+        self._answered = False
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -77,14 +79,12 @@ class Endpoint:
             async with self._session.post(
                 self._url / _ROUTES[request.route], data=_encoder.encode(body), allow_redirects=False
             ) as response:
-                data = await response.read()
+                self._answered = True
+                data = await _whole(response, _most_bytes(request))
         except TimeoutError as error:
             raise Transient(f"no answer within {self._model.timeout_s:g} s", kind="timeout") from error
         except aiohttp.ClientConnectorError as error:
-            raise Fatal(
-                f"cannot connect to {self._shown}: {_why(error.os_error)}; "
-                f"check base_url in [models.{self._role}] and that the server runs, then run the same command again"
-            ) from error
+            raise self._unreachable(error) from error
         except aiohttp.ClientPayloadError as error:
             raise Transient("the answer broke off", kind="torn_body") from error
         except aiohttp.ClientError as error:
@@ -93,6 +93,14 @@ class Endpoint:
         if response.status != 200:
             raise self._refused(response.status, response.headers, data, limits)
         return self._reply(request, data, limits)
+
+    def _unreachable(self, error: aiohttp.ClientConnectorError) -> Transient | Fatal:
+        why = f"cannot connect to {self._shown}: {_why(error.os_error)}"
+        if self._answered and not isinstance(error, aiohttp.ClientSSLError):
+            return Transient(why, kind="unreachable")
+        return Fatal(
+            f"{why}; check base_url in [models.{self._role}] and that the server runs, then run the same command again"
+        )
 
     def _body(self, request: Request) -> dict[str, Any]:
         body = {**request.body, **self._parameters}
@@ -175,6 +183,25 @@ _REFUSALS = {
 }
 
 
+def _most_bytes(request: Request) -> int:
+    """More than any honest answer takes: texts, vectors of 8,192 numbers, log-probabilities included."""
+    if request.route == "embeddings":
+        return (1 << 20) + (len(request.body["input"]) << 18)
+    return (1 << 20) + (request.max_output_tokens << 10)
+
+
+async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body, unpacked; raises `Transient` when it is above `most` bytes, without reading the rest."""
+    if (response.content_length or most + 1) <= most and "Content-Encoding" not in response.headers:
+        return await response.read()
+    data = bytearray()
+    async for piece in response.content.iter_any():
+        data += piece
+        if len(data) > most:
+            raise Transient(f"the answer is longer than {most >> 20} MiB", kind="oversized")
+    return bytes(data)
+
+
 def _check_chat(body: Mapping[str, Any], request: Request, usage: Usage) -> None:
     choice = body["choices"][0]
     match choice.get("finish_reason"):
@@ -227,21 +254,28 @@ def _one_line(message: object, *, key: str) -> str:
     return re.sub(r"\b(sk|key|Bearer)[-_ ][\w\-*.]{6,}", "***", text)[:200]
 
 
+_LONGEST_WAIT_S = 3600.0
+"""Whoever asks for more is asked again after this: a day of waiting for a mistake would be worse than 24 requests."""
+
+
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     for name, unit in (("retry-after-ms", 1e-3), ("Retry-After", 1.0)):
         value = headers.get(name)
         if value is None:
             continue
         seconds = _number(value)
-        return _until(value) if seconds is None else max(0.0, seconds * unit)
+        seconds = _until(value, headers.get("Date")) if seconds is None else seconds * unit
+        return None if seconds is None else min(max(0.0, seconds), _LONGEST_WAIT_S)
     return None
 
 
-def _until(date: str) -> float | None:
+def _until(date: str, now: str | None) -> float | None:
+    """Seconds to `date` by the server's own clock, which is told by its Date header: ours may be wrong, or jump."""
     from datetime import UTC, datetime
 
     try:
-        return max(0.0, (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds())
+        told_at = parsedate_to_datetime(now) if now else datetime.now(UTC)
+        return (parsedate_to_datetime(date) - told_at).total_seconds()
     except (ValueError, TypeError):
         return None
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from engine.budget import Budget, Price, budgeted
 from engine.calls import batched
-from engine.errors import BadInput, Fatal
+from engine.errors import BadInput, Fatal, Transient
 from engine.events import Hook
 from engine.limits import Limit, limited
 from engine.requests import Call, Reply, Request
@@ -165,7 +165,7 @@ class ModelCalls:
         # A local model may take minutes for an answer while others wait before it: only a dead server times out.
         patient = model.model_copy(update={"timeout_s": max(model.timeout_s, 1800.0)})
         endpoint = Endpoint(role, patient, base_url=server.base_url, api_key=server.api_key, name=model_name(model))
-        return await self._open.enter_async_context(endpoint)
+        return _while_up(await self._open.enter_async_context(endpoint), server)
 
     async def _server(self, model: Model) -> LocalServer:
         from jobs.local import LocalServer
@@ -186,6 +186,20 @@ class ModelCalls:
         if not await asyncio.to_thread(path.is_file):
             raise BadInput(f"there is no model file {path}; mend model = {model.model!r}")
         return path
+
+
+def _while_up(call: Call, server: LocalServer) -> Call:
+    """`call` to a server of ours: when that has ended nobody starts it again, so what fails then is not waited out."""
+
+    async def sent(request: Request) -> Reply:
+        try:
+            return await call(request)
+        except Transient as error:
+            if server.ended is None:
+                raise
+            raise Fatal(f"{server.ended}; run the same command again to go on") from error
+
+    return sent
 
 
 def _context_tokens(config: Config) -> int:

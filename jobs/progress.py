@@ -5,6 +5,7 @@ A hook like any other: it is told events and asks the engine nothing.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,7 @@ __all__ = ["Progress"]
 
 _PLAIN_EVERY_S = 10.0
 _RATE_OVER_S = 30.0
+_LONG_WAIT_S = 2.0
 
 
 @dataclass(slots=True)
@@ -50,6 +52,7 @@ class _Line:
     usage: Usage = field(default_factory=Usage)
     state: str = "waits"
     trouble: str = ""
+    trouble_told_at: float = -math.inf
     recent: deque[tuple[float, int]] = field(default_factory=deque)
 
     def advance(self, now: float) -> None:
@@ -115,7 +118,7 @@ class Progress:
             case RowsDropped():
                 line.dropped += sum(event.reasons.values())
             case AttemptFailed():
-                line.trouble = f"{event.kind}: again in {event.wait_s:.0f} s"
+                self._tell_of(event, line)
             case Note():
                 self._console.print(f"{event.job}: {event.text}", highlight=False, markup=False)
             case FinetuneProgress():
@@ -123,6 +126,14 @@ class Progress:
                 self._console.print(f"{event.job}: {line.trouble}", highlight=False, markup=False)
         if not self._console.is_terminal:
             self._tell_plainly()
+
+    def _tell_of(self, event: AttemptFailed, line: _Line) -> None:
+        """A wait is shown with the job; a long one is also told at once, so that a run that stands still says why."""
+        line.trouble = f"{event.kind}: again in {event.wait_s:.0f} s"
+        now = time.monotonic()
+        if event.wait_s >= _LONG_WAIT_S and now - line.trouble_told_at >= _PLAIN_EVERY_S:
+            line.trouble_told_at = now
+            self._console.print(f"{event.job}: {event.reason}; {line.trouble}", highlight=False, markup=False)
 
     @contextmanager
     def showing(self) -> Iterator[None]:

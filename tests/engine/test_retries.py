@@ -194,3 +194,115 @@ def test_calls_do_not_share_their_attempts() -> None:
         return sum(asked.values())
 
     assert run_virtual(body()) == 150
+
+
+class Outage:
+    """Answers, but not from ``begins`` to ``ends``: then every request fails in the same way."""
+
+    def __init__(self, kind: str, *, begins: float, ends: float) -> None:
+        self.kind, self.begins, self.ends = kind, begins, ends
+        self.asked = 0
+
+    async def __call__(self, request: Request) -> Reply:
+        await asyncio.sleep(0.5)
+        self.asked += 1
+        if self.begins <= asyncio.get_running_loop().time() < self.ends:
+            raise broken(self.kind)
+        return answer(request)
+
+
+async def through(outage: Call, *, calls: int, policy: RetryPolicy | None = None) -> tuple[int, list[Event]]:
+    """How many of so many calls fail that are made in ten lines, one after the other, and what was told."""
+    call, events = make(outage, policy)
+    failed = 0
+
+    async def line(number: int) -> None:
+        nonlocal failed
+        for turn in range(calls // 10):
+            try:
+                await call(request(f"{number} {turn}"))
+            except Permanent:
+                failed += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(10):
+            tasks.create_task(line(number))
+    return failed, events
+
+
+@pytest.mark.parametrize("kind", ["timeout", "reset", "server_error", "unreachable", "overloaded"])
+def test_an_outage_is_waited_out(kind: str) -> None:
+    """An endpoint that answers nobody for half an hour fails no record, says why it waits, and goes on by itself."""
+    failed, events = run_virtual(through(Outage(kind, begins=3, ends=1800), calls=100))
+    assert failed == 0
+    told = [event for event in events if isinstance(event, AttemptFailed)]
+    assert {event.kind for event in told} == {kind}
+    assert max(event.wait_s for event in told) > 20
+
+
+def test_an_outage_is_bounded() -> None:
+    """One that never ends, or that was there from the start, fails each record after a bounded number of attempts."""
+    policy = RetryPolicy(outage_s=600)
+    endless, dead = Outage("reset", begins=3, ends=1e9), Outage("reset", begins=0, ends=1e9)
+    assert run_virtual(through(endless, calls=100, policy=policy))[0] > 0
+    assert endless.asked < 2000
+    assert run_virtual(through(dead, calls=20, policy=policy))[0] == 20
+    assert dead.asked == 20 * policy.attempts
+
+
+def test_one_records_fault_is_no_outage() -> None:
+    """A request that breaks the server every time is given up after six tries while others are answered, and alone too."""
+
+    async def body() -> list[int]:
+        asked = {"bad": 0, "alone": 0}
+
+        async def endpoint(request: Request) -> Reply:
+            await asyncio.sleep(0.1)
+            key = str(request.body["prompt"])
+            if key in asked:
+                asked[key] += 1
+                raise broken()
+            return answer(request)
+
+        call, _ = make(endpoint)
+        async with asyncio.TaskGroup() as tasks:
+            bad = tasks.create_task(_failing(call, "bad"))
+            for number in range(20):
+                tasks.create_task(call(request(str(number))))
+        await bad
+        await _failing(call, "alone")
+        return list(asked.values())
+
+    assert run_virtual(body()) == [6, 6]
+
+
+async def _failing(call: Call, text: str) -> None:
+    with pytest.raises(Permanent):
+        await call(request(text))
+
+
+def test_chance_faults_wait_little() -> None:
+    """While others are answered, the waits before a record's next attempts are a quarter of what they are in an outage."""
+
+    async def body() -> list[float]:
+        faults = [broken("reset") for _ in range(5)]
+
+        async def endpoint(request: Request) -> Reply:
+            await asyncio.sleep(0.01)
+            if request.body["prompt"] == "unlucky" and faults:
+                raise faults.pop()
+            return answer(request)
+
+        async def others() -> None:
+            while faults:
+                await call(request("other"))
+
+        call, events = make(endpoint)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(others())
+            tasks.create_task(call(request("unlucky")))
+        return [event.wait_s for event in events if isinstance(event, AttemptFailed)]
+
+    waits = run_virtual(body())
+    assert len(waits) == 5
+    assert all(wait <= 0.5 * 2**number / 4 for number, wait in enumerate(waits))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
+import gzip
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -49,10 +51,13 @@ class Canned:
 
 
 @asynccontextmanager
-async def answering(status: int, body: bytes | Any, headers: Mapping[str, str] | None = None) -> AsyncIterator[Canned]:
+async def answering(
+    status: int, body: bytes | Any, headers: Mapping[str, str] | None = None, *, told: bool = True
+) -> AsyncIterator[Canned]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-    response = f"HTTP/1.1 {status} Status\r\nContent-Length: {len(data)}\r\n{lines}\r\n".encode() + data
+    length = f"Content-Length: {len(data)}\r\n" if told else ""
+    response = f"HTTP/1.1 {status} Status\r\n{length}{lines}\r\n".encode() + data
     server = Canned()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,9 +66,10 @@ async def answering(status: int, body: bytes | Any, headers: Mapping[str, str] |
         server.heads.append(head)
         server.bodies.append(json.loads(await reader.readexactly(length)))
         writer.write(response)
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
+        with contextlib.suppress(ConnectionError):  # the client may have had enough
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with listening:
@@ -71,8 +77,10 @@ async def answering(status: int, body: bytes | Any, headers: Mapping[str, str] |
         yield server
 
 
-async def refused(status: int, body: Any = b"", headers: Mapping[str, str] | None = None, **settings: Any) -> Any:
-    async with answering(status, body, headers) as server:
+async def refused(
+    status: int, body: Any = b"", headers: Mapping[str, str] | None = None, *, told: bool = True, **settings: Any
+) -> Any:
+    async with answering(status, body, headers, told=told) as server:
         with pytest.raises(GristmillError) as caught:
             await ask(server.url, **settings)
     return caught.value
@@ -290,6 +298,27 @@ async def test_no_server() -> None:
         await ask("http://user:secret@127.0.0.1:9/v1?token=hidden", role="judge")
 
 
+async def test_a_server_that_went_away() -> None:
+    """Where somebody answered before, a refused connection is an outage and no wrong address: Transient, and it says so."""
+    async with answering(200, chat_reply("Good.").body) as server, endpoint(server.url) as opened:
+        assert text(await opened(CHAT))
+        opened._url = type(opened._url)("http://127.0.0.1:9/v1")  # now nobody is there
+        with pytest.raises(Transient, match="cannot connect to") as caught:
+            await opened(CHAT)
+    assert caught.value.kind == "unreachable"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("told", [False, True])
+async def test_an_answer_without_end(packed: bool, told: bool) -> None:
+    """A body of 10 MB, or one that unpacks to it, is not read to its end: Transient, under its own kind."""
+    body = json.dumps(chat_reply("long " * 2_000_000).body).encode()
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    error = await refused(200, gzip.compress(body) if packed else body, headers, told=told)
+    assert type(error) is Transient
+    assert error.kind == "oversized"
+
+
 @pytest.mark.parametrize(
     ("error", "branch", "kind"),
     [
@@ -423,6 +452,7 @@ async def test_one_token_may_be_cut() -> None:
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
         ({"Retry-After": "nan"}, None),
         ({"Retry-After": "inf"}, None),
+        ({"Retry-After": "999999999"}, 3600.0),
         ({}, None),
     ],
 )
@@ -436,6 +466,15 @@ async def test_retry_after_a_date() -> None:
     """Retry-After may be a date; it is told as seconds from now."""
     date = email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     assert 80 < (await refused(503, b"", {"Retry-After": date})).retry_after_s <= 90
+
+
+@pytest.mark.parametrize("off_by", [timedelta(days=-400), timedelta(0), timedelta(days=400)])
+async def test_a_clock_that_is_wrong(off_by: timedelta) -> None:
+    """A date in Retry-After is read by the server's own clock, whatever ours says; without it no wait is above an hour."""
+    there = datetime.now(UTC) + off_by
+    now, later = (email.utils.format_datetime(there + timedelta(seconds=seconds), usegmt=True) for seconds in (0, 90))
+    assert (await refused(503, b"", {"Retry-After": later, "Date": now})).retry_after_s == 90
+    assert (await refused(503, b"", {"Retry-After": later})).retry_after_s <= 3600
 
 
 LIMIT_HEADERS = {

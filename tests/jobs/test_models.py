@@ -9,7 +9,7 @@ from typing import Any, Self
 import pytest
 
 from engine.budget import Budget
-from engine.errors import BadInput, Fatal
+from engine.errors import BadInput, Fatal, Transient
 from engine.events import AttemptFailed, Event
 from engine.requests import Reply, Request
 from engine.signals import Stop, Stopped
@@ -19,7 +19,7 @@ from jobs import endpoint, local
 from jobs.chat import chat, text
 from jobs.config import Config, Model
 from jobs.embed import embedding, vectors
-from jobs.models import LOCAL_SLOTS, ModelCalls, check, model_name, slots
+from jobs.models import LOCAL_SLOTS, ModelCalls, _while_up, check, model_name, slots
 
 
 def request(role: str, prompt: str = "Say something.") -> Request:
@@ -247,3 +247,21 @@ def test_slots() -> None:
     assert slots(Model(model="m", max_concurrency=7)) == 14
     assert slots(Model()) == 2 * LOCAL_SLOTS
     assert slots(Model(model="m")) >= 256
+
+
+async def test_a_local_server_that_ended() -> None:
+    """What fails at a server of ours that has ended is Fatal, since nobody starts it again; while it runs, it is retried."""
+
+    class Server:
+        ended: str | None = None
+
+    async def broken(request: Request) -> Reply:
+        raise Transient("cannot connect", kind="unreachable")
+
+    server = Server()
+    call = _while_up(broken, server)  # type: ignore[arg-type]
+    with pytest.raises(Transient):
+        await call(request("base"))
+    server.ended = "the server of weights.gguf ended (killed by SIGKILL)"
+    with pytest.raises(Fatal, match=r"weights\.gguf ended \(killed by SIGKILL\); run the same command again"):
+        await call(request("base"))

@@ -145,6 +145,16 @@ def test_troubles_are_shown_until_they_pass(clock: Clock) -> None:
     assert screen.last()[-1].endswith("works")
 
 
+def test_a_long_wait_is_told_at_once(clock: Clock) -> None:
+    """A run that comes to a stand says why when it does, with the reason in full, and not for every record."""
+    screen = Screen()
+    screen.tell(JobStarted(job="ask"), opened(5))
+    before = len(screen.lines())
+    trouble = AttemptFailed(job="ask", kind="unreachable", reason="cannot connect to x", attempt=4, wait_s=12.4)
+    screen.tell(trouble, trouble, trouble)
+    assert screen.lines()[before:] == ["ask: cannot connect to x; unreachable: again in 12 s"]
+
+
 def test_dropped_rows(clock: Clock) -> None:
     """Rows that a job made and did not keep are counted beside its state."""
     screen = Screen()
