@@ -4,8 +4,11 @@ from __future__ import annotations
 
 __all__ = ["JOBS", "REDOABLE"]
 
-REDOABLE = ("parse", "ask", "answer", "index", "augment", "respond", "similarity", "judge")
+_MAKING = ("parse", "ask", "answer", "index", "probe", "critique", "curate", "augment")
+_COMPARING = ("respond", "similarity", "judge")
+
+REDOABLE = (*_MAKING, *_COMPARING)
 """The jobs that make rows, in order."""
 
-JOBS = (*REDOABLE[:5], "export", "finetune", *REDOABLE[5:], "report")
+JOBS = (*_MAKING, "export", "finetune", *_COMPARING, "report")
 """All jobs and steps after dealing, in order."""

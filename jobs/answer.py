@@ -1,6 +1,7 @@
 """The `answer` job: a reference answer for each question, from the chunk that it was asked of.
 
-A question that was asked before of the same paper is left out: neighbouring chunks overlap.
+A question that was asked before of the same paper is left out: neighbouring chunks overlap. With quotes, what an
+answer quotes must stand in the chunk: it is repaired once, and then the question fails as "unfaithful_quote".
 """
 
 from __future__ import annotations
@@ -8,33 +9,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.errors import Permanent
 from engine.jobs import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.ask import normalised
 from jobs.chat import Malformed, ask_until_valid, chat
 from jobs.lazy import imported
+from jobs.quotes import Quoted, quoted_prompt, read_quoted
 from jobs.records import Pair, Question
 
 __all__ = ["answer", "read_answer"]
 
 
-def answer(*, max_tokens: int, fingerprint: Mapping[str, Any], slots: int) -> Job:
+def answer(*, max_tokens: int, quotes: bool = False, fingerprint: Mapping[str, Any], slots: int) -> Job:
     """Answer each question in a call of its own; one that came with a draft costs none."""
+    ask = _ask_quoted if quotes else _ask
 
     async def process(value: tuple[Question, str], call: Call) -> Sequence[Record]:
         question, text = value
-        reply = question.draft or await _ask(question.question, text, call, max_tokens)
+        reply = await ask(question, text, call, max_tokens)
         return [
             Pair(
-                id=make_id("pair", question.id, reply),
+                id=make_id("pair", question.id, reply.answer),
                 parent=question.id,
                 chunk_id=question.chunk_id,
                 paper_id=question.paper_id,
                 question=question.question,
-                answer=reply,
+                answer=reply.answer,
                 split=question.split,
                 evidence=question.evidence,
+                quotes=list(reply.quotes),
             )
         ]
 
@@ -57,11 +62,28 @@ def read_answer(text: str) -> str:
     return text
 
 
-async def _ask(question: str, text: str, call: Call, max_tokens: int) -> str:
+async def _ask(question: Question, text: str, call: Call, max_tokens: int) -> Quoted:
+    if question.draft:
+        return Quoted(answer=question.draft, quotes=())
     llama = await imported("jobs.llama")
-    prompt = llama.prompts().text_qa.format(context_str=text, query_str=question)
+    prompt = llama.prompts().text_qa.format(context_str=text, query_str=question.question)
     request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
-    return await ask_until_valid(call, request, read_answer)
+    return Quoted(answer=await ask_until_valid(call, request, read_answer), quotes=())
+
+
+async def _ask_quoted(question: Question, text: str, call: Call, max_tokens: int) -> Quoted:
+    """A draft is preceded by the sentence that it was written from."""
+    if question.draft:
+        try:
+            return read_quoted(f"<quote>{question.evidence}</quote> {question.draft}", text)
+        except Malformed as fault:
+            raise Permanent(str(fault), kind=_UNFAITHFUL) from fault
+    messages = [{"role": "user", "content": quoted_prompt(question.question, text)}]
+    request = chat("generator", messages, max_tokens=max_tokens)
+    return await ask_until_valid(call, request, lambda reply: read_quoted(reply, text), repairs=1, kind=_UNFAITHFUL)
+
+
+_UNFAITHFUL = "unfaithful_quote"
 
 
 def _expand(shard: ShardRows) -> Iterator[Item]:

@@ -38,10 +38,12 @@ def text(reply: Reply) -> str:
     return content.strip()
 
 
-async def ask_until_valid(call: Call, request: Request, parse: Callable[[str], T], *, repairs: int = REPAIRS) -> T:
+async def ask_until_valid(
+    call: Call, request: Request, parse: Callable[[str], T], *, repairs: int = REPAIRS, kind: str = "malformed"
+) -> T:
     """Send `request` until `parse` accepts the answer's text, showing each fault to the model.
 
-    `parse` raises `Malformed` for what it cannot accept. Raises `Permanent` (kind "malformed") after the repairs.
+    `parse` raises `Malformed` for what it cannot accept. Raises `Permanent` of this `kind` after the repairs.
     """
     answer = text(await call(request))
     for _ in range(repairs):
@@ -52,7 +54,7 @@ async def ask_until_valid(call: Call, request: Request, parse: Callable[[str], T
     try:
         return parse(answer)
     except Malformed as fault:
-        raise Permanent(f"after {repairs} repairs: {fault}", kind="malformed") from fault
+        raise Permanent(f"after {repairs} repair{'s' * (repairs != 1)}: {fault}", kind=kind) from fault
 
 
 def _shown(request: Request, answer: str, fault: Malformed) -> Request:

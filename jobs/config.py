@@ -94,13 +94,67 @@ class Ask(_Section):
     max_questions: int | None = Field(None, gt=0)
 
 
+class Answer(_Section):
+    """``quotes = true`` (RAFT) asks for answers that quote their chunk, and keeps none whose quote is not in it."""
+
+    quotes: bool = False
+
+
+class Curate(_Section):
+    """What a pair must pass before it is paid for again; each check is switched by itself, all off is no curation.
+
+    ``rules`` looks at the words alone; lengths are in words. ``round_trip`` wants the question to find its chunk
+    among the ``round_trip_top_k`` nearest; "auto" is on for the evidence recipe, whose small models ask vague
+    questions, and off otherwise, because it chooses the very questions by which retrieval is measured later.
+    ``near_duplicates`` keeps the first of two questions whose cosine is ``near_duplicate_cosine`` or more and that
+    have the same numbers. Both cost no request: `augment` uses the same embedding. ``critic`` costs a chat call of the
+    judge's for each pair, which gives 1 to 5 by a rubric; one below ``critic_passing`` refuses the pair."""
+
+    rules: bool = True
+    shortest_question: int = Field(3, ge=0)
+    longest_question: int = Field(80, gt=0)
+    shortest_answer: int = Field(2, ge=0)
+    longest_answer: int = Field(400, gt=0)
+    round_trip: bool | Literal["auto"] = "auto"
+    round_trip_top_k: int = Field(10, gt=0)
+    near_duplicates: bool = True
+    near_duplicate_cosine: float = Field(0.97, ge=0.8, le=1)
+    critic: bool = False
+    critic_passing: int = Field(3, ge=1, le=5)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether a check needs the embedding of the question."""
+        return self.round_trip is True or self.near_duplicates
+
+    @property
+    def on(self) -> bool:
+        return self.rules or self.embeds or self.critic
+
+
 class Augment(_Section):
-    """``leave_out_validation`` keeps validation chunks out of the contexts of training examples."""
+    """``leave_out_validation`` keeps validation chunks out of the contexts of training examples.
+
+    ``distractors`` (RAFT) gives the share ``distractor_share`` of training pairs their own chunk and so many
+    retrieved ones that are neither it, nor its neighbours, nor its near-duplicates, in shuffled order, instead of the
+    ``top_k``. The share ``without_source`` of these goes without its chunk; its answer is then the pair's, or
+    ``abstention`` where ``without_source_answer = "abstain"``. Validation pairs always get what retrieval finds."""
 
     top_k: int = Field(1, gt=0)
     separate_context: bool = False
     scope: Literal["corpus", "paper"] = "corpus"
     leave_out_validation: bool = False
+    distractors: int = Field(0, ge=0)
+    distractor_share: float = Field(1.0, ge=0, le=1)
+    without_source: float = Field(0.0, ge=0, le=1)
+    without_source_answer: Literal["answer", "abstain"] = "answer"
+    abstention: str = Field("The context does not answer this question.", min_length=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Augment:
+        if self.distractors and self.separate_context:
+            raise ValueError("augment.distractors stand beside the source: set augment.separate_context = false")
+        return self
 
 
 class Split(_Section):
@@ -153,6 +207,8 @@ class Config(_Section):
     models: Models = Models()
     parse: Parse = Parse()
     ask: Ask = Ask()
+    answer: Answer = Answer()
+    curate: Curate = Curate()
     augment: Augment = Augment()
     split: Split = Split()
     export: Export = Export()
@@ -171,6 +227,9 @@ class Config(_Section):
         for section, key, decided in (("ask", "recipe", recipe), ("evaluate", "method", method), ("split", "by", by)):
             if values[section][key] == "auto":
                 values[section][key] = decided
+        if values["curate"]["round_trip"] == "auto":
+            found = values["ask"]["recipe"] == "evidence"
+            values["curate"]["round_trip"] = before.curate.round_trip if before is not None else found
         return Config.model_validate(values)
 
 

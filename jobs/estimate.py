@@ -20,6 +20,7 @@ _QUESTION_TOKENS = 25
 _ANSWER_TOKENS = 100
 _PROMPT_TOKENS = 80
 _JUDGE_TOKENS = 400
+_RUBRIC_TOKENS = 150
 
 
 def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
@@ -48,13 +49,21 @@ def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
             *((0, 0, 0) if one_call else (questions, questions * (chunk_tokens + 60), questions * _ANSWER_TOKENS)),
         ),
         "index": _usage(models.embedding, -(-count // per_batch), count * chunk_tokens, 0),
-        "augment": _usage(models.embedding, -(-questions // per_batch), questions * _QUESTION_TOKENS, 0),
+        ("probe" if config.curate.embeds else "augment"): _usage(
+            models.embedding, -(-questions // per_batch), questions * _QUESTION_TOKENS, 0
+        ),
+        **({"critique": _critique(config, questions, chunk_tokens)} if config.curate.critic else {}),
         "respond": _usage(models.base, answers, answers * (contexts + _PROMPT_TOKENS), answers * _ANSWER_TOKENS),
         "similarity": _usage(models.embedding, answers, 2 * answers * _ANSWER_TOKENS, 0),
         "judge": _usage(
             models.judge, answers, answers * (_JUDGE_TOKENS + 2 * _ANSWER_TOKENS), answers * _ANSWER_TOKENS
         ),
     }
+
+
+def _critique(config: Config, questions: int, chunk_tokens: int) -> Usage:
+    asked = chunk_tokens + _RUBRIC_TOKENS + _QUESTION_TOKENS + _ANSWER_TOKENS
+    return _usage(config.models.judge, questions, questions * asked, questions * _ANSWER_TOKENS)
 
 
 def print_estimate(config: Config, chunks: Dataset[Chunk]) -> None:

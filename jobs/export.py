@@ -305,7 +305,8 @@ def _parquet(system_prompt: str) -> Sink[Example]:
 
 def _schema(pyarrow: Any) -> Any:
     text = pyarrow.string()
-    context = pyarrow.struct({"chunk_id": text, "rank": pyarrow.int32(), "score": pyarrow.float64()})
+    context = pyarrow.struct({"chunk_id": text, "rank": pyarrow.int32(), "score": pyarrow.float64(), "role": text})
     message = pyarrow.struct({"role": text, "content": text})
     columns = dict.fromkeys(Example.__struct_fields__, text)
-    return pyarrow.schema(columns | {"contexts": pyarrow.list_(context), "messages": pyarrow.list_(message)})
+    listed = {"contexts": pyarrow.list_(context), "messages": pyarrow.list_(message)}
+    return pyarrow.schema(columns | listed | {"abstains": pyarrow.bool_()})

@@ -17,7 +17,20 @@ from engine.requests import Usage
 from engine.shards import total
 from jobs import config as configuration
 from jobs.config import Config
-from jobs.records import Chunk, Example, Pair, Paper, Question, Response, Similarity, Vector, Verdict
+from jobs.records import (
+    Chunk,
+    Critique,
+    Curated,
+    Example,
+    Pair,
+    Paper,
+    Probe,
+    Question,
+    Response,
+    Similarity,
+    Vector,
+    Verdict,
+)
 
 __all__ = ["RunFolder"]
 
@@ -27,6 +40,9 @@ _ROWS: Mapping[str, type[Record]] = {
     "questions": Question,
     "pairs": Pair,
     "index": Vector,
+    "probes": Probe,
+    "critiques": Critique,
+    "curated": Curated,
     "examples": Example,
     "responses": Response,
     "similarities": Similarity,

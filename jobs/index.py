@@ -118,6 +118,10 @@ class Retriever:
         by_id = {node.node_id: node.get_content() for node in nodes}
         return [by_id[id_] for id_ in chunk_ids]
 
+    async def vectors(self, chunk_ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The vectors of these chunks, by id; a chunk whose embedding failed has none."""
+        return await (await self._opened()).vectors(chunk_ids)
+
     async def _opened(self) -> ChunkStore:
         async with self._opening:
             if self._store is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from engine.datasets import Dataset
 from engine.events import Hook, Note
 from engine.files import naming_the_disk, write_atomic
-from engine.jobs import Pipeline, Step
+from engine.jobs import Job, Pipeline, Step
 from engine.records import make_id
 from engine.signals import Stop
 from engine.workers import Workers
@@ -25,13 +25,17 @@ from jobs import judge as judging
 from jobs.answer import answer
 from jobs.augment import augment
 from jobs.config import Config, Model, api_key
+from jobs.critique import critique
+from jobs.curate import curate, kept_pairs
 from jobs.folder import RunFolder
 from jobs.index import Retriever, index
 from jobs.lazy import imported
 from jobs.models import EMBEDDED_EMBEDDING, model_name, slots
 from jobs.papers import Catalogue, deal
 from jobs.parse import parse
+from jobs.probe import probe
 from jobs.respond import respond
+from jobs.rules import RULES_VERSION
 from jobs.split import side
 
 if TYPE_CHECKING:
@@ -130,14 +134,20 @@ def _generating(mill: Mill) -> Pipeline:
             },
             slots=slots(model),
         ),
-        answer(max_tokens=model.max_tokens, fingerprint=fingerprint, slots=slots(model)),
+        answer(
+            max_tokens=model.max_tokens,
+            quotes=mill.config.answer.quotes,
+            fingerprint={**fingerprint, **mill.config.answer.model_dump()},
+            slots=slots(model),
+        ),
     ]
 
 
 def _retrieving(mill: Mill, retriever: Retriever) -> Pipeline:
-    model = mill.config.models.embedding
+    config, model = mill.config, mill.config.models.embedding
     fingerprint = {"embedding": model_name(model, EMBEDDED_EMBEDDING)}
     in_flight = max(slots(model), 2 * model.batch_size)  # so that one batch fills while another is answered
+    draws = {"seed": config.seed} if config.augment.distractors else {}
     return [
         index(
             chunks=mill.datasets["chunks"],
@@ -146,13 +156,58 @@ def _retrieving(mill: Mill, retriever: Retriever) -> Pipeline:
             slots=in_flight,
             retriever=retriever,
         ),
+        *_curating(mill, retriever, fingerprint, in_flight),
         augment(
             retriever=retriever,
-            settings=mill.config.augment,
-            fingerprint={**_PROMPTS, **fingerprint, **mill.config.augment.model_dump()},
+            settings=config.augment,
+            curated=config.curate.on,
+            probed=config.curate.embeds,
+            seed=config.seed,
+            fingerprint={
+                **_PROMPTS,
+                **fingerprint,
+                **config.augment.model_dump(),
+                **draws,
+                "curated": config.curate.on,
+            },
             slots=in_flight,
         ),
     ]
+
+
+def _curating(mill: Mill, retriever: Retriever, embedding: Mapping[str, Any], in_flight: int) -> Pipeline:
+    """The checks that are switched on: those that cost something as jobs of their own, then `curate`."""
+    settings, judge = mill.config.curate, mill.config.models.judge
+    rules = {"rules": RULES_VERSION, **settings.model_dump(include=_RULES)} if settings.rules else {}
+    retrieval = {"round_trip": settings.round_trip_top_k, "scope": mill.config.augment.scope}
+    probing = {**rules, **embedding, **(retrieval if settings.round_trip is True else {})}
+    critic = {"judge": mill.name(judge), "temperature": judge.temperature}
+    jobs: list[Job | Step] = []
+    if settings.embeds:
+        scope = mill.config.augment.scope
+        jobs.append(probe(retriever=retriever, settings=settings, scope=scope, fingerprint=probing, slots=in_flight))
+    if settings.critic:
+        jobs.append(
+            critique(
+                settings=settings,
+                max_tokens=judge.max_tokens,
+                fingerprint={**(probing if settings.embeds else rules), **critic},
+                slots=slots(judge),
+            )
+        )
+    if settings.on:
+        jobs.append(
+            curate(
+                settings=settings,
+                datasets=mill.datasets,
+                hook=mill.hook,
+                fingerprint={**settings.model_dump(), **({"rules": RULES_VERSION} if settings.rules else {})},
+            )
+        )
+    return jobs
+
+
+_RULES = {"shortest_question", "longest_question", "shortest_answer", "longest_answer"}
 
 
 def _comparing(mill: Mill, retriever: Retriever) -> Pipeline:
@@ -160,7 +215,7 @@ def _comparing(mill: Mill, retriever: Retriever) -> Pipeline:
     system_prompt = config.export.system_prompt
     return [
         respond(
-            pairs=mill.datasets["pairs"],
+            pairs=kept_pairs(mill.datasets, mill.config),
             retriever=retriever,
             models=mill.compared,
             system_prompt=lambda title: system_prompt.replace("{title}", title),
@@ -199,7 +254,7 @@ def _export(mill: Mill) -> Step:
     def write() -> bool:
         from jobs.export import write_dataset
 
-        made_from = [seal.sha256 for name in ("examples", "pairs") for seal in datasets[name].seals()]
+        made_from = [seal.sha256 for name in ("examples", "pairs", "curated") for seal in datasets[name].seals()]
         stamp = make_id(config.export.system_prompt, config.seed, *made_from).encode()
         path = folder.dataset / ".stamp"
         if path.exists() and path.read_bytes() == stamp:
@@ -210,7 +265,7 @@ def _export(mill: Mill) -> Step:
         write_dataset(
             folder.dataset,
             datasets["examples"].rows(),
-            datasets["pairs"].rows(),
+            kept_pairs(datasets, config).rows(),
             system_prompt=config.export.system_prompt,
             seed=config.seed,
         )
@@ -222,7 +277,7 @@ def _export(mill: Mill) -> Step:
         if await asyncio.to_thread(write):
             mill.hook(Note(job="export", text=f"training data is in {folder.dataset}"))
 
-    return Step(name="export", run=run, waits_for=("augment", "answer"))
+    return Step(name="export", run=run, waits_for=("augment", "curate", "answer"))
 
 
 def _finetune(mill: Mill) -> Step:

@@ -15,11 +15,15 @@ __all__ = [
     "Assessment",
     "Chunk",
     "Context",
+    "Critique",
+    "Curated",
     "Example",
     "Pair",
     "Paper",
     "Preference",
+    "Probe",
     "Question",
+    "Quote",
     "Rejudgement",
     "Response",
     "Similarity",
@@ -68,8 +72,16 @@ class Question(Record, frozen=True, kw_only=True):
     draft: str = ""
 
 
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer quotes: characters ``start`` to ``end`` (exclusive) of its chunk's text. ``text`` is as quoted."""
+
+    text: str
+    start: int
+    end: int
+
+
 class Pair(Record, frozen=True, kw_only=True):
-    """A question and its reference answer, both from one chunk."""
+    """A question and its reference answer, both from one chunk; ``quotes`` where answers quote it."""
 
     chunk_id: str
     paper_id: str
@@ -77,6 +89,7 @@ class Pair(Record, frozen=True, kw_only=True):
     answer: str
     split: str
     evidence: str = ""
+    quotes: list[Quote] = msgspec.field(default_factory=list)
 
 
 class Vector(Record, frozen=True, kw_only=True):
@@ -85,18 +98,57 @@ class Vector(Record, frozen=True, kw_only=True):
     vector: str
 
 
+class Probe(Record, frozen=True, kw_only=True):
+    """A pair's question as retrieval sees it: its embedding (as in `Vector`), and the place of its own chunk among
+
+    what it finds, from 0; None when the chunk is not there, or was not looked for."""
+
+    vector: str
+    rank: int | None = None
+
+
+class Critique(Record, frozen=True, kw_only=True):
+    """What the critic gave a pair by its rubric, each from 1 to 5, and why."""
+
+    grounded: int
+    standalone: int
+    useful: int
+    feedback: str
+
+
+class Curated(Record, frozen=True, kw_only=True):
+    """Whether a pair is used. ``reason`` is one stable word for why it is not ("" when kept), ``detail`` is for readers.
+
+    Reasons: about_form, refusal, repeats_question, too_short, too_long, not_found, near_duplicate, critic."""
+
+    pair_id: str
+    chunk_id: str
+    paper_id: str
+    question: str
+    answer: str
+    kept: bool
+    reason: str
+    detail: str
+    split: str
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """A retrieved chunk: ``rank`` counts from 0, ``score`` is cosine similarity."""
+    """A chunk before the question: ``rank`` counts from 0, ``score`` is cosine similarity.
+
+    ``role`` is "source" for the chunk that the pair came from, "distractor" for one that was chosen to mislead, and
+    "retrieved" for any other that retrieval found."""
 
     chunk_id: str
     rank: int
     score: float
+    role: str = "retrieved"
 
 
 class Example(Record, frozen=True, kw_only=True):
     """One training example: the retrieval-augmented prompt and the reference answer.
 
-    ``title`` is the title of the paper that the question is about.
+    ``title`` is the title of the paper that the question is about. ``abstains`` says that the answer is an abstention
+    instead, because the source is not among the contexts.
     """
 
     pair_id: str
@@ -107,6 +159,7 @@ class Example(Record, frozen=True, kw_only=True):
     answer: str
     contexts: list[Context]
     split: str
+    abstains: bool = False
 
 
 class Response(Record, frozen=True, kw_only=True):

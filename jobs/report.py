@@ -89,7 +89,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """How much of the corpus stands behind the table. `papers_failed` counts papers by reason, `train` and `val`
-    count examples, `evaluated` counts the pairs that have a verdict of at least one model."""
+    count examples, `evaluated` counts the pairs that have a verdict of at least one model; `rejected` counts the pairs
+    that curation refused, by reason."""
 
     papers: int
     papers_parsed: int
@@ -101,6 +102,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     train: int
     val: int
     evaluated: int
+    rejected: dict[str, int] = {}
 
 
 class ReportData(msgspec.Struct, frozen=True, kw_only=True):

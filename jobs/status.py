@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jobs.curate import rejections
 from jobs.folder import RunFolder
 from jobs.report import Failure
 from jobs.summary import JobState, failures, job_states
@@ -22,13 +23,25 @@ def print_status(folder: RunFolder, *, as_json: bool) -> None:
     datasets = folder.datasets()
     states = job_states(datasets)
     papers = sum(seal.rows for seal in datasets["papers"].seals())
+    refused = rejections(datasets["curated"])
     if as_json:
-        status = {"run": str(folder.path), "papers": papers, "jobs": states, "failures": list(failures(datasets))}
+        status = {
+            "run": str(folder.path),
+            "papers": papers,
+            "jobs": states,
+            "rejected": refused,
+            "failures": list(failures(datasets)),
+        }
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(status), indent=2).decode() + "\n")
         return
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{folder.path}: {papers} papers", markup=False)
     console.print(_table(states))
+    if refused:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
+        console.print(
+            f"curate refused {sum(refused.values()):,} pairs, which stay in curated/: {reasons}", markup=False
+        )
     for (job, kind), group in groupby(failures(datasets), key=lambda failure: (failure.job, failure.kind)):
         for failure in group:
             console.print(Text(f"{job} {kind}: {_named(failure)}: {failure.reason}"))

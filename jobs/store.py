@@ -122,6 +122,12 @@ class ChunkStore(BasePydanticVectorStore):
         rows = await self._table.query().where(f"id in ({wanted})").to_list() if wanted else []
         return [_node(row) for row in rows]
 
+    async def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The vectors of these chunks, by id."""
+        wanted = ", ".join(map(_quoted, ids))
+        rows = await self._table.query().where(f"id in ({wanted})").select(["id", "vector"]).to_list() if ids else []
+        return {row["id"]: np.asarray(row["vector"], dtype=np.float32) for row in rows}
+
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Add nodes that carry embeddings; a node whose id is there already is replaced."""
         rows = [

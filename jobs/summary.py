@@ -15,6 +15,7 @@ from engine.datasets import Dataset
 from engine.requests import Usage
 from engine.shards import total
 from jobs.config import Config
+from jobs.curate import kept_pairs, rejections
 from jobs.folder import RunFolder
 from jobs.models import EMBEDDED_EMBEDDING, model_name
 from jobs.records import Paper, Verdict
@@ -28,12 +29,18 @@ _JOBS = {
     "ask": ("questions", "generator"),
     "answer": ("pairs", "generator"),
     "index": ("index", "embedding"),
+    "probe": ("probes", "embedding"),
+    "critique": ("critiques", "judge"),
+    "curate": ("curated", None),
     "augment": ("examples", "embedding"),
     "respond": ("responses", "base"),
     "similarity": ("similarities", "embedding"),
     "judge": ("verdicts", "judge"),
 }
 """Each job with the dataset that it writes and the role that it calls."""
+
+_OPTIONAL = ("probe", "critique", "curate")
+"""Jobs that are left out where they are switched off."""
 
 _DETAILED_FAILURES = 1000
 
@@ -52,7 +59,8 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 
 def job_states(datasets: Mapping[str, Dataset[Any]]) -> list[JobState]:
     """The figures of every job; blocks."""
-    return [_state(job, datasets[name]) for job, (name, _) in _JOBS.items()]
+    there = {job: name for job, (name, _) in _JOBS.items() if job not in _OPTIONAL or datasets[name].folder.exists()}
+    return [_state(job, datasets[name]) for job, name in there.items()]
 
 
 def failures(datasets: Mapping[str, Dataset[Any]]) -> Iterator[Failure]:
@@ -156,7 +164,7 @@ def _asked(
     config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str]
 ) -> dict[tuple[str, str], int]:
     """How many answers each cell of the table should hold: what failed on the way counts as unscored."""
-    sampled = Counter(choose(datasets["pairs"], config.evaluate.sample, config.seed).values())
+    sampled = Counter(choose(kept_pairs(datasets, config), config.evaluate.sample, config.seed).values())
     return {(model, split): count for model in models for split, count in sampled.items()}
 
 
@@ -185,6 +193,7 @@ def _coverage(
         chunks=parsed.rows,
         questions=state["ask"].rows,
         pairs=state["answer"].rows,
+        rejected=rejections(datasets["curated"]),
         examples=state["augment"].rows,
         train=sides["train"],
         val=sides["val"],

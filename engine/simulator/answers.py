@@ -111,7 +111,7 @@ def _sentence(text: str, share: float) -> str:
 
 
 _FORMS = (
-    "What does the text say about {} and {}?",
+    "What connects {} with {}?",
     "How is {} related to {}?",
     "Why does {} matter for {}?",
     "What is known of {} with regard to {}?",
