@@ -27,13 +27,14 @@ import pytest
 from engine.records import decode_lines
 from jobs.cli import main
 from jobs.export import check_chat_line
-from jobs.records import Chunk, Example, Pair, Paper, Question, Response, Verdict
+from jobs.records import Chunk, Curated, Example, Pair, Paper, Question, Response, Verdict
 
 KINDS = {
     "papers": Paper,
     "chunks": Chunk,
     "questions": Question,
     "pairs": Pair,
+    "curated": Curated,
     "examples": Example,
     "responses": Response,
     "verdicts": Verdict,
@@ -43,6 +44,7 @@ CONTRACT = {
     "chunks": "paper_id title position text page_first page_last split",
     "questions": "chunk_id paper_id question split",
     "pairs": "chunk_id paper_id question answer split",
+    "curated": "pair_id question answer kept reason detail split",
     "examples": "pair_id prompt answer contexts split",
     "responses": "pair_id model response contexts split",
     "verdicts": "pair_id model correctness passing feedback semantic_similarity split",
@@ -59,7 +61,7 @@ def rows(run: Path, name: str) -> list[dict[str, Any]]:
 
 def snapshot(run: Path) -> dict[str, str]:
     """The checksum of every file that must not depend on kills, restarts or the place of the run."""
-    kept = [*CONTRACT, "index", "similarities", "dataset"]
+    kept = [*CONTRACT, "index", "probes", "similarities", "dataset"]
     files = [path for name in kept for path in (run / name).iterdir() if path.is_file() and path.suffix != ".sqlite3"]
     return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -158,7 +160,7 @@ def check_outputs(run: Path) -> None:
             for side in ("train", "val")
         }
     for side, dataset in loaded.items():
-        pairs = [row for row in rows(run, "pairs") if row["split"] == side]
+        pairs = [row for row in rows(run, "curated") if row["split"] == side and row["kept"]]
         assert len(dataset.qr_pairs) == len(pairs) > 0
     for side in ("train", "val"):
         lines = (run / "dataset" / f"{side}.jsonl").read_bytes().splitlines()
@@ -262,6 +264,51 @@ def test_two_clones_make_the_same_bytes(
     assert made[0]["train.jsonl"]
 
 
+def test_everything_that_data_can_have(
+    example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With quotes, every check and distractors: each row says what was done to it, and only kept pairs are used."""
+    out, url = tmp_path / "run", simulate()
+    sections = (
+        "[answer]\nquotes = true",
+        "[curate]\nround_trip = true\ncritic = true\ncritic_passing = 2",
+        '[augment]\ndistractors = 2\nwithout_source = 0.5\nwithout_source_answer = "abstain"\nabstention = "Not here."',
+    )
+    run = ["run", str(example_papers), "--out", str(out)]
+    assert main([*run, "--config", str(configured(url, *sections))]) == 0
+    texts = {row["id"]: row["text"] for row in rows(out, "chunks")}
+    pairs = {row["id"]: row for row in rows(out, "pairs")}
+    for row in pairs.values():
+        assert row["quotes"]
+        for quote in row["quotes"]:
+            assert " ".join(texts[row["chunk_id"]][quote["start"] : quote["end"]].split()) in row["answer"]
+    curated = rows(out, "curated")
+    assert [row["pair_id"] for row in curated] == list(pairs)
+    assert {"critic", "not_found"} <= {row["reason"] for row in curated}
+    kept = {row["pair_id"] for row in curated if row["kept"]}
+    examples = rows(out, "examples")
+    assert {row["pair_id"] for row in examples} == kept
+    assert {row["pair_id"] for row in rows(out, "responses")} <= kept
+    trained = [[context["role"] for context in row["contexts"]] for row in examples if row["split"] == "train"]
+    assert {len(roles) - roles.count("distractor") for roles in trained} == {0, 1}
+    assert all(roles.count("distractor") == 2 for roles in trained)
+    assert [row["abstains"] for row in examples if row["split"] == "train"] == [
+        "source" not in roles for roles in trained
+    ]
+    assert all((row["answer"] == "Not here.") == row["abstains"] for row in examples)
+    capsys.readouterr()
+    assert main(["status", str(out), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    jobs = {job["job"]: job for job in status["jobs"]}
+    assert (jobs["augment"]["usage"]["requests"], jobs["curate"]["usage"]["requests"]) == (0, 0)
+    assert sum(status["rejected"].values()) == len(pairs) - len(kept)
+    coverage = json.loads((out / "results.json").read_bytes())["coverage"]
+    assert coverage["rejected"] == status["rejected"]
+    before = snapshot(out), counters(url)["answered"]
+    assert main(run) == 0
+    assert (snapshot(out), counters(url)["answered"]) == before
+
+
 def test_failures_are_retried_on_request(
     example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured
 ) -> None:
@@ -276,7 +323,9 @@ def test_failures_are_retried_on_request(
     assert main(["retry", str(out)]) == 0
     after = {row["id"]: row for row in rows(out, "pairs")}
     assert pairs.items() < after.items()
-    assert {row["pair_id"] for row in rows(out, "examples")} == after.keys()
+    curated = {row["pair_id"]: row["kept"] for row in rows(out, "curated")}
+    assert curated.keys() == after.keys()
+    assert {row["pair_id"] for row in rows(out, "examples")} == {id_ for id_, kept in curated.items() if kept}
 
 
 def test_new_papers_are_added(example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured) -> None:

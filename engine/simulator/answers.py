@@ -44,7 +44,8 @@ def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: An
     """The answer to `prompt` (all messages, one under the other), made of the prompt's own words.
 
     A question-writing prompt gets numbered questions; LlamaIndex's correctness prompt a score and a reason; a prompt
-    that says "Yes or No" one of the two; a JSON `schema` JSON that conforms to it; any other one sentences of its context.
+    that says "Yes or No" one of the two; a JSON `schema` JSON that conforms to it; any other one sentences of its context,
+    after one in ``<quote>`` where the prompt asks for quotes.
     """
     context, around = _parts(prompt)
     if schema is not None:
@@ -58,7 +59,10 @@ def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: An
         return "\n".join(lines)
     if "Yes or No" in prompt or "yes or no" in prompt:
         return "Yes" if draw(simulation.seed, key, "score") < 0.7 else "No"
-    return _passage(simulation, key, model, context, around)
+    passage = _passage(simulation, key, model, context, around)
+    if "</quote>" in around:
+        return f"<quote>{cut(_sentence(context, draw(simulation.seed, key, 'place')), 40)}</quote> {passage}"
+    return passage
 
 
 def _parts(prompt: str) -> tuple[str, str]:
