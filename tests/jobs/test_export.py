@@ -164,7 +164,7 @@ def test_parquet_reads_in_pyarrow_and_pandas(tmp_path: Path, monkeypatch: pytest
     chat = [json.loads(line)["messages"] for line in (tmp_path / "out" / "train.jsonl").read_bytes().splitlines()]
     assert table.column("messages").to_pylist() == chat
     row = next(row for row in table.to_pylist() if row["answer"] == UNTRUSTED)
-    assert row["contexts"] == [{"chunk_id": make_id("chunk", 7), "rank": 0, "score": 0.5}]
+    assert row["contexts"] == [{"chunk_id": make_id("chunk", 7), "rank": 0, "score": 0.5, "role": "retrieved"}]
     pandas = pytest.importorskip("pandas")
     assert list(pandas.read_parquet(tmp_path / "out" / "val.parquet")["split"]) == ["val", "val"]
 

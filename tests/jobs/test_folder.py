@@ -9,7 +9,10 @@ from jobs.config import Config, validate
 from jobs.folder import RunFolder
 from jobs.records import Chunk, Verdict
 
-CONTRACT = ["papers", "chunks", "questions", "pairs", "index", "examples", "responses", "similarities", "verdicts"]
+CONTRACT = [
+    *("papers", "chunks", "questions", "pairs", "index", "probes", "critiques", "curated"),
+    *("examples", "responses", "similarities", "verdicts"),
+]
 
 
 def test_the_layout(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_the_estimate(tmp_path: Path) -> None:
         "ask": 30,
         "answer": 60,
         "index": 3,
-        "augment": 6,
+        "probe": 6,
         "respond": 10,
         "similarity": 10,
         "judge": 10,
@@ -240,7 +240,7 @@ def test_the_estimate_of_other_settings(tmp_path: Path) -> None:
     many = corpus(tmp_path / "many", 30)
     capped = validate({**REMOTE.model_dump(), "ask": {"recipe": "evidence", "max_questions": 4}})
     found = estimate(capped, many)
-    assert [found[job].requests for job in ("ask", "answer", "augment", "respond")] == [4, 0, 1, 4]
+    assert [found[job].requests for job in ("ask", "answer", "probe", "respond")] == [4, 0, 1, 4]
     tuned = validate({**REMOTE.model_dump(), "finetune": {"backend": "openai"}})
     assert estimate(tuned, many)["respond"].requests == 20
     assert not any(usage.requests for usage in estimate(REMOTE, corpus(tmp_path / "none", 0)).values())
