@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from processes import Measured, work_of
-from tables import options, show, write
+from tables import Row, options, show, write
 
 REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE, BUCKET_S = 3000, 1_500_000, 10
 MAX_TOKENS = 512
@@ -39,7 +39,8 @@ def main() -> None:
         f"{limit} {how}": {"used": used(limit, measured), "rejected": rejected(measured), "measured": measured}
         for (limit, how), measured in found.items()
     }
-    write(given.json, figures)
+    rows = [told(limit, how, measured) for (limit, how), measured in found.items()]
+    write(given.json, {"rows": rows, **figures})
 
 
 def cell(limit: str, how: str, *, seconds: float, seed: int) -> dict[str, Any]:
@@ -71,6 +72,18 @@ def used(limit: str, measured: Measured) -> float:
 def rejected(measured: Measured) -> float:
     """Of all requests that were sent."""
     return measured.counted.rejected / measured.counted.requests["chat"]
+
+
+def told(limit: str, how: str, measured: Measured) -> Row:
+    """A line of RESULTS.md; the floor has no target."""
+    share, wasted = used(limit, measured), rejected(measured)
+    lost = measured.outcome.lost + measured.outcome.bad
+    return Row(
+        measure=f"at a limit on {limit}, {'the floor' if how == 'floor' else f'{how} by us'}",
+        value=f"{share:.1%} used, {wasted:.2%} rejected, {lost} lost",
+        target=None if how == "floor" else f"≥ {TARGET_USED:.0%} used, ≤ {TARGET_REJECTED:.1%} rejected, 0 lost",
+        met=None if how == "floor" else share >= TARGET_USED and wasted <= TARGET_REJECTED and not lost,
+    )
 
 
 def row(limit: str, measured: Measured) -> list[object]:

@@ -44,19 +44,28 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return 1000 * outcome.cpu_s / (outcome.valid + outcome.bad + outcome.lost)
 
 
-def work_of(client: str, *, simulation: dict[str, Any], **given: Any) -> Measured:
-    """Start an endpoint with the fields of `simulation`, let ``floor`` or ``mill`` do the work, and stop both."""
+def work_of(client: str, *, simulation: dict[str, Any], python: Path | str = sys.executable, **given: Any) -> Measured:
+    """Start an endpoint with the fields of `simulation`, let ``floor``, ``mill`` or a rival do the work, and stop both.
+
+    `python` is the interpreter of the client: a rival has an environment of its own.
+    """
     with simulated(simulation) as base_url, tempfile.TemporaryDirectory() as folder:
         settings = msgspec.json.encode(Settings(base_url=base_url, folder=folder, **given)).decode()
-        command = [sys.executable, str(_HERE / f"{client}.py"), settings]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        command = [str(python), str(_HERE / f"{client}.py"), settings]
+        environment = {**os.environ, "PYTHONPATH": str(_HERE)}
+        complaints = Path(folder) / "stderr"  # a pipe would have to be read, and a terminal be drawn on
+        with (
+            complaints.open("wb") as stderr,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment) as process,
+        ):
             _pin(process.pid, 0)
             said, _ = process.communicate()
         if process.returncode:
-            raise SystemExit(f"{client}.py ended with {process.returncode}")
+            end = complaints.read_text(errors="replace")[-2000:]
+            raise SystemExit(f"{client}.py ended with {process.returncode}: {end}")
         with urllib.request.urlopen(base_url.removesuffix("/v1") + "/counters") as answer:
             counted = msgspec.json.decode(answer.read(), type=Counted)
-    return Measured(outcome=msgspec.json.decode(said, type=Outcome), counted=counted)
+    return Measured(outcome=msgspec.json.decode(said.splitlines()[-1], type=Outcome), counted=counted)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Figure", "figure", "options", "ratio", "show", "write"]
+__all__ = ["Figure", "Row", "figure", "options", "ratio", "show", "write"]
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -22,6 +22,17 @@ class Figure(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of RESULTS.md, in words: an item of the list ``rows`` in a program's JSON. ``met`` is None without a target."""
+
+    measure: str
+    value: str
+    floor: str | None = None
+    ratio: str | None = None
+    target: str | None = None
+    met: bool | None = None
 
 
 def figure(values: Sequence[float]) -> Figure:
