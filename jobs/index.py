@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from engine.datasets import Dataset
 from engine.errors import Fatal
 from engine.files import naming_the_disk, write_atomic
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from jobs.store import ChunkStore
 
 __all__ = ["Retriever", "index"]
+
+BATCH = 256
+"""Searches of one pass: their results are in memory at once."""
 
 
 def index(
@@ -68,6 +73,8 @@ class Retriever:
         self._folder = folder
         self._opening = asyncio.Lock()
         self._store: ChunkStore | None = None
+        self._searching = asyncio.Lock()  # two passes at once would only take each other's cores
+        self._batches: dict[_Kind, _Batch] = {}
 
     async def build(self, chunks: Dataset[Chunk], written: Dataset[Vector]) -> None:
         """Make the store anew unless it was made from just these shards."""
@@ -90,27 +97,42 @@ class Retriever:
     ) -> list[tuple[str, float, str]]:
         """The `top_k` nearest chunks, nearest first, each as (id, cosine, text).
 
-        With `paper_id` only chunks of that paper are searched, with `without_split` none of that split.
+        With `paper_id` only chunks of that paper are searched, with `without_split` none of that split. Searches that
+        differ only in their vector and arrive while another one runs are made in one pass over the store.
         """
-        from llama_index.core.vector_stores.types import (
-            FilterOperator,
-            MetadataFilter,
-            MetadataFilters,
-            VectorStoreQuery,
-        )
+        kind = _Kind(top_k=top_k, paper_id=paper_id, without_split=without_split)
+        batch = self._batches.get(kind)
+        if batch is None or len(batch.vectors) >= BATCH:
+            batch = self._batches[kind] = _Batch()
+        place = batch.add(vector)
+        if place == 0:
+            await self._send(kind, batch)
+        return (await asyncio.shield(batch.found))[place]
 
-        leave_out = MetadataFilter(key="split", value=without_split, operator=FilterOperator.NE)
-        query = VectorStoreQuery(
-            query_embedding=list(vector),
-            similarity_top_k=top_k,
-            doc_ids=[paper_id] if paper_id else None,
-            filters=MetadataFilters(filters=[leave_out]) if without_split else None,
-        )
-        found = await (await self._opened()).aquery(query)
-        return [
-            (id_, score, node.get_content())
-            for id_, score, node in zip(found.ids or [], found.similarities or [], found.nodes or [], strict=True)
-        ]
+    async def _send(self, kind: _Kind, batch: _Batch) -> None:
+        """Wait for the search before, and for those who come in the same turn; nobody joins what is on its way."""
+        try:
+            await asyncio.sleep(0)
+            async with self._searching:
+                self._close(kind, batch)
+                batch.found.set_result(await self._found(kind, batch.vectors))
+        except Exception as error:  # noqa: BLE001 - it is raised again in each of those who wait
+            batch.found.set_exception(error)
+        except BaseException:
+            batch.found.cancel()
+            raise
+        finally:
+            self._close(kind, batch)
+
+    def _close(self, kind: _Kind, batch: _Batch) -> None:
+        if self._batches.get(kind) is batch:
+            del self._batches[kind]
+
+    async def _found(self, kind: _Kind, vectors: list[Sequence[float]]) -> list[list[tuple[str, float, str]]]:
+        opened, store = await self._opened(), await imported("jobs.store")
+        condition = store.condition(paper_id=kind.paper_id, without_split=kind.without_split)
+        found = await opened.search(vectors, top_k=kind.top_k, condition=condition)
+        return [[(row["id"], store.similarity(row), row["text"]) for row in rows] for rows in found]
 
     async def texts(self, chunk_ids: Sequence[str]) -> list[str]:
         """The texts of these chunks, in this order."""
@@ -134,6 +156,26 @@ class Retriever:
                         "again: it is made anew from what was paid for"
                     ) from error
             return self._store
+
+
+class _Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """What searches must have in common to be made in one pass."""
+
+    top_k: int
+    paper_id: str | None
+    without_split: str | None
+
+
+class _Batch:
+    """Searches that are made in one pass. The first to join makes it, the others wait for `found`."""
+
+    def __init__(self) -> None:
+        self.vectors: list[Sequence[float]] = []
+        self.found: asyncio.Future[list[list[tuple[str, float, str]]]] = asyncio.get_running_loop().create_future()
+
+    def add(self, vector: Sequence[float]) -> int:
+        self.vectors.append(vector)
+        return len(self.vectors) - 1
 
 
 def _expand(shard: ShardRows) -> Iterator[Item]:

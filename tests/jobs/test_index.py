@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -325,3 +326,36 @@ def test_adding_and_deleting(tmp_path: Path) -> None:
     made.delete("it's two")
     assert sorted(made.query(VectorStoreQuery(query_embedding=[1.0, 0.0], similarity_top_k=9)).ids or []) == [*"abc"]
     assert made.add([]) == []
+
+
+async def test_searches_at_one_time_are_one_pass_and_find_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many searches, of several kinds, find together what each finds alone, in as many passes as there are kinds."""
+    retriever = await built(tmp_path)
+    asked = [(angle / 10, 1 - angle / 10) for angle in range(11)]
+    alone = [await search(retriever, *at, without=without) for at in asked for without in ("", "val")]
+    passes: list[int] = []
+    one_pass = ChunkStore.search
+
+    async def counted(self: ChunkStore, vectors: Sequence[Sequence[float]], **kwargs: Any) -> Any:
+        passes.append(len(vectors))
+        return await one_pass(self, vectors, **kwargs)
+
+    monkeypatch.setattr(ChunkStore, "search", counted)
+    together = await asyncio.gather(
+        *(search(retriever, *at, without=without) for at in asked for without in ("", "val"))
+    )
+    assert together == alone
+    assert sorted(passes) == [11, 11]
+
+
+async def test_a_cancelled_search_leaves_the_retriever_usable(tmp_path: Path) -> None:
+    """Who is cancelled while waiting takes nobody along who comes later."""
+    retriever = await built(tmp_path)
+    waiting = asyncio.ensure_future(search(retriever, 1.0, 0.0))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await search(retriever, 1.0, 0.0)
