@@ -55,7 +55,17 @@ def main() -> None:
     found = [in_a_process(size) for size in sizes]
     show(
         f"A search of {DIMENSIONS} dimensions, ms: alone, and among {PASS} in one pass",
-        ["vectors", "exact alone", "in a pass", "index alone", "in a pass", "build, s", "recall@10", "exact, s", "index, s"],
+        [
+            "vectors",
+            "exact alone",
+            "in a pass",
+            "index alone",
+            "in a pass",
+            "build, s",
+            "recall@10",
+            "exact, s",
+            "index, s",
+        ],
         [
             [
                 each.vectors,

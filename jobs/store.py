@@ -39,9 +39,9 @@ __all__ = ["APPROXIMATE_FROM", "ChunkStore", "condition", "similarity"]
 APPROXIMATE_FROM = 20_000
 """Vectors from which on the search is approximate; below, every vector is compared.
 
-Measured (benchmarks/bench_retrieval.py, 384 dimensions): a search among others in one pass costs 0.1 ms for each
-thousand vectors, or under 1 ms with the index, which costs about 2 ms a vector to build. With the two questions a chunk
-that are asked by default, the index pays from about here on.
+Measured (benchmarks/bench_retrieval.py, 384 dimensions, 2 cores): a search among others in one pass costs 0.1 to 0.2 ms
+for each thousand vectors, and 1 to 3 ms with the index, which costs 0.5 to 2.5 ms a vector to build. With the two
+questions a chunk that are asked by default, the index pays from about here on.
 """
 
 _TABLE = "chunks"

@@ -1,0 +1,228 @@
+"""What does parsing cost beside bare extraction, is chunking fast and the same, and does it starve the calls?
+
+The whole job `parse` (read, hash, extract, find the title, clean, chunk, journal, seal) through the runner, against bare
+``page.get_text()`` in as many processes, start-up excluded in both; while it runs, a probe measures how late the event
+loop wakes. Chunking against LlamaIndex's `SentenceSplitter` on the same texts: the chunks must be the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from papers import cut_papers
+from tables import Row, figure, options, ratio, show, write
+
+from engine.datasets import Dataset
+from engine.jobs import Job
+from engine.records import make_id
+from engine.runner import run
+from engine.signals import Stop
+from engine.workers import Workers
+from jobs.parse import WARM_UP, parse
+from jobs.records import Chunk, Paper
+
+TARGET_RATIO, TARGET_LAG_MS, PROBE_S = 0.85, 20.0, 0.005
+
+
+class Parsed(msgspec.Struct, frozen=True, kw_only=True):
+    """One round: pages a second, and of ours the chunks and how late the loop woke, in ms."""
+
+    pages: int
+    seconds: float
+    chunks: int = 0
+    lag_p99_ms: float = 0.0
+    lag_most_ms: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        return self.pages / self.seconds
+
+
+class Chunked(msgspec.Struct, frozen=True, kw_only=True):
+    """Characters a second of ours and of LlamaIndex's splitter."""
+
+    ours: float
+    theirs: float
+    same: bool
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--one"]:
+        print(msgspec.json.encode(_ONE[sys.argv[2]](Path(sys.argv[3]))).decode())
+        return
+    given = options(__doc__, papers=60, pages=16, rounds=3)
+    with tempfile.TemporaryDirectory() as name:
+        cut_papers(Path(name), given.papers, given.pages)
+        found: dict[str, list[Parsed]] = {"bare": [], "job": []}
+        for number in range(given.rounds):
+            for which in sorted(found, reverse=bool(number % 2)):
+                found[which].append(msgspec.json.decode(one(which, name), type=Parsed))
+        chunked = msgspec.json.decode(one("chunk", name), type=Chunked)
+    cores = len(os.sched_getaffinity(0))
+    rates = {which: [each.rate / cores for each in each_of] for which, each_of in found.items()}
+    times = ratio(rates["job"], rates["bare"])
+    lag_ms = [each.lag_p99_ms for each in found["job"]]
+    most_ms = max(each.lag_most_ms for each in found["job"])
+    rows = [
+        Row(
+            measure=f"parse: pages a second a core, {cores} cores",
+            value=str(figure(rates["job"])),
+            floor=f"bare get_text: {figure(rates['bare'])}",
+            ratio=f"{times} × floor",
+            target=f"≥ {TARGET_RATIO:g} × floor",
+            met=times.median >= TARGET_RATIO,
+        ),
+        Row(
+            measure="event-loop lag p99 while all cores parse",
+            value=f"{figure(lag_ms)} ms; most {most_ms:.3g} ms",
+            target=f"< {TARGET_LAG_MS:g} ms",
+            met=figure(lag_ms).median < TARGET_LAG_MS,
+        ),
+        Row(
+            measure="chunking: characters a second",
+            value=f"{chunked.ours / 1e6:.3g} M",
+            floor=f"LlamaIndex's splitter: {chunked.theirs / 1e6:.3g} M",
+            ratio=f"{chunked.ours / chunked.theirs:.3g} × LlamaIndex",
+            target="the same chunks",
+            met=chunked.same,
+        ),
+    ]
+    show(
+        f"{given.papers} papers, {found['bare'][0].pages} pages",
+        ["", "ours", "floor", "ratio", "target"],
+        [[each.measure, each.value, each.floor or "", each.ratio or "", each.target or ""] for each in rows],
+    )
+    write(given.json, {"rows": rows, "parsed": found, "chunked": chunked})
+
+
+def one(which: str, folder: str) -> bytes:
+    command = [sys.executable, __file__, "--one", which, folder]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]
+
+
+def bare(folder: Path) -> Parsed:
+    """Nothing but opening each file and reading its pages' text."""
+    paths = sorted(folder.glob("*.pdf"))
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=_import_pymupdf) as pool:
+        list(pool.map(_pages, [str(path) for path in paths[:2] * 4], chunksize=1))  # both processes are up
+        began = time.perf_counter()
+        pages = sum(pool.map(_pages, map(str, paths), chunksize=1))
+        return Parsed(pages=pages, seconds=time.perf_counter() - began)
+
+
+def _import_pymupdf() -> None:
+    import pymupdf
+
+    pymupdf.TOOLS.mupdf_display_errors(False)
+
+
+def _pages(path: str) -> int:
+    import pymupdf
+
+    with pymupdf.open(path) as document:
+        return sum(bool(page.get_text() or True) for page in document)
+
+
+def job(folder: Path) -> Parsed:
+    import pymupdf
+
+    paths = sorted(folder.glob("*.pdf"))
+    return asyncio.run(_job([_paper(path) for path in paths], sum(len(pymupdf.open(path)) for path in paths)))
+
+
+async def _job(papers: list[Paper], pages: int) -> Parsed:
+    with tempfile.TemporaryDirectory() as name:
+        datasets: dict[str, Dataset[Any]] = {
+            "papers": Dataset(Path(name) / "papers", Paper),
+            "chunks": Dataset(Path(name) / "chunks", Chunk),
+        }
+        for index in range(0, len(papers), 32):
+            datasets["papers"].write_sealed(index // 32, papers[index : index + 32])
+        async with Workers(processes=len(os.sched_getaffinity(0)), initializer=WARM_UP) as workers:
+            # Each is held for a moment, so that the next input starts the next one.
+            await asyncio.gather(*(workers.run(time.sleep, 0.5) for _ in range(workers.processes)))
+            lags_ms: list[float] = []
+            probe = asyncio.create_task(_probe(lags_ms))
+            began = time.perf_counter()
+            await run([_parse(workers)], datasets, _no_call, stop=Stop(), hook=lambda event: None)
+            seconds = time.perf_counter() - began
+            probe.cancel()
+        chunks = sum(1 for _ in datasets["chunks"].rows())
+    lags_ms.sort()
+    return Parsed(
+        pages=pages,
+        seconds=seconds,
+        chunks=chunks,
+        lag_p99_ms=lags_ms[int(0.99 * len(lags_ms))],
+        lag_most_ms=lags_ms[-1],
+    )
+
+
+def _parse(workers: Workers) -> Job:
+    async def claim(claims: Any) -> list[str]:
+        return [paper for _, paper in claims]
+
+    return parse(
+        workers=workers,
+        chunk_size=1024,
+        chunk_overlap=200,
+        split_by="paper",
+        train=0.7,
+        seed=0,
+        claim_text=claim,
+    )
+
+
+async def _no_call(request: Any) -> Any:
+    raise AssertionError("parsing asks no model")
+
+
+async def _probe(lags_ms: list[float]) -> None:
+    while True:
+        began = time.perf_counter()
+        await asyncio.sleep(PROBE_S)
+        lags_ms.append(1000 * (time.perf_counter() - began - PROBE_S))
+
+
+def _paper(path: Path) -> Paper:
+    data = path.read_bytes()
+    digest = sha256(data).hexdigest()
+    return Paper(id=make_id("paper", digest), parent="", path=str(path), sha256=digest, bytes=len(data))
+
+
+def chunk(folder: Path) -> Chunked:
+    """The texts of some papers through both splitters; tokenizers are loaded before."""
+    from llama_index.core.node_parser import SentenceSplitter
+
+    from jobs import chunks, pdf
+
+    texts = ["\n\n".join(pdf.extract(str(path)).pages) for path in sorted(folder.glob("*.pdf"))[:30]]
+    splitter = SentenceSplitter(chunk_size=1024, chunk_overlap=200)
+    chunks.warm_up()
+    splitter.split_text("Warm. Up.")
+    characters = sum(map(len, texts))
+    began = time.process_time()
+    ours = [
+        [text[start:end] for start, end in chunks.split(text, chunk_size=1024, chunk_overlap=200)] for text in texts
+    ]
+    between = time.process_time()
+    theirs = [splitter.split_text(text) for text in texts]
+    ended = time.process_time()
+    return Chunked(ours=characters / (between - began), theirs=characters / (ended - between), same=ours == theirs)
+
+
+_ONE: dict[str, Any] = {"bare": bare, "job": job, "chunk": chunk}
+
+
+if __name__ == "__main__":
+    main()
