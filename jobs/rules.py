@@ -122,7 +122,12 @@ _POINTER = re.compile(
 _FORM = re.compile(
     "|".join(
         (
-            rf"\b(?:according to|based on|from|in|as per) (?:the|this|that) (?:\w+ )?{_TEXT}\b(?! of\b)(?!-)",
+            rf"\b(?:according to|based on|as per) (?:the|this|that) (?:\w+ )?{_TEXT}\b(?! of\b)(?!-)",
+            # "In this context" is a phrase, "in the main text" a place, "in the text passage" a kind of data.
+            (
+                rf"\b(?:from|in) (?:the|this|that) (?:(?:given|provided|above|following) )?{_TEXT}\b"
+                rf"(?<!in this context)(?! of\b)(?!-)(?! {_TEXT}\b)"
+            ),
             rf"\b(?:the|this) (?:above|given|provided|following|preceding) {_TEXT}\b",
             rf"\b(?:does|do|did) (?:the|this) {_TEXT}s? {_SAYS}\b",
             r"\b(?:according to|based on|in|does|from) (?:the|this) (?:table|figure|diagram|caption)\b(?! of\b)",
