@@ -109,7 +109,12 @@ class Note(Event, frozen=True, kw_only=True):
 
 Hook = Callable[[Event], None]
 
-_QUIET = (InputDone, ShardOpened)
+_LEVELS = {
+    InputDone: logging.DEBUG,
+    ShardOpened: logging.DEBUG,
+    InputDropped: logging.WARNING,
+    InputFailed: logging.WARNING,
+}
 
 
 def log_events(logger: logging.Logger) -> Hook:
@@ -119,11 +124,7 @@ def log_events(logger: logging.Logger) -> Hook:
     """
 
     def hook(event: Event) -> None:
-        level = logging.INFO
-        if isinstance(event, InputDropped | InputFailed):
-            level = logging.WARNING
-        elif isinstance(event, _QUIET):
-            level = logging.DEBUG
+        level = _LEVELS.get(type(event), logging.INFO)
         if logger.isEnabledFor(level):
             fields = msgspec.to_builtins(event)
             name = f"gristmill.{_dotted(type(event).__name__)}"

@@ -32,12 +32,8 @@ def make_id(*parts: str | int) -> str:
 
     Each part is preceded by its length, so ``("ab", "c")`` and ``("a", "bc")`` differ.
     """
-    digest = blake2b(digest_size=16)
-    for part in parts:
-        data = str(part).encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(data))
-        digest.update(data)
-    return digest.hexdigest()
+    encoded = [str(part).encode("utf-8", "surrogatepass") for part in parts]
+    return blake2b(b"".join(b"%d:%b" % (len(data), data) for data in encoded), digest_size=16).hexdigest()
 
 
 _encoder = msgspec.json.Encoder()

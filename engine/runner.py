@@ -202,7 +202,7 @@ class _JobRun:
             work = asyncio.to_thread(shard.reopen, self._job.row, self._job.origin, self._retries)
             await uninterrupted(work)
         items = await asyncio.to_thread(self._expand, index)
-        writer = await ShardWriter(shard).__aenter__()
+        writer = await ShardWriter(shard, crowd=max(1, self._job.slots // 4)).__aenter__()
         self._writers.add(writer)
         opened = _OpenShard(index, writer, items, source, self._retries)
         self._emit(

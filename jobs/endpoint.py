@@ -48,6 +48,7 @@ class Endpoint:
         if api_key:
             self._headers[AUTHORIZATION] = f"Bearer {api_key}"
             self._url = self._url.with_user(None)  # one header cannot carry both
+        self._urls = {route: self._url / path for route, path in _ROUTES.items()}
         self._parameters: dict[str, Any] = {"model": name}
         if model.temperature != "default":
             self._parameters["temperature"] = model.temperature
@@ -77,7 +78,7 @@ class Endpoint:
         body = self._body(request)
         try:
             async with self._session.post(
-                self._url / _ROUTES[request.route], data=_encoder.encode(body), allow_redirects=False
+                self._urls[request.route], data=_encoder.encode(body), allow_redirects=False
             ) as response:
                 self._answered = True
                 data = await _whole(response, _most_bytes(request))

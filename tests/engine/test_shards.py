@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,14 +19,14 @@ from unittest import mock
 
 import msgspec
 import pytest
-from crashes import Books, Disk, Fault, Row, contents, full_from, kill_at, live
+from crashes import Books, Disk, Fault, Row, contents, full_from, kill_at, live, virtually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import Fatal
 from engine.records import decode_lines, encode
 from engine.requests import Usage
-from engine.shards import Entry, Failure, Seal, Shard, ShardWriter, total
+from engine.shards import GATHER_S, Entry, Failure, Seal, Shard, ShardWriter, total
 
 Outcomes = Mapping[str, list[bytes] | Failure]
 """What becomes of each input, by its id, in order of the inputs: its rows, or why there are none."""
@@ -715,20 +716,21 @@ async def test_unreadable_seal(shard: Shard) -> None:
 
 async def test_a_cancelled_commit_is_carried_through(shard: Shard) -> None:
     """Threads cannot be cancelled: who is cancelled while it commits comes out when the disk is at rest, the batch whole."""
+    started, go_on, sync = threading.Event(), threading.Event(), os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        started.set()
+        go_on.wait()
+        sync(descriptor)
+
     async with ShardWriter(shard) as writer:
-        started, go_on, write = asyncio.Event(), asyncio.Event(), writer._data.write
-
-        async def slow(data: bytes) -> int:
-            started.set()
-            await go_on.wait()
-            return await write(data)
-
-        with mock.patch.object(writer._data, "write", slow):
+        with mock.patch.object(os, "fdatasync", slow):
             async with asyncio.TaskGroup() as tasks:
                 first = tasks.create_task(writer.append(entry(0), [row(0)]))
-                await started.wait()
+                await asyncio.to_thread(started.wait)
                 first.cancel()
                 tasks.create_task(writer.append(entry(1), [row(1)]))
+                await asyncio.sleep(0)
                 await asyncio.sleep(0)
                 assert not first.done()
                 go_on.set()
@@ -736,6 +738,22 @@ async def test_a_cancelled_commit_is_carried_through(shard: Shard) -> None:
         assert set(writer.finished) == {"input0", "input1"}
     assert shard.data.read_bytes() == row(0) + row(1)
     assert len(shard.entries()) == 2
+
+
+@virtually
+async def test_commits_gather(tmp_path: Path) -> None:
+    """A lone input is on disk at once; those that follow closely go together, until as many wait as may be held back."""
+    disk, loop = Disk(folder(tmp_path, "dataset")), asyncio.get_running_loop()
+    with disk.mounted():
+        async with ShardWriter(Shard(tmp_path / "dataset", 0), crowd=4) as writer:
+            start, before = loop.time(), len(disk.operations)
+            await writer.append(entry(0), [row(0)])
+            assert loop.time() == start
+            await asyncio.gather(*(writer.append(entry(number), [row(number)]) for number in (1, 2)))
+            assert loop.time() == pytest.approx(start + GATHER_S)
+            await asyncio.gather(*(writer.append(entry(number), [row(number)]) for number in (3, 4, 5, 6)))
+            assert loop.time() == pytest.approx(start + GATHER_S), "four are a crowd"
+            assert len(disk.operations) - before == 3 * len(["write", "fdatasync", "write", "fdatasync"])
 
 
 def test_whole_lines_only(tmp_path: Path) -> None:
