@@ -12,7 +12,7 @@ from random import Random
 
 import msgspec
 
-__all__ = ["MODEL", "Outcome", "Settings", "Started", "judged", "prompts", "quotes", "settings"]
+__all__ = ["MODEL", "Outcome", "Settings", "Started", "judged", "peak_rss_mb", "prompts", "quotes", "settings"]
 
 MODEL = "simulated-chat"
 
@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 1
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
-    profile: str = ""
+    sync: bool = True
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ class Started:
         return Outcome(
             wall_s=time.perf_counter() - self._wall_s,
             cpu_s=time.process_time() - self._cpu_s,
-            peak_rss_mb=_peak_rss_mb(),
+            peak_rss_mb=peak_rss_mb(),
             sending_s=self._last_s - self._first_s,
             valid=0,
             bad=0,
@@ -109,7 +109,7 @@ def judged(outcome: Outcome, answers: Mapping[str, str], asked: Mapping[str, str
     return msgspec.structs.replace(outcome, valid=valid, bad=len(answers) - valid, lost=len(asked) - len(answers))
 
 
-def _peak_rss_mb() -> float:
+def peak_rss_mb() -> float:
     # On Linux `ru_maxrss` begins with the size of the process that started this one; VmHWM does not.
     status = Path("/proc/self/status")
     if status.exists():

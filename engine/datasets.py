@@ -20,9 +20,12 @@ from engine.records import Record, decode_lines, encode
 from engine.shards import Entry, Seal, Shard
 from engine.signals import Stopped
 
-__all__ = ["Dataset"]
+__all__ = ["SCAN", "Dataset"]
 
 R = TypeVar("R", bound=Record)
+
+SCAN = 256
+"""So many sealed shards are looked at in one visit to a thread, when a run is taken up."""
 
 _REMEDY = "restore it from a copy, or remake its job with --redo"
 
@@ -36,7 +39,8 @@ class Dataset(Generic[R]):
         self.row = row
         self._closed = False
         self._stopped = False
-        self._announced: set[int] | None = None
+        self._announced: set[int] | None = None  # those behind the first that is not
+        self._all_below = 0
         self._changed = asyncio.Event()
 
     def shard(self, index: int) -> Shard:
@@ -141,13 +145,19 @@ class Dataset(Generic[R]):
             yield index
             index += 1
 
+    def known(self, index: int) -> int:
+        """How many shards from `index` on are known to be sealed, or may be looked for on the disk: at most `SCAN`."""
+        if self._announced is None or self._closed:
+            return SCAN
+        return max(0, min(SCAN, self._all_below - index))
+
     async def wait_sealed(self, index: int) -> bool:
         """Wait until shard `index` is sealed: True; or until it is known that it never will be: False."""
         while True:
             changed = self._changed
             closed = self._closed
             if self._announced is not None and not closed:
-                sealed = index in self._announced
+                sealed = index < self._all_below or index in self._announced
             else:
                 sealed = await asyncio.to_thread(self.shard(index).done.exists)
             if sealed:
@@ -160,12 +170,15 @@ class Dataset(Generic[R]):
 
     def begin(self) -> None:
         """A job is going to look at each shard, and may open a sealed one again: followers wait for its word."""
-        self._announced = set()
+        self._announced, self._all_below = set(), 0
 
     def notify(self, index: int | None = None) -> None:
         """Tell the followers that a shard was sealed; a job names it, since its followers go by its word."""
         if self._announced is not None and index is not None:
             self._announced.add(index)
+            while self._all_below in self._announced:
+                self._announced.remove(self._all_below)
+                self._all_below += 1
         self._changed.set()
         self._changed = asyncio.Event()
 

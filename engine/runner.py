@@ -10,7 +10,7 @@ to the next run. A signal, a fatal error and the end of the input differ only in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from engine.calls import Tally, metered
@@ -159,14 +159,9 @@ class _JobRun:
         try:
             async with asyncio.TaskGroup() as tasks:
                 try:
-                    async for index in self._inputs[0].follow():
-                        for other in self._inputs[1:]:
-                            await other.wait_sealed(index)
+                    async for index in self._to_do():
                         await self._take(self._open_shards)
                         shard = await self._open(index)
-                        if shard is None:
-                            self._open_shards.release()
-                            continue
                         sealed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
                         tasks.create_task(self._finish(shard, before, sealed))
                         await self._feed(shard, tasks)
@@ -182,25 +177,44 @@ class _JobRun:
         if self._job.conclude is not None:
             await self._job.conclude()
 
+    async def _to_do(self) -> AsyncIterator[int]:
+        """The shards that are not sealed, or not as they would be now, as soon as what they are made from is sealed."""
+        index = 0
+        while await self._inputs[0].wait_sealed(index):
+            for other in self._inputs[1:]:
+                await other.wait_sealed(index)
+            shards = range(index, index + max(1, min(dataset.known(index) for dataset in self._inputs)))
+            found = await uninterrupted(asyncio.to_thread(self._unchanged, shards))
+            for seal in found:
+                self._tell_sealed(index, seal, found=True)
+                self._output.notify(index)
+                index += 1
+            self._stop.check()
+            if not found:
+                yield index
+                index += 1
+
+    def _unchanged(self, shards: Iterable[int]) -> list[Seal]:
+        """The seals of the first of `shards` about which nothing has changed, up to one of which something has; blocks."""
+        found = []
+        for index in shards:
+            seal = self._output.shard(index).settle()
+            if seal is None or seal.source != self._stamp(index) or any(map(self._retries, seal.failures)):
+                break
+            found.append(seal)
+        return found
+
     async def _take(self, semaphore: asyncio.Semaphore) -> None:
         await semaphore.acquire()
         if self._stop.requested:
             semaphore.release()
             self._stop.check()
 
-    async def _open(self, index: int) -> _OpenShard | None:
-        """Take up a shard; None when it is sealed and nothing about it has changed."""
+    async def _open(self, index: int) -> _OpenShard:
+        """Take up a shard that is open, or that is to be opened again."""
         shard = self._output.shard(index)
         source = await asyncio.to_thread(self._stamp, index)
-        seal = await uninterrupted(asyncio.to_thread(shard.settle))
-        if seal is not None:
-            again = any(self._retries(failure) for failure in seal.failures)
-            if seal.source == source and not again:
-                self._tell_sealed(index, seal, found=True)
-                self._output.notify(index)
-                return None
-            work = asyncio.to_thread(shard.reopen, self._job.row, self._job.origin, self._retries)
-            await uninterrupted(work)
+        await uninterrupted(asyncio.to_thread(shard.reopen, self._job.row, self._job.origin, self._retries))
         items = await asyncio.to_thread(self._expand, index)
         writer = await ShardWriter(shard, crowd=max(1, self._job.slots // 4)).__aenter__()
         self._writers.add(writer)
