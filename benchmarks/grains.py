@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from processes import Ground
 from work import peak_rss_mb
 
 from engine.datasets import Dataset
@@ -30,25 +31,16 @@ from jobs.chat import ask_until_valid, chat
 IN_FLIGHT = 64
 
 
+SHARD = 1000
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """``do`` is "fill" or "grind". `records` stand in the folder in all, in shards of `shard`; ``sync`` False leaves out every fsync."""
+    """``do`` is "grind", or "fill" with so many `records` in shards from `first_shard` on."""
 
     do: str
     folder: str
-    records: int
-    shard: int = 1000
+    records: int = 0
     first_shard: int = 0
-    sync: bool = True
-
-
-class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process did, after its imports; ``first_s`` is when the first request was sent, from the start."""
-
-    wall_s: float
-    cpu_s: float
-    first_s: float | None
-    asked: int
-    peak_rss_mb: float
 
 
 class Grain(Record, frozen=True, kw_only=True):
@@ -59,11 +51,16 @@ class Flour(Record, frozen=True, kw_only=True):
     text: str
 
 
-def fill(task: Task) -> None:
+def fill(task: Task) -> int:
+    """Returns the number of the next shard. Nothing is synced: this is not what is measured."""
+    os.fsync = os.fdatasync = lambda descriptor: None  # type: ignore[assignment]
     grains = Dataset(Path(task.folder) / "grains", Grain)
-    for index in range(task.first_shard, -(-task.records // task.shard)):
-        numbers = range(index * task.shard, min(task.records, (index + 1) * task.shard))
-        grains.write_sealed(index, [Grain(id=str(number), parent="", text=f"grain {number}") for number in numbers])
+    shards = -(-task.records // SHARD)
+    for place in range(shards):
+        index = task.first_shard + place
+        names = [f"{index}-{number}" for number in range(min(SHARD, task.records - SHARD * place))]
+        grains.write_sealed(index, [Grain(id=name, parent="", text=f"grain {name}") for name in names])
+    return task.first_shard + shards
 
 
 async def grind(task: Task) -> Ground:
@@ -121,12 +118,8 @@ def _job() -> Job:
 
 def main() -> None:
     task = msgspec.json.decode(sys.argv[1], type=Task)
-    if not task.sync:
-        os.fsync = os.fdatasync = lambda descriptor: None
-    if task.do == "fill":
-        fill(task)
-    else:
-        print(msgspec.json.encode(asyncio.run(grind(task))).decode())
+    done = fill(task) if task.do == "fill" else asyncio.run(grind(task))
+    print(msgspec.json.encode(done).decode())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -126,6 +127,8 @@ def main() -> None:
     given = settings()
     # What is measured holds no prompts in memory but those of its open shards.
     folder = Path(given.folder)
+    if not given.sync:
+        os.fsync = os.fdatasync = lambda descriptor: None  # type: ignore[assignment]
     deal(given, Dataset(folder / "prompts", Prompt))
     clocks = Started()
     asyncio.run(grind(given, folder, clocks))

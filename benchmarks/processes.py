@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from work import Outcome, Settings
 
-__all__ = ["Counted", "Measured", "simulated", "work_of"]
+__all__ = ["Counted", "Ground", "Measured", "grinding", "simulated", "work_of"]
 
 _HERE = Path(__file__).resolve().parent
 
@@ -66,6 +66,41 @@ def work_of(client: str, *, simulation: dict[str, Any], python: Path | str = sys
         with urllib.request.urlopen(base_url.removesuffix("/v1") + "/counters") as answer:
             counted = msgspec.json.decode(answer.read(), type=Counted)
     return Measured(outcome=msgspec.json.decode(said.splitlines()[-1], type=Outcome), counted=counted)
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What `grains.py` did, after its imports; ``first_s`` is when the first request was sent, from the start."""
+
+    wall_s: float
+    cpu_s: float
+    first_s: float | None
+    asked: int
+    peak_rss_mb: float
+
+
+@contextmanager
+def grinding(records: int) -> Iterator[Callable[..., Ground]]:
+    """Tiny records in a folder; what it gives grinds them all, with `more` of them in new shards, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        shards = _grains("fill", folder=folder, records=records)
+
+        def grind(more: int = 0) -> Ground:
+            nonlocal shards
+            if more:
+                shards = _grains("fill", folder=folder, records=more, first_shard=int(shards))
+            return msgspec.json.decode(_grains("grind", folder=folder), type=Ground)
+
+        yield grind
+
+
+def _grains(do: str, **given: Any) -> bytes:
+    task = msgspec.json.encode({"do": do, **given}).decode()
+    with subprocess.Popen([sys.executable, str(_HERE / "grains.py"), task], stdout=subprocess.PIPE) as process:
+        _pin(process.pid, 0)
+        said, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"grains.py ended with {process.returncode}")
+    return said
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Figure", "Row", "figure", "options", "ratio", "show", "write"]
+__all__ = ["Figure", "Row", "figure", "options", "ratio", "show", "show_rows", "write"]
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -61,6 +61,16 @@ def show(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> N
     for first, *rest in lines:
         cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
         print("  ".join([first.ljust(widths[0]), *cells]))
+
+
+def show_rows(title: str, rows: Sequence[Row]) -> None:
+    """Print the lines that go into RESULTS.md."""
+    met = {True: "met", False: "missed", None: ""}
+    show(
+        title,
+        ["", "value", "floor", "× floor", "target", ""],
+        [[row.measure, row.value, row.floor or "", row.ratio or "", row.target or "", met[row.met]] for row in rows],
+    )
 
 
 def write(path: Path | None, found: Any) -> None:

@@ -20,7 +20,7 @@ MODEL = "simulated-chat"
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a client is to do; it gets this as JSON in its only argument.
 
-    ``in_flight`` None leaves it to the client. ``attempts`` is how often the floor tries a request, 1 being once.
+    ``in_flight`` None leaves it to the client. Without ``sync`` ours leaves out every fsync. ``attempts`` is how often the floor tries a request, 1 being once.
     """
 
     base_url: str
@@ -100,7 +100,7 @@ def prompts(count: int, seed: int) -> Iterable[str]:
 
 def quotes(answer: str, prompt: str) -> bool:
     """Is the answer what was asked for: said in the prompt's own words?"""
-    return set(answer.split()) <= set(prompt.split())
+    return set(prompt.split()).issuperset(answer.split())
 
 
 def judged(outcome: Outcome, answers: Mapping[str, str], asked: Mapping[str, str]) -> Outcome:

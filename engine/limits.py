@@ -117,16 +117,19 @@ class Limit:
 
     # What follows is for `Slot`.
 
-    async def _enter(self, slot: Slot) -> None:
+    def _enter(self, slot: Slot) -> bool:
+        """Start the request if it may go at once, as most do."""
         if self._closed is not None:
             raise self._closed
-        loop = asyncio.get_running_loop()
-        now, ready_at = loop.time(), self._ready_at(slot)
+        now, ready_at = asyncio.get_running_loop().time(), self._ready_at(slot)
         self._refuse_too_large(slot)
         if not self._queue and not self._called and self._concurrency.room and ready_at <= now:
             self._start(slot, now)
-            return
-        future = self._queue[slot] = loop.create_future()
+            return True
+        return False
+
+    async def _wait(self, slot: Slot) -> None:
+        future = self._queue[slot] = asyncio.get_running_loop().create_future()
         self._wake()
         try:
             if future.done():  # awaiting it would not yield, and pass those who were called before and have not run yet
@@ -269,7 +272,8 @@ class Slot:
         self._told = False
 
     async def __aenter__(self) -> Self:
-        await self._limit._enter(self)
+        if not self._limit._enter(self):
+            await self._limit._wait(self)
         return self
 
     async def __aexit__(

@@ -85,8 +85,11 @@ class Meter:
 
     def take(self, amount: float, now: float) -> float:
         """Take it. Returns the mark that `hear` wants back with the server's reply to this request."""
-        self._pace.take(amount, now)
-        self._bucket.take(amount, now)
+        if self._bucket.rate:
+            self._pace.take(amount, now)
+            self._bucket.take(amount, now)
+        else:
+            self._bucket.level -= amount
         return self._bucket.level - self._shifted
 
     def give_back(self, amount: float, now: float) -> None:

@@ -394,7 +394,7 @@ class ShardWriter:
                 if self._broken is None:
                     with naming_the_disk(self.shard.data):
                         await self._write(batch.outcomes)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (whatever it is, it is those who wait who must hear it)
                 self._broken = error  # the files may end in half a batch: only the next open may put that right
             batch.settle()
         self._committing = None
