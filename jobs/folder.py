@@ -60,6 +60,7 @@ class RunFolder:
         self.store = path / "index" / "store"
         self.dataset = path / "dataset"
         self.models = path / "models.json"
+        self.losses = path / "tuning" / "losses.jsonl"
         self.log = path / "run.log"
         self.discarded = path / "discarded.json"
 

@@ -6,16 +6,15 @@ All text that came from a paper or a model is escaped by the template; the page 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from engine.files import naming_the_disk, write_atomic
-from jobs.report import METRICS, SPLITS, ReportData, cost_known, results_json, total_usage
-from jobs.statistics import Mean
+from jobs.figures import axis, curve, place, reach, scatter_axis
+from jobs.report import METRICS, SPLITS, Comparison, ReportData, Row, cost_known, label, results_json, total_usage
+from jobs.words import chance, figure, reading, signed, too_few, won_lost
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -35,12 +34,20 @@ def write_report(data: ReportData, folder: Path) -> None:
 
 def report_html(data: ReportData) -> bytes:
     """The bytes of `report.html`."""
+    compared = [*data.differences, *data.retrieval_effects]
     page = _template().render(
         data=data,
         metrics=METRICS,
+        others=list(dict.fromkeys(metric for row in data.rows for metric in row.metrics)),
         split_names=SPLITS,
         model_order=list(dict.fromkeys(row.model for row in data.rows)),
-        axes={metric: _axis(data, metric) for metric in METRICS},
+        sides=_sides(data.rows),
+        both_ways=len({row.retrieval for row in data.rows}) == 2,
+        axes={metric: axis(data, metric) for metric in METRICS},
+        scatter_axes={metric: scatter_axis(data, metric) for metric in METRICS},
+        reaches={"differences": _reaches(data.differences), "effects": _reaches(data.retrieval_effects)},
+        clear_by_chance=sum(len(each.metrics) for each in compared) / 20,
+        loss_curve=curve(data.loss_curve),
         failure_groups=list(_failure_groups(data)),
         total=total_usage(data.jobs),
         costs_known=all(map(cost_known, data.jobs)),
@@ -60,22 +67,40 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["visible"] = _visible
+    environment.filters |= {
+        "visible": _visible,
+        "passage": _passage,
+        "label": label,
+        "figure": figure,
+        "signed": signed,
+        "chance": chance,
+        "reading": reading,
+        "won_lost": won_lost,
+        "duration": _duration,
+    }
+    environment.globals |= {"place": place, "too_few": too_few, "side_name": _side_name}
     return environment.get_template("report.html.j2")
 
 
-def _axis(data: ReportData, metric: str) -> list[float]:
-    """The ticks of a metric's interval bars: the whole scale for correctness, what is needed for a cosine."""
-    if metric == "correctness":
-        low, high = data.correctness_range
-        return [float(tick) for tick in np.linspace(low, high, round(high - low) + 1 if high - low > 1 else 5)]
-    means: list[Mean] = [getattr(row, metric) for row in data.rows]
-    ends = [end for mean in means for end in (mean.low, mean.high) if end is not None] or [0.0, 1.0]
-    for step in (0.01, 0.02, 0.05, 0.1, 0.25, 0.5):
-        low, high = np.floor(min(ends) / step), np.ceil(max(ends) / step)
-        if high - low <= 5:
-            break
-    return [round(float(step * tick), 2) for tick in np.arange(low, max(high, low + 1) + 1)]
+def _reaches(comparisons: Sequence[Comparison]) -> dict[str, float]:
+    """How far from 0 each metric's axis goes, alike for all of `comparisons`."""
+    return {metric: reach(comparisons, metric) for each in comparisons for metric in each.metrics}
+
+
+def _sides(rows: Sequence[Row]) -> list[tuple[str, bool, list[Row]]]:
+    """The table's rows by split and way of asking, in their order."""
+    sides: dict[tuple[str, bool], list[Row]] = {}
+    for row in rows:
+        sides.setdefault((row.split, row.retrieval), []).append(row)
+    return [(*side, found) for side, found in sides.items()]
+
+
+def _side_name(split: str, retrieval: bool, both_ways: bool) -> str:
+    """What a group of the table is called; how it was asked is said only where it was asked both ways."""
+    name = SPLITS.get(split, split)
+    if not both_ways and retrieval:
+        return name
+    return f"{name}, {'with' if retrieval else 'without'} retrieval"
 
 
 def _failure_groups(data: ReportData) -> Iterator[dict[str, Any]]:
@@ -94,10 +119,25 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", "not set" if value is None else str(value)
 
 
+def _duration(seconds: float) -> str:
+    """ "0.4 s", "12 s", "3 min 20 s", "2 h 05 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _passage(text: str, longest: int = 2000) -> str:
+    """Text of several lines, as `_visible`; empty lines are left out."""
+    lines = [_visible(line, longest) for line in text.splitlines()]
+    shown = "\n".join(line for line in lines if line)
+    return shown if len(shown) <= longest else f"{shown[:longest]}…"
+
+
 def _visible(text: str, longest: int = 400) -> str:
     """Text from outside, without characters that a page cannot hold or that would hide what it says."""
     line = " ".join(text.split())
-    shown = "".join("\ufffd" if _hides(letter) else letter for letter in line)
+    shown = "".join("\ufffd" if _hides(letter) else letter for letter in line[: longest + 1])
     return shown if len(shown) <= longest else f"{shown[:longest]}…"
 
 

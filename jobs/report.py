@@ -1,53 +1,82 @@
-"""The report's figures: one row a model and split, as a table on the terminal and in `results.json`.
+"""What the report says, as plain data: `ReportData` and its parts, and `results.json`.
 
-Everything here is a pure function of `ReportData`, except for `print_table`. Nothing names a time or a machine, so the
-same answers give the same bytes. The page for people is made in `jobs.page`.
+Everything here is a pure function of `ReportData`, and nothing in `results.json` names a time or a machine, so the same
+answers give the same bytes. The figures are worked out in `jobs.comparison`, `jobs.recall` and `jobs.noise`, put into
+words in `jobs.words`, printed in `jobs.table`, and drawn in `jobs.page`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
-import numpy as np
 
 from engine.requests import Usage
-from jobs.records import Verdict
-from jobs.statistics import Mean, mean
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from jobs.statistics import Difference, Mean
 
 __all__ = [
     "METRICS",
     "SPLITS",
+    "Change",
+    "Comparison",
     "Coverage",
     "Failure",
+    "Found",
     "Histogram",
     "JobSummary",
+    "Loss",
+    "Noise",
+    "Passage",
+    "Preferences",
     "ReportData",
     "Row",
+    "Scatter",
     "cost_known",
-    "histograms",
-    "print_table",
+    "label",
     "results_json",
-    "table_rows",
     "total_usage",
 ]
 
 SPLITS = {"val": "validation", "train": "training"}  # in the order of the table: what counts comes first
 METRICS = {"correctness": "Correctness", "semantic_similarity": "Semantic similarity"}
+_LABELS = {**METRICS, "token_f1": "Token F1", "rouge_l": "ROUGE-L"}
+
+
+def label(metric: str) -> str:
+    """What a reader calls `metric`."""
+    return _LABELS.get(metric, metric.replace("_", " ").capitalize())
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the table. ``name`` is for readers ("base, validation"), ``split`` as in the records ("val")."""
+    """One line of the table. ``name`` is for readers ("base, validation"), ``split`` as in the records ("val").
+
+    ``retrieval`` is False where the questions were asked alone; ``metrics`` holds what was scored beside the first two;
+    ``papers`` is how many papers the scored questions are about.
+    """
 
     name: str
     model: str
     split: str
     correctness: Mean
     semantic_similarity: Mean
+    retrieval: bool = True
+    metrics: dict[str, Mean] = {}
+    papers: int = 0
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Two columns of answers to the same questions: how much higher ``model`` scored than ``against``, by metric.
+
+    Where the two are the same model, it is the effect of retrieval: with it, minus without.
+    """
+
+    name: str
+    model: str
+    against: str
+    split: str
+    retrieval: bool
+    metrics: dict[str, Difference]
 
 
 class Histogram(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +90,100 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
     split: str
     edges: list[float]
     counts: list[int]
+    retrieval: bool = True
+
+
+class Scatter(msgspec.Struct, frozen=True, kw_only=True):
+    """Each question's two scores: (of ``against``, of ``model``, how many questions have these two)."""
+
+    metric: str
+    model: str
+    against: str
+    split: str
+    retrieval: bool
+    points: list[tuple[float, float, int]]
+
+
+class Passage(msgspec.Struct, frozen=True, kw_only=True):
+    """A retrieved chunk as a reader sees it. ``source`` says that the question was made from it."""
+
+    title: str
+    page: int
+    text: str
+    source: bool
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One question on which two models differ much: both answers, both scores, and the judge's words on each.
+
+    In each pair ``against`` comes first, then ``model``.
+    """
+
+    model: str
+    against: str
+    split: str
+    metric: str
+    question: str
+    reference: str
+    passages: list[Passage]
+    answers: tuple[str, str]
+    scores: tuple[float, float]
+    feedback: tuple[str, str]
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """How well retrieval finds the chunk that a question was made from, over the evaluated questions of a split.
+
+    ``recall`` is by k: the share of questions whose chunk is among the first k. ``hit_rate`` is that of the largest k,
+    ``mrr`` the mean of 1 / rank, 0 where it was not found.
+    """
+
+    split: str
+    hit_rate: Mean
+    mrr: Mean
+    recall: dict[int, Mean]
+
+
+class Noise(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a judge agrees with itself when it scores an answer twice, over ``scored`` answers of ``total`` asked.
+
+    ``exact`` is the share of equal scores; ``absolute`` the mean distance and ``deviation`` the standard deviation of
+    the difference, in points of the scale; all None where nothing was scored twice.
+    """
+
+    exact: float | None
+    absolute: float | None
+    deviation: float | None
+    scored: int
+    total: int
+
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of two answers the judge prefers when it sees both, asked in either order.
+
+    Only a preference that stays with the answer when the two change places counts as won or lost; ``inconsistent`` of
+    those that are tied did not stay. Of ``total`` questions, ``unscored`` had no readable answer in one order or both.
+    """
+
+    model: str
+    against: str
+    split: str
+    retrieval: bool
+    won: int
+    tied: int
+    lost: int
+    inconsistent: int
+    unscored: int
+    total: int
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``tuning/losses.jsonl``: the loss on training or validation data at a step, None where not taken."""
+
+    step: int
+    epoch: float
+    train: float | None = None
+    val: float | None = None
 
 
 class JobSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +234,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     ``models`` names the model behind each role; ``judge_note`` is set when correctness is not what its name promises
     and stands beside that column; ``correctness_range`` is the scale of the scores. ``failures`` may hold all failures
     or the first few of each job and kind. ``settings`` is the resolved configuration, nested or flat, without secrets.
+    ``seconds`` is by job or step, from its start to its end, over all sittings; it is on the page alone.
     """
 
     title: str
@@ -123,52 +247,21 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     judge_note: str = ""
     correctness_range: tuple[float, float] = (1.0, 5.0)
     settings: dict[str, Any] = {}
-
-
-def table_rows(
-    verdicts: Iterable[Verdict],
-    models: Sequence[str],
-    *,
-    asked: Mapping[tuple[str, str], int] | None = None,
-    seed: int = 0,
-) -> list[Row]:
-    """One row for each split that has verdicts and each of `models`: validation before training, models as given.
-
-    `asked` gives, by model and split, how many answers were to be judged: those without a verdict, because answering
-    or judging failed, count as unscored. Verdicts of other models are left out.
-    """
-    cells = _by_cell(verdicts)
-    rows = []
-    for split in _splits(cells):
-        for model in models:
-            cell = cells.get((model, split), [])
-            missing = max(0, (asked or {}).get((model, split), 0) - len(cell))
-            means = {metric: _mean(cell, metric, missing, seed) for metric in METRICS}
-            name = f"{model}, {SPLITS.get(split, split)}"
-            rows.append(Row(name=name, model=model, split=split, **means))
-    return rows
-
-
-def histograms(
-    verdicts: Iterable[Verdict], models: Sequence[str], *, correctness_range: tuple[float, float] = (1.0, 5.0)
-) -> list[Histogram]:
-    """The scores behind `table_rows`, in the order of its rows, first all of correctness, then all of similarity.
-
-    A 1–5 scale has a bin around each half point; a scale from 0 to 1 and the cosine have twenty bins.
-    """
-    cells = _by_cell(verdicts)
-    edges = {"correctness": _edges(*correctness_range), "semantic_similarity": _edges(0.0, 1.0)}
-    return [
-        _histogram(cells.get((model, split), []), metric, model, split, edges[metric])
-        for metric in METRICS
-        for split in _splits(cells)
-        for model in models
-    ]
+    differences: list[Comparison] = []
+    retrieval_effects: list[Comparison] = []
+    scatters: list[Scatter] = []
+    gains: list[Change] = []
+    losses: list[Change] = []
+    found: list[Found] = []
+    noise: Noise | None = None
+    preferences: list[Preferences] = []
+    loss_curve: list[Loss] = []
+    seconds: dict[str, float] = {}
 
 
 def results_json(data: ReportData) -> bytes:
-    """`results.json`: rows, usage and failures by job with their totals, coverage, models. A cost that is not known
-    is null."""
+    """`results.json`: rows, usage and failures by job with their totals, coverage, models; then what compares the
+    models, and how much retrieval and the judge are to be trusted. A cost that is not known is null."""
     kinds = [count for job in data.jobs for count in job.failures.values()]
     document = {
         "rows": data.rows,
@@ -180,63 +273,13 @@ def results_json(data: ReportData) -> bytes:
         "coverage": data.coverage,
         "models": data.models,
         "judge_note": data.judge_note,
+        "differences": data.differences,
+        "retrieval_effects": data.retrieval_effects,
+        "retrieval": data.found,
+        "judge_noise": data.noise,
+        "preferences": data.preferences,
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
-
-
-def print_table(data: ReportData, console: Console) -> None:
-    """Print the table to `console`; columns of plain text where it is not a terminal."""
-    heads = ["", "correctness", "semantic similarity"]
-    lines = [[row.name, _cell(row.correctness, 2), _cell(row.semantic_similarity, 3)] for row in data.rows]
-    if not lines:
-        console.print("Nothing was evaluated.")
-        return
-    if console.is_terminal:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(*heads)
-        for line in lines:
-            table.add_row(*map(Text, line))
-        console.print(table)
-    else:
-        widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
-        for line in [heads, *lines]:
-            console.out("  ".join(map(str.ljust, line, widths)).rstrip(), highlight=False)
-    console.out("mean [95 % interval] scored/total", highlight=False)
-    if data.judge_note:
-        console.out(f"correctness: {data.judge_note}", highlight=False)
-
-
-def _by_cell(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], list[Verdict]]:
-    cells: dict[tuple[str, str], list[Verdict]] = {}
-    for verdict in verdicts:
-        cells.setdefault((verdict.model, verdict.split), []).append(verdict)
-    return cells
-
-
-def _splits(cells: Iterable[tuple[str, str]]) -> list[str]:
-    seen = {split for _, split in cells}
-    return [split for split in SPLITS if split in seen] + sorted(seen - SPLITS.keys())
-
-
-def _mean(cell: Sequence[Verdict], metric: str, missing: int, seed: int) -> Mean:
-    values = [getattr(verdict, metric) for verdict in cell] + [None] * missing
-    bounds = (1.0, 5.0) if metric == "correctness" else (-1.0, 1.0)
-    return mean(values, [verdict.paper_id for verdict in cell] + [""] * missing, bounds=bounds, seed=seed)
-
-
-def _histogram(cell: Sequence[Verdict], metric: str, model: str, split: str, edges: list[float]) -> Histogram:
-    scores = [score for verdict in cell if (score := getattr(verdict, metric)) is not None]
-    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
-    return Histogram(metric=metric, model=model, split=split, edges=edges, counts=counts.tolist())
-
-
-def _edges(low: float, high: float) -> list[float]:
-    """Bins around half points on a scale of some points (1 to 5), else twentieths of the range."""
-    if high - low > 1:
-        return [low - 0.25 + 0.5 * step for step in range(round((high - low) * 2) + 2)]
-    return [round(low + (high - low) * step / 20, 6) for step in range(21)]
 
 
 def total_usage(jobs: Iterable[JobSummary]) -> Usage:
@@ -252,10 +295,3 @@ def cost_known(job: JobSummary) -> bool:
 def _usage(usage: Usage, *, known: bool) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(usage)
     return fields if known else fields | {"cost_usd": None}
-
-
-def _cell(mean: Mean, decimals: int) -> str:
-    if mean.mean is None:
-        return f"not scored  0/{mean.total}"
-    figures = [f"{figure:.{decimals}f}" for figure in (mean.mean, mean.low, mean.high)]
-    return f"{figures[0]} [{figures[1]}, {figures[2]}] {mean.scored}/{mean.total}"

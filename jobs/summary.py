@@ -5,8 +5,10 @@ The same figures go into `gristmill status`, into the exit code and into the rep
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,13 +16,18 @@ import msgspec
 from engine.datasets import Dataset
 from engine.requests import Usage
 from engine.shards import total
+from jobs.changes import changes
+from jobs.comparison import Cell, Verdicts
 from jobs.config import Config
 from jobs.curate import kept_pairs, rejections
 from jobs.folder import RunFolder
 from jobs.models import EMBEDDED_EMBEDDING, model_name
+from jobs.noise import judge_noise, preferences
+from jobs.recall import retrieval_quality
 from jobs.records import Paper, Verdict
-from jobs.report import Coverage, Failure, JobSummary, ReportData, histograms, table_rows
+from jobs.report import Coverage, Failure, Found, JobSummary, Loss, ReportData
 from jobs.respond import choose
+from jobs.times import read_job_seconds
 
 __all__ = ["JobState", "failures", "job_states", "judge_note", "report_data"]
 
@@ -96,17 +103,29 @@ def report_data(
     `models` are those of the table, by row name; `embedded` names the weights behind model = "local".
     """
     states = job_states(datasets)
-    verdicts = _verdicts(datasets)
+    note = judge_note(config)
+    verdicts = Verdicts(_verdicts(datasets), list(models), asked=_asked(config, datasets, models), seed=config.seed)
+    gains, losses = changes(verdicts, datasets, "semantic_similarity" if note else "correctness")
     return ReportData(
         title=folder.path.resolve().name,
-        rows=table_rows(verdicts, list(models), asked=_asked(config, datasets, models), seed=config.seed),
-        histograms=histograms(verdicts, list(models)),
+        rows=verdicts.rows(),
+        differences=verdicts.differences(),
+        retrieval_effects=verdicts.retrieval_effects(),
+        histograms=verdicts.histograms(),
+        scatters=verdicts.scatters(),
+        gains=gains,
+        losses=losses,
+        found=_found(datasets, config.seed),
+        noise=judge_noise(_rows(datasets, "rejudgements")),
+        preferences=preferences(_rows(datasets, "preferences")),
+        loss_curve=_loss_curve(folder.losses),
         coverage=_coverage(datasets, states, verdicts),
         jobs=[_summary(state, config) for state in states],
         failures=_first_of_each(failures(datasets)),
         models=_names(config, models, embedded),
-        judge_note=judge_note(config),
+        judge_note=note,
         settings=config.model_dump(exclude_none=True),
+        seconds=read_job_seconds(folder.log),
     )
 
 
@@ -160,12 +179,37 @@ def _verdicts(datasets: Mapping[str, Dataset[Any]]) -> list[Verdict]:
     ]
 
 
-def _asked(
-    config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str]
-) -> dict[tuple[str, str], int]:
+def _asked(config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str]) -> dict[Cell, int]:
     """How many answers each cell of the table should hold: what failed on the way counts as unscored."""
     sampled = Counter(choose(kept_pairs(datasets, config), config.evaluate.sample, config.seed).values())
-    return {(model, split): count for model in models for split, count in sampled.items()}
+    return {
+        Cell(split, retrieval, model): count
+        for model in models
+        for split, count in sampled.items()
+        for retrieval in (True, False)
+    }
+
+
+def _found(datasets: Mapping[str, Dataset[Any]], seed: int) -> list[Found]:
+    responses = list(_rows(datasets, "responses"))
+    asked = {response.pair_id for response in responses}
+    sources = {pair.id: pair.chunk_id for pair in _rows(datasets, "pairs") if pair.id in asked}
+    return retrieval_quality(responses, sources, seed=seed)
+
+
+def _loss_curve(path: Path) -> list[Loss]:
+    """What local tuning wrote down; nothing where there was none, and without a last line that a kill tore."""
+    if not path.exists():
+        return []
+    losses = []
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(msgspec.DecodeError):
+            losses.append(msgspec.json.decode(line, type=Loss))
+    return losses
+
+
+def _rows(datasets: Mapping[str, Dataset[Any]], name: str) -> Iterator[Any]:
+    return datasets[name].rows() if name in datasets else iter(())
 
 
 def _first_of_each(found: Iterable[Failure]) -> list[Failure]:
@@ -179,9 +223,7 @@ def _first_of_each(found: Iterable[Failure]) -> list[Failure]:
     return kept
 
 
-def _coverage(
-    datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState], verdicts: Sequence[Verdict]
-) -> Coverage:
+def _coverage(datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState], verdicts: Verdicts) -> Coverage:
     state = {state.job: state for state in states}
     sides = Counter(example.split for example in datasets["examples"].rows())
     papers: Dataset[Paper] = datasets["papers"]
@@ -197,7 +239,7 @@ def _coverage(
         examples=state["augment"].rows,
         train=sides["train"],
         val=sides["val"],
-        evaluated=len({verdict.pair_id for verdict in verdicts}),
+        evaluated=verdicts.evaluated(),
     )
 
 

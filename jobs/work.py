@@ -71,7 +71,7 @@ async def work(
     """
     from rich.console import Console
 
-    from jobs.report import print_table
+    from jobs.table import print_table
 
     stop = Stop()
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)

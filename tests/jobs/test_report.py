@@ -15,20 +15,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from engine.requests import Usage
+from jobs.comparison import Cell, Verdicts
 from jobs.page import report_html, write_report
 from jobs.records import Verdict
-from jobs.report import (
-    Coverage,
-    Failure,
-    JobSummary,
-    ReportData,
-    histograms,
-    print_table,
-    results_json,
-    table_rows,
-)
+from jobs.report import Coverage, Failure, Histogram, JobSummary, ReportData, Row, results_json
+from jobs.table import print_table
 
-VOID = {"meta", "br", "hr", "img", "input", "link", "circle", "line"}
+VOID = {"meta", "br", "hr", "img", "input", "link"}
 JUDGE_NOTE = "demo judge: a small local model's probability of agreement; not a 1–5 rating"
 
 
@@ -54,6 +47,17 @@ def verdicts(*models: str) -> list[Verdict]:
         for model in models
         for split in ("train", "val")
     ]
+
+
+def table_rows(
+    found: list[Verdict], models: list[str], *, asked: dict[tuple[str, str], int] | None = None
+) -> list[Row]:
+    cells = {Cell(split, True, model): count for (model, split), count in (asked or {}).items()}
+    return Verdicts(found, models, asked=cells).rows()
+
+
+def histograms(found: list[Verdict], models: list[str]) -> list[Histogram]:
+    return Verdicts(found, models).histograms()
 
 
 def data(found: list[Verdict] | None = None, **changes: Any) -> ReportData:
@@ -167,9 +171,11 @@ def test_histograms_count_every_score_once() -> None:
 def test_results_json_has_its_contract() -> None:
     """The rows hold exactly the fields that users rely on, beside usage, failures and coverage."""
     results = json.loads(results_json(data()))
-    assert list(results) == ["rows", "usage", "failures", "coverage", "models", "judge_note"]
+    assert list(results)[:6] == ["rows", "usage", "failures", "coverage", "models", "judge_note"]
+    assert list(results)[6:] == ["differences", "retrieval_effects", "retrieval", "judge_noise", "preferences"]
     for row in results["rows"]:
-        assert list(row) == ["name", "model", "split", "correctness", "semantic_similarity"]
+        assert list(row)[:5] == ["name", "model", "split", "correctness", "semantic_similarity"]
+        assert list(row)[5:] == ["retrieval", "metrics", "papers"]
         assert list(row["correctness"]) == ["mean", "low", "high", "scored", "total"]
     assert results["failures"] == {"total": 1, "jobs": {"parse": {"encrypted": 1}}}
     assert results["usage"]["total"] == {
@@ -257,7 +263,10 @@ def test_the_page_shows_the_table() -> None:
     text = Reader(page(report)).text
     for row in report.rows:
         mean = row.correctness
-        assert f"{row.name} {mean.mean:.2f} {mean.low:.2f} to {mean.high:.2f} {mean.scored}/{mean.total} scored" in text
+        assert (
+            f"{row.model} {mean.mean:.2f} {mean.low:.2f} to {mean.high:.2f} {mean.scored}/{mean.total} scored" in text
+        )
+    assert text.index("validation 9 questions: read nothing into this") < text.index("training 9 questions")
 
 
 def test_the_page_says_when_the_judge_is_a_demo() -> None:
@@ -281,7 +290,7 @@ def test_a_run_without_evaluation_has_a_report() -> None:
 def test_an_unscored_row_is_shown_as_such() -> None:
     """A row in which nothing could be scored has a count and no bar."""
     report = data(found=[verdict("base", "val", None, 0.9)])
-    assert "base, validation not scored 0/1" in Reader(page(report)).text
+    assert "base not scored 0/1" in Reader(page(report)).text
 
 
 def test_long_lists_of_failures_are_cut_and_counted() -> None:
@@ -331,7 +340,7 @@ def printed(report: ReportData, *, terminal: bool = False) -> str:
 def test_the_table_is_plain_text_without_a_terminal() -> None:
     """In a file or a pipe there are columns of plain characters, and lines are never folded."""
     out = printed(data(judge_note=JUDGE_NOTE * 3))
-    assert out.isascii() or set(out) - {"–"} <= set(map(chr, range(128)))
+    assert "┃" not in out
     first = re.split("  +", out.splitlines()[1])
     assert re.fullmatch(r"\d\.\d\d \[\d\.\d\d, \d\.\d\d\] 9/9", first[1])
     assert f"correctness: {JUDGE_NOTE * 3}" in out.splitlines()

@@ -122,6 +122,15 @@ def test_papers_without_spread_have_no_wild_interval() -> None:
     assert 0.1 < found.high < 0.3
 
 
+def test_all_hits_are_not_certainty() -> None:
+    """Where every score is at the end of its scale, the interval is what so many papers could just hide."""
+    papers = [str(paper) for paper in range(20)]
+    found = mean([1.0] * 20, papers, bounds=(0, 1))
+    assert (found.low, found.high) == (0.8316, 1.0)
+    assert mean([0.0] * 20, papers, bounds=(0, 1)).high == 0.1684
+    assert mean([0.5] * 20, papers, bounds=(0, 1)).high == 0.5
+
+
 def test_a_pair_counts_when_both_were_scored() -> None:
     """A question that one of the two models has no score for is in the total and in nothing else."""
     found = paired_difference([(4.0, 3.0), (None, 1.0), (5.0, None), (2.0, 2.0)], ["a", "b", "c", "d"])

@@ -1,0 +1,70 @@
+"""How long each job took, read from the run's log of events; nothing is measured or written for it.
+
+A job's time runs from its start to its end, and is summed over all sittings. Jobs run side by side and wait for each
+other's shards, so the times overlap and are not work. A sitting that was killed counts up to the job's last event in
+the log, and what has been rotated out of the log is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+__all__ = ["job_seconds", "read_job_seconds"]
+
+_STARTED = "gristmill.job.started"
+_FINISHED = "gristmill.job.finished"
+
+
+class _Fields(msgspec.Struct):
+    job: str = ""
+
+
+class _Line(msgspec.Struct):
+    time: datetime
+    event: str
+    fields: _Fields = msgspec.field(default_factory=_Fields)
+
+
+def read_job_seconds(log: Path) -> dict[str, float]:
+    """`job_seconds` of the log at `log` and of what was rotated out of it last; blocks."""
+    return job_seconds(line for path in (log.with_name(f"{log.name}.1"), log) for line in _lines(path))
+
+
+def job_seconds(lines: Iterable[bytes]) -> dict[str, float]:
+    """Seconds by job or step, in the order of their first starts, from the log's lines."""
+    seconds: dict[str, float] = {}
+    running: dict[str, tuple[datetime, datetime]] = {}
+    for line in filter(None, map(_read, lines)):
+        job = line.fields.job
+        if line.event == _STARTED:
+            _add(seconds, job, running.pop(job, (line.time, line.time)))
+            running[job] = (line.time, line.time)
+        elif job in running:
+            running[job] = (running[job][0], line.time)
+            if line.event == _FINISHED:
+                _add(seconds, job, running.pop(job))
+    for job, span in running.items():
+        _add(seconds, job, span)
+    return seconds
+
+
+def _add(seconds: dict[str, float], job: str, span: tuple[datetime, datetime]) -> None:
+    seconds[job] = seconds.get(job, 0.0) + max(0.0, (span[1] - span[0]).total_seconds())
+
+
+def _read(line: bytes) -> _Line | None:
+    """A line of the log; None for one that a kill tore, or that is not ours."""
+    try:
+        return msgspec.json.decode(line, type=_Line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    if path.exists():
+        with path.open("rb") as file:
+            yield from file

@@ -1,0 +1,197 @@
+"""A report of everything at once, made up from a seed: three models, two splits, with and without retrieval.
+
+``python tests/jobs/report_sample.py FILE`` writes it to look at in a browser.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from engine.requests import Usage
+from jobs.comparison import Cell, Verdicts
+from jobs.noise import judge_noise, preferences
+from jobs.page import report_html
+from jobs.recall import retrieval_quality
+from jobs.records import Context, Preference, Rejudgement, Response, Verdict
+from jobs.report import Change, Coverage, Failure, JobSummary, Loss, Passage, ReportData
+
+MODELS = ("base", "tuned", "a-rather-long-candidate-name-7b-instruct")
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u202egnp\x00\x1b[31m\ud800"
+LONG = (
+    "A full disk, a corrupt shard or a second process in the same run each end in one clear line that says what to do. "
+    "Nothing that was answered and committed is asked again, because the journal names the byte at which the rows of "
+    "each finished input end. "
+)
+
+
+def sample(questions: int = 48, papers: int = 14, *, text: str = LONG) -> ReportData:
+    """A report on `questions` of each split about `papers` papers; `text` stands wherever a model or a paper speaks."""
+    made = list(_verdicts(questions, papers, text))
+    asked = {Cell(verdict.split, verdict.retrieval, verdict.model): questions for verdict in made}
+    verdicts = Verdicts(made, MODELS, asked=asked)
+    gains = [_change(number, text, by) for number, by in enumerate((2.5, 2.0, 1.5, 1.5, 1.0, 1.0, 0.5))]
+    return ReportData(
+        title="retrieval-papers-2026",
+        rows=verdicts.rows(),
+        differences=verdicts.differences(),
+        retrieval_effects=verdicts.retrieval_effects(),
+        histograms=verdicts.histograms(),
+        scatters=verdicts.scatters(),
+        gains=gains,
+        losses=[_change(number, text, -by) for number, by in enumerate((2.0, 1.0, 0.5))],
+        found=retrieval_quality(*_retrieved(questions, papers)),
+        noise=judge_noise(_rejudged()),
+        preferences=preferences(_preferred()),
+        loss_curve=_loss_curve(),
+        coverage=Coverage(
+            papers=papers + 2,
+            papers_parsed=papers,
+            papers_failed={"encrypted": 1, "no_text": 1},
+            chunks=1312,
+            questions=2624,
+            pairs=2480,
+            examples=2255,
+            train=1602,
+            val=653,
+            evaluated=2 * questions,
+            rejected={"not_found": 131, "about_form": 58, "near_duplicate": 24, "too_short": 12},
+        ),
+        jobs=_jobs(),
+        failures=[
+            Failure(job="parse", kind="encrypted", id="0a", reason="it needs a password", paper="/papers/" + "x" * 90),
+            Failure(job="judge", kind="timeout", id="0b" * 16, reason=text),
+        ],
+        models={"generator": "writer-9", "base": "small-1b", "tuned": "small-1b:tuned", "judge": "large-2"},
+        settings={"seed": 0, "ask": {"questions_per_chunk": 2}},
+        seconds={"parse": 41.2, "ask": 312.0, "answer": 318.4, "finetune": 4210.0, "respond": 95.0, "judge": 88.1},
+    )
+
+
+def _verdicts(questions: int, papers: int, text: str) -> list[Verdict]:
+    random = np.random.default_rng(11)
+    rows = []
+    for split in ("val", "train"):
+        hard = np.repeat(random.normal(0, 0.5, papers), -(-questions // papers))[:questions]
+        for number in range(questions):
+            difficulty = hard[number] + random.normal(0, 0.6)
+            for skill, model in enumerate(MODELS):
+                for retrieval in (True, False):
+                    level = 3.6 + difficulty + 0.35 * (skill == 1) - 1.1 * (not retrieval) + random.normal(0, 0.6)
+                    correctness = float(np.clip(round(2 * level) / 2, 1, 5))
+                    similarity = float(np.clip(0.6 + 0.07 * level + random.normal(0, 0.03), -1, 1))
+                    rows.append(
+                        Verdict(
+                            id=f"{split}{number}{model}{retrieval}",
+                            parent="",
+                            pair_id=f"{split}{number}",
+                            paper_id=f"{split}{number * papers // questions}",
+                            model=model,
+                            correctness=None if random.random() < 0.04 else correctness,
+                            passing=correctness >= 4,
+                            feedback=text,
+                            semantic_similarity=round(similarity, 6),
+                            split=split,
+                            retrieval=retrieval,
+                            scores={"token_f1": round(similarity / 2, 4), "rouge_l": round(similarity / 3, 4)},
+                        )
+                    )
+    return rows
+
+
+def _retrieved(questions: int, papers: int) -> tuple[list[Response], dict[str, str]]:
+    random = np.random.default_rng(12)
+    responses = [
+        Response(
+            id=f"r{split}{number}",
+            parent="",
+            pair_id=f"{split}{number}",
+            paper_id=f"{split}{number % papers}",
+            model="base",
+            question="?",
+            reference="",
+            response="",
+            contexts=[
+                Context(chunk_id="source" if rank == place else "other", rank=rank, score=0.5) for rank in range(5)
+            ],
+            split=split,
+        )
+        for split in ("val", "train")
+        for number, place in enumerate(random.geometric(0.6, questions) - 1)
+    ]
+    return responses, {response.pair_id: "source" for response in responses}
+
+
+def _rejudged() -> list[Rejudgement]:
+    random = np.random.default_rng(13)
+    scores = np.clip(random.integers(4, 11, 40) / 2, 1, 5)
+    again = np.clip(scores + random.choice([-0.5, 0, 0, 0, 0.5], 40), 1, 5)
+    return [
+        Rejudgement(
+            id=f"j{number}", parent="", pair_id=str(number), paper_id="", model="base", split="val", retrieval=True,
+            first=float(first), second=None if number == 7 else float(second),
+        )
+        for number, (first, second) in enumerate(zip(scores, again, strict=True))
+    ]  # fmt: skip
+
+
+def _preferred() -> list[Preference]:
+    random = np.random.default_rng(14)
+    return [
+        Preference(
+            id=f"{model}{number}{order}", parent="", pair_id=str(number), paper_id="", model=model, against="base",
+            order=order, winner=str(random.choice(["model", "model", "against", "tie"])), split="val", retrieval=True,
+            feedback="",
+        )
+        for model in MODELS[1:]
+        for number in range(24)
+        for order in ("model first", "against first")
+    ]  # fmt: skip
+
+
+def _loss_curve() -> list[Loss]:
+    random = np.random.default_rng(15)
+    return [
+        Loss(
+            step=step,
+            epoch=step / 50,
+            train=1.1 + 1.3 * 0.985**step + float(random.normal(0, 0.06)),
+            val=1.45 + 0.9 * 0.97**step + 0.002 * step if step % 25 == 0 else None,
+        )
+        for step in range(0, 151, 5)
+    ]
+
+
+def _change(number: int, text: str, by: float) -> Change:
+    return Change(
+        model="tuned",
+        against="base",
+        split="val",
+        metric="correctness",
+        question=f"What happens when the disk is full in the middle of shard {number}? {text[:80]}",
+        reference=text,
+        passages=[
+            Passage(title="Crash-safe batches", page=3 + number, text=text * 4, source=True),
+            Passage(title=text, page=1, text="w" * 300, source=False),
+        ],
+        answers=(text, text * 2),
+        scores=(2.5, 2.5 + by) if by > 0 else (4.5, 4.5 + by),
+        feedback=("Misses what is done with the journal.\n" + text, text),
+    )
+
+
+def _jobs() -> list[JobSummary]:
+    paid = Usage(requests=1312, prompt_tokens=1_943_221, completion_tokens=210_442, cost_usd=1.3925)
+    return [
+        JobSummary(job="parse", inputs=16, rows=1312, failures={"encrypted": 1, "no_text": 1}, usage=Usage()),
+        JobSummary(job="ask", inputs=1312, rows=2624, failures={}, usage=paid, priced=True),
+        JobSummary(job="answer", inputs=2624, rows=2480, failures={"content_filter": 144}, usage=paid, priced=True),
+        JobSummary(job="respond", inputs=576, rows=576, failures={}, usage=paid),
+        JobSummary(job="judge", inputs=576, rows=552, failures={"timeout": 24}, usage=paid, priced=True),
+    ]
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_bytes(report_html(sample()))
