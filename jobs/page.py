@@ -77,6 +77,7 @@ def _template() -> Template:
         "reading": reading,
         "won_lost": won_lost,
         "duration": _duration,
+        "tick": lambda value: f"{value:g}".replace("-", "−"),
     }
     environment.globals |= {"place": place, "too_few": too_few, "side_name": _side_name}
     return environment.get_template("report.html.j2")

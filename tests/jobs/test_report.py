@@ -325,7 +325,7 @@ def test_every_mean_has_its_place_on_its_axis(scores: list[tuple[float, float]])
     places = list(circles(page(report)))
     assert places[0] == pytest.approx((mean - 1) / 4 * 100, abs=0.01)
     assert all(0 <= place <= 100 for place in places)
-    ticks = re.findall(r'middle">([-\d.]+)</text>', page(report).split("</svg>")[1])
+    ticks = re.findall(r'middle">([-\d.]+)</text>', page(report).replace("−", "-").split("</svg>")[1])
     similarity = report.rows[0].semantic_similarity
     assert float(ticks[0]) <= similarity.low <= similarity.high <= float(ticks[-1])  # type: ignore[operator]
 
