@@ -35,10 +35,13 @@ class Endpoint:
 
     Raises `Transient` for what another attempt may mend, `Permanent` for what this record cannot get past, `Fatal` for
     a key, a model or an address that cannot be used. An address at which nobody ever answered is such a one; where
-    somebody did, nobody there is an outage.
+    somebody did, nobody there is an outage. ``reached`` holds the addresses that answered: the endpoints of one run
+    share it.
     """
 
-    def __init__(self, role: str, model: Model, *, base_url: str, api_key: str, name: str) -> None:
+    def __init__(
+        self, role: str, model: Model, *, base_url: str, api_key: str, name: str, reached: set[URL] | None = None
+    ) -> None:
         self._role = role
         self._model = model
         self._name = name
@@ -55,7 +58,7 @@ class Endpoint:
         # OpenAI's newer models refuse the old name, other servers do not know the new one.
         self._length = "max_completion_tokens" if self._url.host == "api.openai.com" else "max_tokens"
         self._session: aiohttp.ClientSession | None = None
-        self._answered = False
+        self._reached = set() if reached is None else reached
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -80,7 +83,7 @@ class Endpoint:
             async with self._session.post(
                 self._urls[request.route], data=_encoder.encode(body), allow_redirects=False
             ) as response:
-                self._answered = True
+                self._reached.add(self._url)
                 data = await _whole(response, _most_bytes(request))
         except TimeoutError as error:
             raise Transient(f"no answer within {self._model.timeout_s:g} s", kind="timeout") from error
@@ -97,7 +100,7 @@ class Endpoint:
 
     def _unreachable(self, error: aiohttp.ClientConnectorError) -> Transient | Fatal:
         why = f"cannot connect to {self._shown}: {_why(error.os_error)}"
-        if self._answered and not isinstance(error, aiohttp.ClientSSLError):
+        if self._url in self._reached and not isinstance(error, aiohttp.ClientSSLError):
             return Transient(why, kind="unreachable")
         return Fatal(
             f"{why}; check base_url in [models.{self._role}] and that the server runs, then run the same command again"

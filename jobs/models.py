@@ -26,6 +26,8 @@ from engine.signals import Stop, Stopped
 from jobs.config import Config, Model, api_key
 
 if TYPE_CHECKING:
+    from yarl import URL
+
     from jobs.local import LocalServer
 
 __all__ = ["EMBEDDED_EMBEDDING", "LOCAL_SLOTS", "ModelCalls", "check", "model_name", "slots"]
@@ -98,6 +100,7 @@ class ModelCalls:
         self._endpoints: dict[tuple[Model, str, str], Call] = {}
         self._servers: dict[str, LocalServer] = {}
         self._limits: dict[tuple[str, ...], Limit] = {}
+        self._reached: set[URL] = set()
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -153,7 +156,7 @@ class ModelCalls:
 
         if not model.local:
             key = api_key(model, "base" if role == "tuned" else role)
-            endpoint = Endpoint(role, model, base_url=model.base_url, api_key=key, name=name)
+            endpoint = Endpoint(role, model, base_url=model.base_url, api_key=key, name=name, reached=self._reached)
             return await self._open.enter_async_context(endpoint)
         from jobs.minilm import LocalEmbedding
 

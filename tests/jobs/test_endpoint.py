@@ -7,7 +7,7 @@ import gzip
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from engine.errors import BadInput, Fatal, GristmillError, Permanent, Transient
 from engine.requests import Reply, Request, ServerLimits, Usage
@@ -31,9 +32,11 @@ KEY = "plain+key/0123456789"
 CHAT = chat("generator", [{"role": "user", "content": "Say something."}], max_tokens=64)
 
 
-def endpoint(url: str, *, key: str = "", role: str = "generator", **settings: Any) -> Endpoint:
+def endpoint(
+    url: str, *, key: str = "", role: str = "generator", reached: set[URL] | None = None, **settings: Any
+) -> Endpoint:
     model = Model.model_validate({"model": "simulated-chat", "api_key_env": "SOME_KEY", **settings})
-    return Endpoint(role, model, base_url=url, api_key=key, name=model.model)
+    return Endpoint(role, model, base_url=url, api_key=key, name=model.model, reached=reached)
 
 
 async def ask(url: str, request: Request = CHAT, **settings: Any) -> Reply:
@@ -300,12 +303,25 @@ async def test_no_server() -> None:
 
 async def test_a_server_that_went_away() -> None:
     """Where somebody answered before, a refused connection is an outage and no wrong address: Transient, and it says so."""
-    async with answering(200, chat_reply("Good.").body) as server, endpoint(server.url) as opened:
-        assert text(await opened(CHAT))
-        opened._url = type(opened._url)("http://127.0.0.1:9/v1")  # now nobody is there
-        with pytest.raises(Transient, match="cannot connect to") as caught:
-            await opened(CHAT)
+    async with AsyncExitStack() as serving:
+        server = await serving.enter_async_context(answering(200, chat_reply("Good.").body, {"Connection": "close"}))
+        async with endpoint(server.url) as opened:
+            assert text(await opened(CHAT))
+            await serving.aclose()  # now nobody is there, and the client has kept no connection
+            with pytest.raises(Transient, match="cannot connect to") as caught:
+                await opened(CHAT)
     assert caught.value.kind == "unreachable"
+
+
+async def test_endpoints_at_one_address_know_that_it_was_reached() -> None:
+    """What one endpoint has reached is no wrong address for the next one of the run; elsewhere nobody is still Fatal."""
+    reached: set[URL] = set()
+    async with answering(200, chat_reply("Good.").body) as server:
+        assert text(await ask(server.url, reached=reached))
+    with pytest.raises(Transient, match="cannot connect to"):
+        await ask(server.url, role="judge", reached=reached)
+    with pytest.raises(Fatal, match="cannot connect to"):
+        await ask("http://127.0.0.1:9/v1", reached=reached)
 
 
 @pytest.mark.parametrize("packed", [False, True])
