@@ -6,7 +6,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --extra embedded --python $(PYTHON)
 
-.PHONY: help demo test lint format soak bench clean
+.PHONY: help demo test lint format soak explore bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,6 +29,9 @@ format: .venv/dev.stamp ## put the style right
 
 soak: .venv/dev.stamp ## long runs: kills, faults, scale
 	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest -m soak --timeout 1800 -s $(ARGS)
+
+explore: .venv/dev.stamp ## the property tests, with fresh examples and more of them
+	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest -m hypothesis --hypothesis-profile explore --timeout 1800 $(ARGS)
 
 bench: .venv/dev.stamp ## measure against the floor
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done

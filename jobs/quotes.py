@@ -53,7 +53,7 @@ def read_quoted(answer: str, text: str) -> Quoted:
 
 def find_quote(quote: str, text: str) -> tuple[int, int] | None:
     """Where `quote` stands in `text` (start, end), None where it does not."""
-    wanted = _plain(quote).text.strip().rstrip(".,;:").rstrip()
+    wanted = _plain(quote).text.strip().rstrip(".,;: ")
     if not wanted:
         return None
     plain = _plain(text)

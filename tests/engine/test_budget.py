@@ -142,7 +142,7 @@ def test_dollars_need_a_price() -> None:
         budgeted(answering(), Budget(usd=1.0))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     cap=st.integers(200, 5000),
     plans=st.lists(

@@ -96,7 +96,7 @@ async def test_several_texts_in_one_request() -> None:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.text(max_size=20), min_size=1, max_size=40),
     st.integers(1, 12),

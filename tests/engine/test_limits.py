@@ -311,7 +311,7 @@ PLANS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     plans=PLANS,
     requests_per_minute=st.sampled_from([None, 20.0, 120.0, 3000.0]),
@@ -403,7 +403,7 @@ def test_invariants(
                 assert last - first + 1 <= allowed + 1e-6
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     per_minute=st.floats(1, 1e6),
     amounts=st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1), st.floats(0, 3)), max_size=30),

@@ -72,7 +72,7 @@ def test_retried_until_it_succeeds() -> None:
 
 
 @given(st.integers(1, 10), st.floats(0, 2), st.floats(0.1, 30))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_attempts_are_bounded(attempts: int, first: float, longest: float) -> None:
     """What always fails is asked exactly `attempts` times, each wait at most `longest`, and is then permanent."""
     endpoint = Endpoint(broken("torn_body"), forever=True)

@@ -903,7 +903,7 @@ def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
     assert 0 < twice <= allowed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 12), max_size=5),
     st.lists(st.integers(0, 150), max_size=6),

@@ -191,7 +191,7 @@ def named(outcomes: Sequence[list[int] | Failure]) -> Outcomes:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawn, kills, st.integers(0, 1 << 32))
 def test_any_order_any_kills(outcomes: Sequence[list[int] | Failure], kills: list[int], seed: int) -> None:
     """For any rows, any order of completion and any sequence of kills, the final bytes are the same."""
@@ -202,7 +202,7 @@ def test_any_order_any_kills(outcomes: Sequence[list[int] | Failure], kills: lis
         assert work.through(map(kill_at, kills), random) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawn, drawn, kills, kills, st.integers(0, 1 << 32))
 def test_any_reopening_any_kills(
     old: Sequence[list[int] | Failure],
@@ -238,7 +238,7 @@ def test_any_reopening_any_kills(
         assert set(second.books.processed) == asked
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(drawn, st.permutations(range(12)))
 def test_sorted_by_input(outcomes: Sequence[list[int] | Failure], order: Sequence[int]) -> None:
     """Rows and failures stand in the order of the inputs, whatever the order in which they were finished."""

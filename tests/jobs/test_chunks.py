@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import Permanent
@@ -60,7 +60,6 @@ def our_chunks(text: str, chunk_size: int, chunk_overlap: int) -> list[str]:
     return [text[start:end] for start, end in spans]
 
 
-@settings(deadline=None)
 @given(ANY_TEXT.map(clean), st.sampled_from([(8, 0), (8, 8), (16, 5), (64, 20), (256, 50)]))
 def test_chunks_are_those_of_llama_index(text: str, sizes: tuple[int, int]) -> None:
     """For every cleaned text and size, the same chunks as `SentenceSplitter`'s."""
@@ -83,7 +82,6 @@ def test_real_papers_chunk_as_in_llama_index() -> None:
     assert compared == 25
 
 
-@settings(deadline=None)
 @given(st.lists(ANY_TEXT.map(clean), min_size=1, max_size=6), st.sampled_from([(8, 0), (16, 5), (64, 20)]))
 def test_pages_cover_the_chunk(pages: list[str], sizes: tuple[int, int]) -> None:
     """A chunk's words stand on its pages, its first word on the first and its last on the last."""
@@ -96,7 +94,6 @@ def test_pages_cover_the_chunk(pages: list[str], sizes: tuple[int, int]) -> None
         assert "".join(piece.text.split()) in "".join("".join(page.split()) for page in touched)
 
 
-@settings(deadline=None)
 @given(ANY_TEXT.map(clean))
 def test_nothing_is_lost(text: str) -> None:
     """Without overlap the chunks, joined, are the text."""

@@ -64,7 +64,7 @@ def test_what_is_just_near_enough_is_found(tmp_path: Path) -> None:
     assert not questions.decide(2, [asked(f"far {n}", *turned(v, 0.93)) for n, v in enumerate(firsts[:50])], nothing)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), redone=st.integers(0, 3))
 def test_a_shard_decided_again_decides_alike(tmp_path_factory: pytest.TempPathFactory, seed: int, redone: int) -> None:
     """Whether a shard is decided once, again after later ones, or from the rows after a loss: the decisions are the same."""

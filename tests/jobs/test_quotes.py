@@ -43,6 +43,13 @@ def test_no_word_or_number_is_cut(quote: str) -> None:
     assert find_quote(quote, TEXT) is None
 
 
+def test_the_stops_at_its_end_do_not_count() -> None:
+    """However many stops end a quote, with or without spaces between, what stands before them is found, and only that."""
+    for quote in ("frozen.", "frozen . .", "frozen;:", "frozen ,"):
+        found = find_quote(quote, "It is frozen . . And so on.")
+        assert found == (6, 12)
+
+
 @given(words=st.lists(st.text("abß1.,é", min_size=1, max_size=5), min_size=1, max_size=12), data=st.data())
 def test_whole_words_are_always_found(words: list[str], data: st.DataObject) -> None:
     """Any run of whole words is found, however its white space is changed, at offsets that hold just it."""
