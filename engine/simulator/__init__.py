@@ -5,6 +5,7 @@ answers    what it says to a prompt
 openai     chat and embeddings: a request in, the bytes of a body out
 tuning     files, fine-tuning jobs, models
 limits     requests and tokens a minute
+slots      requests answered at a time
 counters   Counters, to assert on
 endpoint   Endpoint: admits, decides on faults, counts, times the answer
 server     HTTP/1.1, the command line

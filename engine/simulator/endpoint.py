@@ -23,6 +23,7 @@ from engine.simulator.counters import Counters
 from engine.simulator.limits import Limits, format_duration, retry_after
 from engine.simulator.openai import Asked, Refused, Written, read, write
 from engine.simulator.settings import Fault, Simulation, fault_picker, latency_s
+from engine.simulator.slots import Slots
 from engine.simulator.tuning import Platform
 
 __all__ = ["Endpoint", "FaultScript", "Play", "Received", "Seen"]
@@ -84,6 +85,7 @@ class Endpoint:
         self._attempts: Counter[str] = Counter()
         self._platform = Platform(simulation, clock)
         self._limits: dict[str, Limits] = {}
+        self._slots = Slots(simulation.slots, clock)
         self._storm_ends_s = -math.inf
         self._log = _open_log(simulation.log_path)
 
@@ -154,12 +156,19 @@ class Endpoint:
             return _plain(fault.status, _scripted(fault).body, headers + _scripted(fault).headers)
         kind = fault.kind if fault is not None and fault.kind not in _ON_THE_WIRE else ""
         written = write(self.simulation, asked, kind)
-        whole_s = latency_s(self.simulation, route, asked.key)
-        first_s = min(self.simulation.first_byte_s or whole_s, whole_s)
+        latency = latency_s(self.simulation, route, asked.key)
+        whole_s = latency + self._writing_s(written)
+        first_s = min(self.simulation.first_byte_s or (latency if written.events else whole_s), whole_s)
+        wait_s = self._slots.take(whole_s)
         counters = self.counters
         counters.in_flight += 1
         counters.most_in_flight = max(counters.most_in_flight, counters.in_flight)
-        return self._play(written, headers, fault, first_s=first_s, whole_s=whole_s, asked=asked)
+        return self._play(written, headers, fault, first_s=wait_s + first_s, whole_s=wait_s + whole_s, asked=asked)
+
+    def _writing_s(self, written: Written) -> float:
+        """The time from the first token of an answer to its last."""
+        per_second = self.simulation.output_tokens_per_second
+        return written.completion_tokens / per_second if per_second else 0.0
 
     def _fault(self, seen: Seen) -> Fault | None:
         """The fault of this attempt: the script's, or else the seeded one. Raises `Refused` when it is a storm."""
@@ -271,7 +280,10 @@ def _whole(body: bytes, headers: bytes, kind: str) -> list[bytes]:
 
 
 def _stream(events: tuple[bytes, ...], headers: bytes, kind: str) -> list[bytes]:
-    """The events as HTTP chunks; "torn" ends well in the middle of an event, "reset" and "short" do not end."""
+    """The events as HTTP chunks, that of the role together with the first words.
+
+    "torn" ends well in the middle of an event, "reset" and "short" do not end.
+    """
     if kind in ("torn", "reset", "short"):
         half = len(events) // 2
         events = (*events[:half], events[half][: len(events[half]) // 2])
@@ -280,4 +292,4 @@ def _stream(events: tuple[bytes, ...], headers: bytes, kind: str) -> list[bytes]
     chunks[0] = _status_line(200) + head + chunks[0]
     if kind not in ("reset", "short"):
         chunks[-1] += b"0\r\n\r\n"
-    return chunks
+    return [b"".join(chunks[:2]), *chunks[2:]]

@@ -41,6 +41,10 @@ class Simulation:
     latency_mean_s: float = knob(0.0, "mean time to an answer, in seconds")
     latency_sigma: float = knob(0.0, "spread of the lognormal latency; 0 makes it constant")
     embedding_latency_mean_s: float = knob(0.0, "the same for embeddings; 0 takes that of chat")
+    output_tokens_per_second: float = knob(
+        0.0, "latency is to the first token, the others follow at this rate; 0 at once"
+    )
+    slots: int = knob(0, "requests answered at a time; others wait for their turn")
     first_byte_s: float = knob(0.0, "the response head, or a stream's first event, leaves after so many seconds")
     output_tokens_mean: float = knob(40.0, "mean length of a free answer, in tokens")
     output_tokens_sigma: float = knob(0.4, "spread of the lognormal length; 0 makes it constant")

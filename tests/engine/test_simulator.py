@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import math
 import os
 import re
 import signal
@@ -389,6 +390,28 @@ def test_first_byte_comes_before_the_rest() -> None:
     stream = ask(server, chat(CONTEXT, stream=True)).pieces
     assert stream[0][0] == 0.5
     assert abs(sum(wait_s for wait_s, _ in stream) - 2.0) < 1e-9
+
+
+def test_tokens_follow_the_first_at_their_rate() -> None:
+    """With a rate of tokens, latency is the time to the first words of a stream, and the whole answer takes longer."""
+    knobs = {"latency_mean_s": 0.5, "output_tokens_per_second": 20.0, "output_tokens_sigma": 0.0}
+    stream = ask(endpoint(**knobs), chat(CONTEXT, stream=True)).pieces
+    assert stream[0][0] == 0.5
+    assert re.search(rb'"content":"\w', stream[0][1])
+    whole_s = sum(wait_s for wait_s, _ in stream)
+    assert 2.2 < whole_s < 2.8  # forty tokens, less what makes whole words
+    (piece,) = ask(endpoint(**knobs), chat(CONTEXT)).pieces
+    assert math.isclose(piece[0], whole_s)
+
+
+def test_requests_wait_for_a_slot() -> None:
+    """So many as there are slots are answered at a time, and each slot takes the next when it falls free."""
+    clock = Clock()
+    server = endpoint(clock=clock, latency_mean_s=1.0, slots=2)
+    assert [ask(server, chat(str(i))).pieces[0][0] for i in range(5)] == [1, 1, 2, 2, 3]
+    clock.now_s = 2.5
+    assert [ask(server, chat(str(i))).pieces[0][0] for i in range(2)] == [1, 1.5]
+    assert {ask(endpoint(latency_mean_s=1.0), chat(str(i))).pieces[0][0] for i in range(50)} == {1.0}
 
 
 # -- faults ----------------------------------------------------------------------------------------------------------
