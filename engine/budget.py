@@ -18,7 +18,7 @@ from typing import Self
 
 import msgspec
 
-from engine.errors import BadInput, Fatal, Permanent
+from engine.errors import BadInput, Fatal, GristmillError
 from engine.requests import Call, Reply, Request, Usage
 
 __all__ = ["Budget", "Price", "Reservation", "budgeted"]
@@ -37,9 +37,9 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 def budgeted(call: Call, budget: Budget, *, price: Price | None = None) -> Call:
     """Make `call` only while `budget` has room for it, and put its cost by `price` into replies that have none.
 
-    Put it outside of the retries: a reservation covers all attempts of a request. A request that fails costs
-    what its error says that it did. Raises `BadInput` when the budget is in dollars and there is no price; the call raises `Fatal` when
-    the budget is spent.
+    Put it inside of the retries: each attempt is reserved by itself, and one that fails costs what its error says that
+    it did. Raises `BadInput` when the budget is in dollars and there is no price; the call raises `Fatal` when the
+    budget is spent.
     """
     if budget.usd is not None and price is None:
         raise BadInput(
@@ -53,16 +53,16 @@ def budgeted(call: Call, budget: Budget, *, price: Price | None = None) -> Call:
         async with budget.reserve(most) as reservation:
             try:
                 reply = await call(request)
-            except Permanent as error:
-                if error.usage is not None:
-                    reservation.settle(error.usage)
-                raise
+            except GristmillError as error:
+                if not error.usage.requests:
+                    raise
+                usage = _priced(error.usage, price)
+                reservation.settle(usage)
+                raise error.costing(usage) from error
             prompts.learn(request, reply.usage)
-            if not reply.usage.cost_usd:
-                priced = _usage(price, reply.usage.prompt_tokens, reply.usage.completion_tokens).cost_usd
-                reply = msgspec.structs.replace(reply, usage=msgspec.structs.replace(reply.usage, cost_usd=priced))
-            reservation.settle(reply.usage)
-            return reply
+            usage = _priced(reply.usage, price)
+            reservation.settle(usage)
+            return msgspec.structs.replace(reply, usage=usage)
 
     return afforded
 
@@ -213,6 +213,13 @@ class _PromptLength:
 def _usage(price: Price | None, prompt_tokens: int, completion_tokens: int) -> Usage:
     usd = 0.0 if price is None else price.usd(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
     return Usage(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost_usd=usd)
+
+
+def _priced(usage: Usage, price: Price | None) -> Usage:
+    if usage.cost_usd:
+        return usage
+    priced = _usage(price, usage.prompt_tokens, usage.completion_tokens)
+    return msgspec.structs.replace(usage, cost_usd=priced.cost_usd)
 
 
 def _tokens(usage: Usage) -> int:

@@ -36,8 +36,8 @@ def metered(call: Call, tally: Tally, job: str, group: str = "") -> Call:
     async def counted(request: Request) -> Reply:
         try:
             reply = await call(msgspec.structs.replace(request, job=job, group=group))
-        except Permanent as error:
-            tally.usage += error.usage or Usage()
+        except GristmillError as error:
+            tally.usage += error.usage
             raise
         tally.usage += reply.usage
         return reply
@@ -50,8 +50,8 @@ def batched(call: Call, *, size: int) -> Call:
 
     Only requests that differ in nothing but their texts are joined, and only those of one shard: so what a shard cost
     adds up to the same whatever the batches were. A batch holds what arrives within `LINGER_S` of its first request.
-    Each caller gets its own vectors and its share of the usage. A batch that is refused is sent again request by
-    request, so that one bad text costs one record.
+    Each caller gets its own vectors and its share of the usage, or of what a failure cost. A batch that is refused is
+    sent again request by request, so that one bad text costs one record.
     """
     batches: list[_Batch] = []
 
@@ -66,7 +66,7 @@ def batched(call: Call, *, size: int) -> Call:
         if place == 0:
             await batch.send(call, batches)
         outcome = (await asyncio.shield(batch.outcomes))[place]
-        if isinstance(outcome, Permanent):
+        if isinstance(outcome, GristmillError):
             raise outcome
         return outcome
 
@@ -79,7 +79,7 @@ class _Batch:
     def __init__(self) -> None:
         self.texts = 0
         self.requests: list[Request] = []
-        self.outcomes: asyncio.Future[Sequence[Reply | Permanent]] = asyncio.get_running_loop().create_future()
+        self.outcomes: asyncio.Future[Sequence[Reply | GristmillError]] = asyncio.get_running_loop().create_future()
 
     def add(self, request: Request) -> int:
         self.texts += len(request.body["input"])
@@ -96,25 +96,35 @@ class _Batch:
                 await asyncio.sleep(LINGER_S)
             finally:
                 joinable.remove(self)
-            try:
-                self.outcomes.set_result(_divide(await call(_join(self.requests)), self.requests))
-            except Permanent as error:
-                alone = len(self.requests) == 1
-                self.outcomes.set_result(
-                    [error] if alone else await asyncio.gather(*(_alone(call, request) for request in self.requests))
-                )
-        except GristmillError as error:
-            self.outcomes.set_exception(error)
+            self.outcomes.set_result(await _outcomes(call, self.requests))
         except BaseException:
             self.outcomes.cancel()
             raise
 
 
-async def _alone(call: Call, request: Request) -> Reply | Permanent:
+async def _outcomes(call: Call, requests: Sequence[Request]) -> list[Reply | GristmillError]:
+    """What becomes of each of `requests`: sent as one, and one by one when the whole is refused."""
+    try:
+        return [*_divide(await call(_join(requests)), requests)]
+    except GristmillError as error:
+        shares = _shares(error.usage, requests)
+        if len(requests) == 1 or not isinstance(error, Permanent):
+            return [error.costing(share) for share in shares]
+    alone = await asyncio.gather(*(_alone(call, request) for request in requests))
+    return [_costing_more(outcome, share) for outcome, share in zip(alone, shares, strict=True)]
+
+
+async def _alone(call: Call, request: Request) -> Reply | GristmillError:
     try:
         return await call(request)
-    except Permanent as error:
+    except GristmillError as error:
         return error
+
+
+def _costing_more(outcome: Reply | GristmillError, more: Usage) -> Reply | GristmillError:
+    if isinstance(outcome, GristmillError):
+        return outcome.costing(more + outcome.usage)
+    return msgspec.structs.replace(outcome, usage=more + outcome.usage)
 
 
 def _without_texts(request: Request) -> Request:
@@ -130,20 +140,22 @@ def _join(requests: Sequence[Request]) -> Request:
 
 
 def _divide(reply: Reply, requests: Sequence[Request]) -> list[Reply]:
-    """A reply for each request; tokens and dollars are divided by length, without loss."""
+    """A reply for each request, with its own vectors."""
     vectors = iter(sorted(reply.body["data"], key=lambda item: item.get("index", 0)))
+    return [
+        Reply(body={**reply.body, "data": list(islice(vectors, len(request.body["input"])))}, usage=share)
+        for request, share in zip(requests, _shares(reply.usage, requests), strict=True)
+    ]
+
+
+def _shares(usage: Usage, requests: Sequence[Request]) -> list[Usage]:
+    """The usage of each request; tokens and dollars are divided by length, without loss."""
     sizes = [max(request.characters, 1) for request in requests]
     whole = sum(sizes)
-    replies, told, tokens = [], 0, 0
-    for request, size in zip(requests, sizes, strict=True):
+    shares, told, tokens = [], 0, 0
+    for size in sizes:
         told += size
-        share = reply.usage.prompt_tokens * told // whole - tokens
+        share = usage.prompt_tokens * told // whole - tokens
         tokens += share
-        usage = Usage(
-            requests=reply.usage.requests,
-            prompt_tokens=share,
-            cost_usd=reply.usage.cost_usd * size / whole,
-        )
-        data = list(islice(vectors, len(request.body["input"])))
-        replies.append(Reply(body={**reply.body, "data": data}, usage=usage))
-    return replies
+        shares.append(Usage(requests=usage.requests, prompt_tokens=share, cost_usd=usage.cost_usd * size / whole))
+    return shares

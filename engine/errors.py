@@ -11,16 +11,31 @@ Errors carry data, never text to be searched. No message may hold a key or a tok
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Self
 
-if TYPE_CHECKING:
-    from engine.requests import ServerLimits, Usage
+from engine.requests import ServerLimits, Usage
 
 __all__ = ["BadInput", "Fatal", "GristmillError", "Permanent", "Transient"]
 
 
+_NOTHING = Usage()
+
+
 class GristmillError(Exception):
-    """The root. Everything that gristmill raises on purpose is one of its three branches."""
+    """The root. Everything that gristmill raises on purpose is one of its three branches.
+
+    ``usage`` is what was paid on the way to it: for an answer that cannot be used, for the attempts before it.
+    """
+
+    usage = _NOTHING
+
+    def costing(self, usage: Usage) -> Self:
+        """This error with that `usage`: a copy where it differs, since one error may be raised in many tasks."""
+        if usage == self.usage:
+            return self
+        error = type(self).__new__(type(self), *self.args)
+        error.__dict__ = {**self.__dict__, "usage": usage}
+        return error
 
 
 class Transient(GristmillError):
@@ -37,9 +52,11 @@ class Transient(GristmillError):
         kind: str = "transient",
         retry_after_s: float | None = None,
         server_limits: ServerLimits | None = None,
+        usage: Usage = _NOTHING,
     ) -> None:
         super().__init__(message)
         self.kind = kind
+        self.usage = usage
         self.retry_after_s = retry_after_s
         self.server_limits = server_limits
 
@@ -48,10 +65,10 @@ class Permanent(GristmillError):
     """This record cannot be done, however often it is tried.
 
     ``kind`` is one stable word by which failures are counted and retried ("content_filter", "encrypted").
-    The message is the reason that the user reads. ``usage`` is what the answer cost that cannot be used, if one came.
+    The message is the reason that the user reads.
     """
 
-    def __init__(self, message: str, *, kind: str, usage: Usage | None = None) -> None:
+    def __init__(self, message: str, *, kind: str, usage: Usage = _NOTHING) -> None:
         super().__init__(message)
         self.kind = kind
         self.usage = usage

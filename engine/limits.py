@@ -25,7 +25,7 @@ from engine.concurrency import Concurrency
 from engine.errors import BadInput, Permanent, Transient
 from engine.estimates import Estimate, Estimates, Sent, Tariff
 from engine.meters import Meter, Told
-from engine.requests import Call, Reply, Request, ServerLimits
+from engine.requests import Call, Reply, Request, ServerLimits, Usage
 
 __all__ = ["Limit", "Slot", "limited"]
 
@@ -40,7 +40,11 @@ def limited(call: Call, limit: Limit) -> Call:
             except Transient as error:
                 slot.fail(error)
                 raise
-            slot.settle(reply)
+            except Permanent as error:
+                if error.usage.requests:  # it was answered, if not usefully
+                    slot.settle(error.usage)
+                raise
+            slot.settle(reply.usage, reply.server_limits)
             return reply
 
     return sent_in_turn
@@ -199,15 +203,19 @@ class Limit:
         if self._queue:
             self._wake()
 
-    def _settle(self, slot: Slot, reply: Reply) -> None:
+    def _settle(self, slot: Slot, usage: Usage, told: ServerLimits | None) -> None:
         now = asyncio.get_running_loop().time()
         self._concurrency.succeeded()
-        self._estimates.learn(slot.request, reply.usage)
-        used = reply.usage.prompt_tokens + reply.usage.completion_tokens
+        self._count(slot, usage, now)
+        if told is not None:
+            self._hear(slot, told, now)
+
+    def _count(self, slot: Slot, usage: Usage, now: float) -> None:
+        """Learn from what an answer really cost, and give back what was reserved above it."""
+        self._estimates.learn(slot.request, usage)
+        used = usage.prompt_tokens + usage.completion_tokens
         if used:
             self._tokens.give_back(slot.charge - used, now)
-        if reply.server_limits is not None:
-            self._hear(slot, reply.server_limits, now)
 
     def _fail(self, slot: Slot, error: Transient) -> None:
         now = asyncio.get_running_loop().time()
@@ -217,7 +225,9 @@ class Limit:
             self._reject(slot, error, now)
         else:
             self._concurrency.failed(slot.number, next_number=self._next_number, clear=False)
-            if error.kind != "timeout":  # after a timeout the server may still be writing
+            if error.usage.requests:
+                self._count(slot, error.usage, now)
+            elif error.kind != "timeout":  # after a timeout the server may still be writing
                 self._tokens.give_back(slot.estimate.output, now)
         if error.server_limits is not None:
             self._hear(slot, error.server_limits, now)
@@ -281,11 +291,11 @@ class Slot:
     ) -> None:
         self._limit._leave()
 
-    def settle(self, reply: Reply) -> None:
+    def settle(self, usage: Usage, told: ServerLimits | None = None) -> None:
         """The request was answered: correct the books by what it really cost and by what the server told."""
         if not self._told:
             self._told = True
-            self._limit._settle(self, reply)
+            self._limit._settle(self, usage, told)
 
     def fail(self, error: Transient) -> None:
         """The attempt failed: wait as long as the server asks, and send less if it is overloaded."""

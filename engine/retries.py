@@ -15,11 +15,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from engine.errors import Permanent, Transient
+from engine.errors import GristmillError, Permanent, Transient
 from engine.events import AttemptFailed, Hook
-from engine.requests import Call, Reply, Request
+from engine.requests import Call, Reply, Request, Usage
 
 __all__ = ["RetryPolicy", "retrying"]
 
@@ -45,7 +46,7 @@ def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaita
     """Make `call` again while it raises `Transient` and the policy allows it.
 
     ``sleep`` waits between attempts and may raise to end the waiting. Raises `Permanent` with the last error's kind
-    when the attempts are used up.
+    when the attempts are used up. What failed attempts cost is added to the reply's usage, or to that of the error.
     """
     backoff = wait_random_exponential(multiplier=policy.first_wait_s, max=policy.longest_wait_s)
     seen = _Seen()
@@ -87,10 +88,14 @@ def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaita
         raise Permanent(f"gave up after {state.attempt_number} attempts: {error}", kind=error.kind) from error
 
     async def attempt(request: Request, *, tries: _Tries, failed: list[Transient]) -> Reply:
-        if failed:
-            raise failed.pop()
-        tries.answers_before = seen.answers
-        reply = await call(request)
+        try:
+            if failed:
+                raise failed.pop()
+            tries.answers_before = seen.answers
+            reply = await call(request)
+        except Transient as error:
+            tries.paid += error.usage
+            raise
         seen.answers += 1
         return reply
 
@@ -114,10 +119,14 @@ def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaita
             return reply
         # Only now: most requests need no policy, and tenacity costs a third of the engine's CPU (benchmarks/).
         seen.failing += 1
+        tries = _Tries(before)
         try:
-            return await again.copy()(attempt, request, tries=_Tries(before), failed=[first])
+            reply = await again.copy()(attempt, request, tries=tries, failed=[first])
+        except GristmillError as error:
+            raise error.costing(tries.paid + error.usage) from error.__cause__
         finally:
             seen.failing -= 1
+        return msgspec.structs.replace(reply, usage=tries.paid + reply.usage)
 
     return retried
 
@@ -142,13 +151,14 @@ class _Seen:
 
 
 class _Tries:
-    """One call's attempts that count, and the answers that all calls had got when its last one began."""
+    """One call's attempts that count, what they cost, and the answers that all had got when its last one began."""
 
-    __slots__ = ("answers_before", "count")
+    __slots__ = ("answers_before", "count", "paid")
 
     def __init__(self, answers_before: int) -> None:
         self.answers_before = answers_before
         self.count = 0
+        self.paid = Usage()
 
 
 def _tries(state: RetryCallState) -> _Tries:

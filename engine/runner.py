@@ -277,6 +277,10 @@ class _JobRun:
             rows = [encode(row) for row in await self._job.process(item.value, call)]
         except Permanent as error:
             failure = _failure(error)
+        except GristmillError:
+            if tally.usage.requests:  # the input stays undone, but what was paid for it was paid
+                await shard.writer.append(Entry(id="", position=-1, end=0, usage=tally.usage))
+            raise
         entry = Entry(id=item.id, position=shard.order[item.id], end=0, usage=tally.usage, error=failure)
         await shard.writer.append(entry, rows)
         self._emit(

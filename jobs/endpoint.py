@@ -121,9 +121,12 @@ class Endpoint:
             raise Transient("the answer is not JSON", kind="torn_body", server_limits=limits) from error
         try:
             usage = self._usage(body)
-            _check_chat(body, request, usage) if request.route == "chat" else _check_embeddings(body, request)
+        except (TypeError, AttributeError, ValueError) as error:
+            raise _misshapen(Usage(requests=1)) from error
+        try:
+            (_check_chat if request.route == "chat" else _check_embeddings)(body, request, usage)
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-            raise Transient("the answer has not the shape of OpenAI's", kind="wrong_shape") from error
+            raise _misshapen(usage) from error
         return Reply(body=body, usage=usage, server_limits=limits)
 
     def _usage(self, body: Mapping[str, Any]) -> Usage:
@@ -217,15 +220,19 @@ def _check_chat(body: Mapping[str, Any], request: Request, usage: Usage) -> None
             raise Permanent("the endpoint withheld the answer (content filter)", kind="content_filter", usage=usage)
     content = choice["message"].get("content")
     if not isinstance(content, str) or not content.strip():
-        raise Transient("the answer is empty", kind="empty_answer")
+        raise Transient("the answer is empty", kind="empty_answer", usage=usage)
 
 
-def _check_embeddings(body: Mapping[str, Any], request: Request) -> None:
-    wanted = request.body["input"]
-    if len(body["data"]) != len(wanted):
-        raise Transient(f"{len(body['data'])} vectors came back for {len(wanted)} texts", kind="wrong_shape")
+def _check_embeddings(body: Mapping[str, Any], request: Request, usage: Usage) -> None:
+    sent, got = len(request.body["input"]), len(body["data"])
+    if sent != got:
+        raise Transient(f"{got} vectors came back for {sent} texts", kind="wrong_shape", usage=usage)
     for item in body["data"]:
         item["embedding"][0]
+
+
+def _misshapen(usage: Usage) -> Transient:
+    return Transient("the answer has not the shape of OpenAI's", kind="wrong_shape", usage=usage)
 
 
 def _why(error: OSError) -> str:

@@ -1,6 +1,6 @@
 """The models behind the roles: each is opened when it is first called, and closed with the run.
 
-A role's call is put together here: ``batched(budgeted(retrying(limited(endpoint))))``. Roles that name the same
+A role's call is put together here: ``batched(retrying(budgeted(limited(endpoint))))``. Roles that name the same
 model at the same address share one limit, those of the same file one local server; an endpoint only where every
 setting is the same.
 """
@@ -127,10 +127,10 @@ class ModelCalls:
                 raise Fatal("there is no tuned model; run gristmill finetune first")
         model: Model = getattr(self._config.models, "base" if role == "tuned" else role)
         endpoint = await self._endpoint(role, model, name or model.model)
-        limit = self._limit(model)
-        call = retrying(limited(endpoint, limit), RetryPolicy(), sleep=self._stop.sleep, hook=self._hook)
+        call = limited(endpoint, self._limit(model))
         if self._budget.usd is not None or self._budget.tokens is not None:
             call = budgeted(call, self._budget, price=_price(model))
+        call = retrying(call, RetryPolicy(), sleep=self._stop.sleep, hook=self._hook)
         return batched(call, size=model.batch_size)
 
     def _limit(self, model: Model) -> Limit:

@@ -108,6 +108,28 @@ def test_a_failure_gives_all_back() -> None:
     assert budget.in_flight == 0
 
 
+def test_an_answer_in_vain_is_spent() -> None:
+    """A failed attempt that was answered costs what its error says, priced like any; the next is reserved anew."""
+
+    async def empty(request: Request) -> Reply:
+        raise Transient("empty", kind="empty_answer", usage=Usage(requests=1, prompt_tokens=100, completion_tokens=10))
+
+    async def scenario() -> Budget:
+        budget = Budget(usd=0.0013)  # one attempt may cost 0.0012
+        call = budgeted(empty, budget, price=PRICE)
+        with pytest.raises(Transient) as told:
+            await call(a_request())
+        assert told.value.usage.cost_usd == pytest.approx(0.0002)
+        assert told.value.kind == "empty_answer"
+        with pytest.raises(Fatal, match=r"the budget of \$0.00 is spent \(\$0.0002 paid"):
+            await call(a_request())
+        return budget
+
+    budget = run_virtual(scenario())
+    assert budget.spent.requests == 1
+    assert budget.in_flight == 0
+
+
 def test_a_cancelled_waiter_lets_the_next_go() -> None:
     """Cancelling a request that waits for the budget does not stop those behind it."""
 

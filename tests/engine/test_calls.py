@@ -149,6 +149,29 @@ async def test_stop_and_fatal_reach_every_member(error: GristmillError, after_re
 
 
 @virtually
+async def test_what_a_failed_batch_cost_is_shared() -> None:
+    """Each member bears its share of a batch that was answered in vain: of its refusal, and of what ended the run."""
+    paid = Usage(requests=1, prompt_tokens=60)
+    embedder = Embedder(prompt_tokens=1, cost_usd=0)
+    turns: list[GristmillError] = [Permanent("no", kind="bad", usage=paid)]
+
+    async def refused(request: Request) -> Reply:
+        if turns:
+            raise turns.pop()
+        return await embedder(request)
+
+    async def stopped(request: Request) -> Reply:
+        raise Stopped("stopping").costing(paid)
+
+    texts = [embed("a"), embed("bb"), embed("ccc")]
+    replies = [reply for reply in await outcomes(batched(refused, size=8), texts) if isinstance(reply, Reply)]
+    assert [reply.usage.prompt_tokens for reply in replies] == [10 + 1, 20 + 1, 30 + 1]
+    assert [reply.usage.requests for reply in replies] == [2, 2, 2]
+    errors = [error for error in await outcomes(batched(stopped, size=8), texts) if isinstance(error, Stopped)]
+    assert [error.usage.prompt_tokens for error in errors] == [10, 20, 30]
+
+
+@virtually
 async def test_a_cancelled_member_does_not_disturb() -> None:
     """One member that is cancelled while the batch is away leaves the others their answers."""
     sent, back = asyncio.Event(), asyncio.Event()
@@ -236,13 +259,14 @@ async def test_metered() -> None:
 
 async def test_an_answer_that_cannot_be_used_is_paid_for() -> None:
     """An error that carries what its answer cost is counted; one that came without an answer costs nothing."""
-    errors = [Permanent("no", kind="bad", usage=Usage(requests=1, prompt_tokens=9)), Permanent("no", kind="bad")]
+    paid = Usage(requests=1, prompt_tokens=9)
+    errors = [Permanent("no", kind="bad", usage=paid), Permanent("no", kind="bad"), Stopped("stopping").costing(paid)]
 
     async def call(request: Request) -> Reply:
         raise errors.pop()
 
     tally = Tally()
-    for _ in range(2):
-        with pytest.raises(Permanent):
+    while errors:
+        with pytest.raises(GristmillError):
             await metered(call, tally, "ask")(request("a"))
-    assert tally.usage == Usage(requests=1, prompt_tokens=9)
+    assert tally.usage == paid + paid

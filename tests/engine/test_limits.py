@@ -611,6 +611,32 @@ def test_too_large_is_refused_at_once(learned: bool) -> None:
     run_virtual(scenario())
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        Permanent("cut off", kind="truncated", usage=Usage(requests=1, prompt_tokens=100, completion_tokens=10)),
+        Transient("empty", kind="empty_answer", usage=Usage(requests=1, prompt_tokens=100, completion_tokens=10)),
+    ],
+)
+def test_an_answer_in_vain_settles_what_was_reserved(error: Permanent | Transient) -> None:
+    """An answer that cannot be used gives back what it did not use, and teaches the estimates, like any other."""
+
+    async def scenario() -> tuple[float, float]:
+        limit = Limit(tokens_per_minute=60_000)
+
+        async def in_vain(request: Request) -> Reply:
+            raise error
+
+        before = limit._tokens._bucket.level
+        with pytest.raises(type(error)):
+            await limited(in_vain, limit)(a_request(characters=300, max_output_tokens=500))
+        return before - limit._tokens._bucket.level, limit._estimates.tokens_per_character
+
+    used, learned = run_virtual(scenario())
+    assert used == pytest.approx(110)
+    assert learned == pytest.approx(1 / 3, rel=0.02)
+
+
 def test_close_releases_all_waiters() -> None:
     """Those who wait get the error at once, so do later ones; those in flight finish."""
 
@@ -674,7 +700,7 @@ def report(slot: Slot, *, failed: bool) -> None:
     if failed:
         slot.fail(Transient("timeout", kind="timeout"))
     else:
-        slot.settle(an_answer())
+        slot.settle(an_answer().usage)
 
 
 async def after_a_second(request: Request) -> Reply:

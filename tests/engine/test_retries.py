@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.errors import Fatal, GristmillError, Permanent, Transient
 from engine.events import AttemptFailed, Event
-from engine.requests import Call, Reply, Request
+from engine.requests import Call, Reply, Request, Usage
 from engine.retries import RetryPolicy, retrying
 from engine.signals import Stop, Stopped
 from engine.virtualtime import run_virtual
@@ -306,3 +306,47 @@ def test_chance_faults_wait_little() -> None:
     waits = run_virtual(body())
     assert len(waits) == 5
     assert all(wait <= 0.5 * 2**number / 4 for number, wait in enumerate(waits))
+
+
+EMPTY = Usage(requests=1, prompt_tokens=9, completion_tokens=0, cost_usd=0.5)
+
+
+def empty() -> Transient:
+    return Transient("the answer is empty", kind="empty_answer", usage=EMPTY)
+
+
+def test_failed_attempts_that_were_answered_are_paid_for() -> None:
+    """An answer after answers that were no use costs all of them; what was not answered costs nothing."""
+    call, _ = make(Endpoint(empty(), broken("rate_limited"), broken(), empty()))
+    assert run_virtual(call(REQUEST)).usage == EMPTY + EMPTY + answer(REQUEST).usage
+    call, _ = make(Endpoint(broken("rate_limited"), broken()))
+    assert run_virtual(call(REQUEST)).usage == answer(REQUEST).usage
+
+
+def test_what_is_given_up_is_paid_for() -> None:
+    """The error of a call that is given up, refused or that ends the run says what its attempts cost."""
+    refused = Permanent("cut off", kind="truncated", usage=EMPTY)
+    for last, kind, paid in [(empty(), Permanent, 3), (refused, Permanent, 3), (Fatal("bad key"), Fatal, 2)]:
+        call, _ = make(Endpoint(empty(), empty(), last), RetryPolicy(attempts=3))
+        assert ends(call(REQUEST), kind).usage == sum([EMPTY] * paid, Usage())
+
+
+def test_who_is_stopped_between_attempts_has_paid() -> None:
+    """A call that a stop lets go says what it paid before, each of many its own."""
+
+    async def body() -> list[Usage]:
+        stop = Stop()
+        stopped = Stopped("one for all")
+
+        async def sleep(seconds: float) -> None:
+            raise stopped
+
+        async def endpoint(request: Request) -> Reply:
+            raise empty() if request.body["prompt"] == "paid" else broken("rate_limited")
+
+        call = retrying(endpoint, RetryPolicy(), sleep=sleep, hook=lambda event: None)
+        stop.request()
+        errors = await asyncio.gather(*(call(request(text)) for text in ["paid", "free"]), return_exceptions=True)
+        return [error.usage for error in errors if isinstance(error, Stopped)]
+
+    assert run_virtual(body()) == [EMPTY, Usage()]

@@ -5,7 +5,7 @@ import gc
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -947,6 +947,32 @@ def test_disk_full_at_every_operation(tmp_path: Path) -> None:
         live(Disk(folder), lambda folder=folder, books=books: mill(folder, chain(books), books))
         assert contents(folder) == expected
         books.check()
+
+
+@pytest.mark.parametrize("error", [Stopped("stopping"), Fatal("quota gone"), Permanent("no repair", kind="malformed")])
+@virtually
+async def test_what_an_undone_input_cost_is_kept(tmp_path: Path, error: GristmillError) -> None:
+    """A record that paid for an answer and then fails, or is stopped before its repair, leaves its cost in the seal."""
+    folder, books = fresh(tmp_path / "run", [3]), Books()
+    unlucky = make_id("source", 0, 1)
+    stopped = not isinstance(error, Permanent)
+
+    async def process(row: Row, call: Call) -> Sequence[Record]:
+        await call(request(row.id))
+        if row.id == unlucky:
+            raise error
+        return [Row(id=make_id("copy", row.id), parent=row.id, text=row.text)]
+
+    def job(process: Callable[[Row, Call], Awaitable[Sequence[Record]]]) -> Job:
+        return grow("first", reads="source", writes="middle", books=books, process=process, slots=1)
+
+    with suppress(Fatal):
+        await mill(folder, [job(process)], Books())
+    await mill(folder, [job(copy)], Books())
+    seal = datasets(folder, "middle")["middle"].shard(0).seal()
+    assert seal is not None
+    assert (seal.inputs, seal.rows, len(seal.failures)) == (3, 3 if stopped else 2, 0 if stopped else 1)
+    assert seal.usage.requests == (4 if stopped else 3)
 
 
 def test_usage_is_counted_once(tmp_path: Path) -> None:

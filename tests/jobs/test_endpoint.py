@@ -441,6 +441,18 @@ async def test_answers_that_are_not_kept(reason: str, kind: str) -> None:
     assert error.usage == Usage(requests=1, prompt_tokens=30, completion_tokens=64, cost_usd=30 / 1e6)
 
 
+@pytest.mark.parametrize(
+    "message", [{"content": None}, {"content": " "}, {"content": 7}, None], ids=["null", "blank", "number", "none"]
+)
+async def test_an_answer_in_vain_tells_its_cost(message: Any) -> None:
+    """A good answer without text, or of another shape, is tried again, and what it cost is told with the error."""
+    body = {"choices": [{"message": message}], "usage": {"prompt_tokens": 30, "completion_tokens": 4}}
+    error = await refused(200, body, input_usd_per_million=1.0)
+    assert type(error) is Transient
+    assert error.usage == Usage(requests=1, prompt_tokens=30, completion_tokens=4, cost_usd=30 / 1e6)
+    assert (await refused(500, body)).usage == (await refused(429, body)).usage == Usage()
+
+
 async def test_one_token_may_be_cut() -> None:
     """A request for one token, as the agreement judge makes it, expects finish_reason "length"."""
     body = chat_reply("Yes", finish_reason="length").body

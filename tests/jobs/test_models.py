@@ -110,6 +110,24 @@ async def test_the_tuned_model(sent: list[tuple[str, dict[str, Any]]]) -> None:
             await calls(request("tuned"))
 
 
+def test_the_budget_counts_answers_in_vain() -> None:
+    """Answers without text are paid for like the one that ends them, in the reply's usage and in the budget."""
+    budget = Budget(tokens=10_000)
+
+    async def asked() -> Reply:
+        empty = lambda seen: Fault(kind="null") if seen.attempt < 2 else None
+        async with (
+            simulated_endpoint(fault=empty) as server,
+            opened(configured(server.base_url), budget=budget) as calls,
+        ):
+            return await calls(request("generator"))
+
+    reply = run_virtual(asked())
+    assert reply.usage == budget.spent
+    assert reply.usage.requests == 3
+    assert reply.usage.prompt_tokens == 3 * reply.body["usage"]["prompt_tokens"]
+
+
 async def test_roles_of_one_model_share_a_limit() -> None:
     """Concurrency is a limit of the model, not of the role."""
     limits = {"max_concurrency": 2}
