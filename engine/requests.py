@@ -64,11 +64,15 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer: the decoded JSON body, what it cost, and what the server said of its limits."""
+    """One answer: the decoded JSON body, what it cost, and what the server said of its limits.
+
+    ``first_token_s`` is the time from its request to its first token, where it was streamed.
+    """
 
     body: Any
     usage: Usage
     server_limits: ServerLimits | None = None
+    first_token_s: float | None = None
 
 
 Call = Callable[[Request], Awaitable[Reply]]

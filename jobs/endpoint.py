@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
@@ -22,9 +22,11 @@ from yarl import URL
 from engine.errors import BadInput, Fatal, Permanent, Transient
 from engine.requests import Reply, Request, ServerLimits, Usage
 from jobs.config import Model
+from jobs.streams import STREAMED, FirstToken, assembled
 
 __all__ = ["Endpoint"]
 
+_EVENTS = "text/event-stream"
 _ROUTES = {"chat": "chat/completions", "embeddings": "embeddings"}
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
@@ -36,11 +38,21 @@ class Endpoint:
     Raises `Transient` for what another attempt may mend, `Permanent` for what this record cannot get past, `Fatal` for
     a key, a model or an address that cannot be used. An address at which nobody ever answered is such a one; where
     somebody did, nobody there is an outage. ``reached`` holds the addresses that answered: the endpoints of one run
-    share it.
+    share it. With ``stream`` chat is asked for piece by piece, and replies tell when the first token came. With
+    ``cut_off`` an answer that ends at its greatest length is as good as any, as it is to who measures.
     """
 
     def __init__(
-        self, role: str, model: Model, *, base_url: str, api_key: str, name: str, reached: set[URL] | None = None
+        self,
+        role: str,
+        model: Model,
+        *,
+        base_url: str,
+        api_key: str,
+        name: str,
+        reached: set[URL] | None = None,
+        stream: bool = False,
+        cut_off: bool = False,
     ) -> None:
         self._role = role
         self._model = model
@@ -57,6 +69,8 @@ class Endpoint:
             self._parameters["temperature"] = model.temperature
         # OpenAI's newer models refuse the old name, other servers do not know the new one.
         self._length = "max_completion_tokens" if self._url.host == "api.openai.com" else "max_tokens"
+        self._stream = stream
+        self._cut_off = cut_off
         self._session: aiohttp.ClientSession | None = None
         self._reached = set() if reached is None else reached
 
@@ -79,12 +93,15 @@ class Endpoint:
         if self._session is None:
             raise RuntimeError("enter the endpoint before calling it")
         body = self._body(request)
+        first_token = FirstToken() if "stream" in body else None
         try:
             async with self._session.post(
                 self._urls[request.route], data=_encoder.encode(body), allow_redirects=False
             ) as response:
                 self._reached.add(self._url)
-                data = await _whole(response, _most_bytes(request))
+                if first_token is not None and response.content_type != _EVENTS:
+                    first_token = None  # some servers know no streams
+                data = await _whole(response, _most_bytes(request), first_token)
         except TimeoutError as error:
             raise Transient(f"no answer within {self._model.timeout_s:g} s", kind="timeout") from error
         except aiohttp.ClientConnectorError as error:
@@ -96,7 +113,7 @@ class Endpoint:
         limits = _server_limits(response.headers)
         if response.status != 200:
             raise self._refused(response.status, response.headers, data, limits)
-        return self._reply(request, data, limits)
+        return self._reply(request, data, limits, first_token)
 
     def _unreachable(self, error: aiohttp.ClientConnectorError) -> Transient | Fatal:
         why = f"cannot connect to {self._shown}: {_why(error.os_error)}"
@@ -110,24 +127,33 @@ class Endpoint:
         body = {**request.body, **self._parameters}
         if request.route == "embeddings":
             body.pop("temperature", None)
-        elif request.max_output_tokens:
+            return body
+        if request.max_output_tokens:
             body[self._length] = request.max_output_tokens
+        if self._stream:
+            body |= STREAMED
         return body
 
-    def _reply(self, request: Request, data: bytes, limits: ServerLimits | None) -> Reply:
+    def _reply(
+        self, request: Request, data: bytes, limits: ServerLimits | None, first_token: FirstToken | None
+    ) -> Reply:
         try:
-            body = _decoder.decode(data)
+            body = _decoder.decode(data) if first_token is None else assembled(data)
+            usage = self._usage(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Transient("the answer is not JSON", kind="torn_body", server_limits=limits) from error
-        try:
-            usage = self._usage(body)
-        except (TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _misshapen(Usage(requests=1)) from error
         try:
-            (_check_chat if request.route == "chat" else _check_embeddings)(body, request, usage)
+            if request.route == "embeddings":
+                _check_embeddings(body, request, usage)
+            elif not (self._cut_off and body["choices"][0].get("finish_reason") == "length"):
+                _check_chat(body, request, usage)
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise _misshapen(usage) from error
-        return Reply(body=body, usage=usage, server_limits=limits)
+        return Reply(
+            body=body, usage=usage, server_limits=limits, first_token_s=first_token.after_s if first_token else None
+        )
 
     def _usage(self, body: Mapping[str, Any]) -> Usage:
         told = body.get("usage") or {}
@@ -197,8 +223,13 @@ def _most_bytes(request: Request) -> int:
     return (1 << 20) + (request.max_output_tokens << 10)
 
 
-async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body, unpacked; raises `Transient` when it is above `most` bytes, without reading the rest."""
+async def _whole(
+    response: aiohttp.ClientResponse, most: int, watch: Callable[[bytearray], None] | None = None
+) -> bytes:
+    """The body, unpacked; raises `Transient` when it is above `most` bytes, without reading the rest.
+
+    `watch` is shown what is there, each time that more has come.
+    """
     if (response.content_length or most + 1) <= most and "Content-Encoding" not in response.headers:
         return await response.read()
     data = bytearray()
@@ -206,6 +237,8 @@ async def _whole(response: aiohttp.ClientResponse, most: int) -> bytes:
         data += piece
         if len(data) > most:
             raise Transient(f"the answer is longer than {most >> 20} MiB", kind="oversized")
+        if watch is not None:
+            watch(data)
     return bytes(data)
 
 

@@ -33,10 +33,19 @@ CHAT = chat("generator", [{"role": "user", "content": "Say something."}], max_to
 
 
 def endpoint(
-    url: str, *, key: str = "", role: str = "generator", reached: set[URL] | None = None, **settings: Any
+    url: str,
+    *,
+    key: str = "",
+    role: str = "generator",
+    reached: set[URL] | None = None,
+    stream: bool = False,
+    cut_off: bool = False,
+    **settings: Any,
 ) -> Endpoint:
     model = Model.model_validate({"model": "simulated-chat", "api_key_env": "SOME_KEY", **settings})
-    return Endpoint(role, model, base_url=url, api_key=key, name=model.model, reached=reached)
+    return Endpoint(
+        role, model, base_url=url, api_key=key, name=model.model, reached=reached, stream=stream, cut_off=cut_off
+    )
 
 
 async def ask(url: str, request: Request = CHAT, **settings: Any) -> Reply:
@@ -464,6 +473,85 @@ async def test_one_token_may_be_cut() -> None:
     assert agreement is not None
     assert agreement.probability > 0.9
     assert (server.bodies[0]["max_tokens"], server.bodies[0]["logprobs"]) == (1, True)
+
+
+# Streams
+
+
+def chunk(text: str = "", *, finish_reason: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}], **more}
+
+
+def stream(*events: Any, end: bytes = b"data: [DONE]\n\n") -> bytes:
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + end
+
+
+EVENTS = {"Content-Type": "text/event-stream; charset=utf-8"}
+WORDS = [chunk(), chunk("Two "), chunk("words."), chunk(finish_reason="stop")]
+
+
+async def streamed(body: bytes, headers: Mapping[str, str] = EVENTS) -> tuple[Canned, Reply]:
+    async with answering(200, body, headers) as server, endpoint(server.url, stream=True) as opened:
+        return server, await opened(CHAT)
+
+
+async def test_a_stream_is_put_together() -> None:
+    """A streamed answer gives the reply of a plain one, with its usage; comments between events are skipped."""
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    body = b": waiting\n\n" + stream(*WORDS, {"choices": [], "usage": usage})
+    server, reply = await streamed(body)
+    assert text(reply) == "Two words."
+    assert reply.usage == Usage(requests=1, prompt_tokens=7, completion_tokens=2)
+    assert server.bodies[0]["stream"] is True
+    assert server.bodies[0]["stream_options"] == {"include_usage": True}
+
+
+def test_the_first_token_is_timed() -> None:
+    """The time to the first token ends at the first words, not at the head of the response nor at its end."""
+
+    async def timed() -> tuple[float | None, float]:
+        knobs = {"latency_mean_s": 2.0, "output_tokens_per_second": 10.0, "output_tokens_sigma": 0.0}
+        async with simulated_endpoint(**knobs) as server, endpoint(server.base_url, stream=True) as opened:
+            reply = await opened(CHAT)
+            return reply.first_token_s, asyncio.get_running_loop().time()
+
+    first_s, whole_s = run_virtual(timed())
+    assert first_s == pytest.approx(2.0)
+    assert whole_s > 5
+
+
+async def test_a_server_that_does_not_stream() -> None:
+    """A plain answer to a request for a stream is an answer; its first token is not known."""
+    _, reply = await streamed(json.dumps(chat_reply("Whole.").body).encode(), {"Content-Type": "application/json"})
+    assert (text(reply), reply.first_token_s) == ("Whole.", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (stream(*WORDS[:2], end=b""), "torn_body"),
+        (stream(*WORDS[:2], end=b'data: {"choi'), "torn_body"),
+        (stream(end=b'data: {"choi\n\n'), "torn_body"),
+        (stream(chunk("Two "), {"error": {"message": "out of memory"}}), "server_error"),
+        (stream([1], 2), "wrong_shape"),
+        (stream({"choices": 1}), "wrong_shape"),
+        (stream(chunk(finish_reason="stop")), "empty_answer"),
+        (stream(chunk("Two "), chunk(finish_reason="length")), "truncated"),
+    ],
+)
+async def test_streams_that_are_no_answer(body: bytes, kind: str) -> None:
+    """A stream that breaks off, tells of an error or is none is an error of ours, as a plain answer would be."""
+    with pytest.raises((Transient, Permanent)) as caught:
+        await streamed(body)
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_may_be_cut_off_where_that_is_allowed(stream: bool) -> None:
+    """Who measures takes an answer that ends at its greatest length, with what it cost."""
+    async with simulated_endpoint() as server, endpoint(server.base_url, stream=stream, cut_off=True) as opened:
+        reply = await opened(chat("bench", [{"role": "user", "content": "Say it all. " * 40}], max_tokens=5))
+    assert reply.usage.completion_tokens == 5
 
 
 # What headers tell
