@@ -68,6 +68,10 @@ class Dataset(Generic[R]):
         """The numbers of the sealed shards, in order; blocks."""
         return sorted(int(path.name.split(".")[0]) for path in self.folder.glob("*.done.json"))
 
+    def numbers(self) -> list[int]:
+        """The numbers of the shards of which any file is there, in order; blocks."""
+        return sorted({int(path.name.split(".")[0]) for path in self.folder.glob("[0-9]*.json*")})
+
     def settle(self) -> None:
         """Carry out the seals that a crash left half done; blocks. Only for who holds the lock of the run."""
         for path in list(self.folder.glob("*.checkpoint.jsonl")):

@@ -236,7 +236,7 @@ class _JobRun:
 
     def _stamp(self, index: int) -> str:
         """What shard `index` is made from: the checksums of what it reads, and the job's variant."""
-        seals = [dataset.shard(index).seal() for dataset in self._inputs]
+        seals = [dataset.shard(index).whole() for dataset in self._inputs]
         return make_id(*(seal.sha256 if seal else "" for seal in seals), self._job.variant())
 
     def _expand(self, index: int) -> dict[str, Item]:

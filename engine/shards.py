@@ -88,7 +88,7 @@ L = TypeVar("L", Entry, _Mark)
 
 _MARK = b'{"seal":'
 _GARBLED = (msgspec.DecodeError, UnicodeDecodeError)
-_REMEDY = "restore it from a copy, or remake its job with --redo"
+_REMEDY = "restore it from a copy, or remake its job with --redo JOB (gristmill verify names all that is damaged)"
 
 
 def total(usages: Iterable[Usage]) -> Usage:
@@ -122,13 +122,21 @@ class Shard:
             except _GARBLED as error:
                 raise Fatal(f"the seal {self.done} is damaged ({error}); {_REMEDY}") from error
 
+    def whole(self) -> Seal | None:
+        """The seal, after a look at the size of the rows, without reading them: a resume does it for every shard."""
+        seal = self.seal()
+        if seal is not None:
+            with naming_the_disk(self.data):
+                self._check_size(seal, self.data.stat().st_size if self.data.exists() else None)
+        return seal
+
     def settle(self) -> Seal | None:
-        """The seal, or None while the shard is open, after carrying out what a crash left half done.
+        """What `whole` says, after carrying out what a crash left half done.
 
         For whoever makes this shard: nobody else may be at work on it.
         """
         with naming_the_disk(self.data):
-            seal = self.seal()
+            seal = self.whole()
             if seal is None:
                 return self._carry_out()
             self.checkpoint.unlink(missing_ok=True)
@@ -137,18 +145,23 @@ class Shard:
     def read(self, seal: Seal) -> bytes:
         """The sealed rows; raises `Fatal` when they are not those that `seal` was made for, by their checksum."""
         with naming_the_disk(self.data):
-            data = self.data.read_bytes() if self.data.exists() else b""
-        if len(data) != seal.bytes:
-            raise Fatal(f"the shard {self.data} has {len(data)} bytes, its seal says {seal.bytes}; {_REMEDY}")
+            data = self.data.read_bytes() if self.data.exists() else None
+        self._check_size(seal, None if data is None else len(data))
+        data = data or b""
         if sha256(data).hexdigest() != seal.sha256:
             raise Fatal(f"the shard {self.data} is not what was sealed (its checksum differs); {_REMEDY}")
         return data
 
     def verify(self) -> None:
-        """Raise `Fatal` unless the rows are those that were sealed, by their checksum."""
+        """Raise `Fatal` unless the shard is open, or its rows are those that were sealed, by their checksum."""
+        is_open = self.checkpoint.exists()  # asked first: another process may seal it in the meantime
         seal = self.seal()
         if seal is not None:
             self.read(seal)
+        elif not is_open:
+            raise self._lost()
+        else:
+            self.peek()
 
     def entries(self) -> list[Entry]:
         """What the checkpoint says is finished, after cutting off what was not committed from both files."""
@@ -266,6 +279,15 @@ class Shard:
         self.checkpoint.unlink()
         return seal
 
+    def _check_size(self, seal: Seal, size: int | None) -> None:
+        if size != seal.bytes:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise Fatal(f"the shard {self.data} {found}, its seal says {seal.bytes} bytes; {_REMEDY}")
+
+    def _lost(self) -> Fatal:
+        found = "has neither a seal nor a checkpoint" if self.data.exists() else "is missing, and its seal with it"
+        return Fatal(f"the shard {self.data} {found}; {_REMEDY}")
+
     def _decoded(self, line: bytes, kind: type[L]) -> L:
         try:
             return msgspec.json.decode(line, type=kind)
@@ -276,10 +298,7 @@ class Shard:
         """The checkpoint's lines without their line feeds; a torn last one is left out."""
         if not self.checkpoint.exists():
             if self.data.exists():
-                raise Fatal(
-                    f"the shard {self.data} has neither a seal nor a checkpoint; "
-                    "restore them from a copy, or remake its job with --redo"
-                )
+                raise self._lost()
             return []
         return self.checkpoint.read_bytes().split(b"\n")[:-1]
 

@@ -835,7 +835,9 @@ async def test_limits_are_no_settings(tmp_path: Path) -> None:
 async def test_damage_above_is_one_line(tmp_path: Path) -> None:
     """A damaged shard in what is read, or in what is written, ends the run with one line; the other shards are kept."""
     for name, damage, words in [
-        ("source/00002.jsonl", None, "0 bytes"),
+        ("source/00002.jsonl", None, "is missing, its seal says"),
+        ("middle/00002.jsonl", None, "is missing, its seal says"),
+        ("middle/00002.jsonl", b"{}\n", "has 3 bytes, its seal says"),
         ("source/00002.done.json", b"{", "damaged"),
         ("middle/00002.done.json", b"\xff", "damaged"),
         ("middle/00002.done.json", None, "neither a seal nor a checkpoint"),
