@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,19 @@ from typing import Any
 import msgspec
 from work import Outcome, Settings
 
-__all__ = ["Counted", "Ground", "Measured", "grinding", "simulated", "work_of"]
+__all__ = [
+    "Busy",
+    "Counted",
+    "Ground",
+    "Measured",
+    "Watched",
+    "counted_by",
+    "grinding",
+    "said_by",
+    "simulated",
+    "watched",
+    "work_of",
+]
 
 _HERE = Path(__file__).resolve().parent
 
@@ -51,21 +64,64 @@ def work_of(client: str, *, simulation: dict[str, Any], python: Path | str = sys
     """
     with simulated(simulation) as base_url, tempfile.TemporaryDirectory() as folder:
         settings = msgspec.json.encode(Settings(base_url=base_url, folder=folder, **given)).decode()
-        command = [str(python), str(_HERE / f"{client}.py"), settings]
-        environment = {**os.environ, "PYTHONPATH": str(_HERE)}
-        complaints = Path(folder) / "stderr"  # a pipe would have to be read, and a terminal be drawn on
-        with (
-            complaints.open("wb") as stderr,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment) as process,
-        ):
-            _pin(process.pid, 0)
-            said, _ = process.communicate()
+        outcome = msgspec.json.decode(said_by(client, settings, python=python), type=Outcome)
+        return Measured(outcome=outcome, counted=counted_by(base_url))
+
+
+def counted_by(base_url: str) -> Counted:
+    """What the simulated endpoint has counted until now."""
+    with urllib.request.urlopen(base_url.removesuffix("/v1") + "/counters") as answer:
+        return msgspec.json.decode(answer.read(), type=Counted)
+
+
+def said_by(program: str, *arguments: str, python: Path | str = sys.executable, **variables: str) -> bytes:
+    """The last line that a program of this folder prints, run in a process of its own; raises when it fails."""
+    command = [str(python), str(_HERE / f"{program}.py"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parent)]), **variables}
+    with (
+        tempfile.TemporaryFile() as complaints,  # a pipe would have to be read, and a terminal be drawn on
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, env=environment) as process,
+    ):
+        _pin(process.pid, 0)
+        said, _ = process.communicate()
         if process.returncode:
-            end = complaints.read_text(errors="replace")[-2000:]
-            raise SystemExit(f"{client}.py ended with {process.returncode}: {end}")
-        with urllib.request.urlopen(base_url.removesuffix("/v1") + "/counters") as answer:
-            counted = msgspec.json.decode(answer.read(), type=Counted)
-    return Measured(outcome=msgspec.json.decode(said.splitlines()[-1], type=Outcome), counted=counted)
+            complaints.seek(0)
+            end = complaints.read()[-2000:].decode(errors="replace")
+            raise SystemExit(f"{program}.py ended with {process.returncode}: {end}")
+    return said.splitlines()[-1]
+
+
+class Busy(msgspec.Struct, frozen=True, kw_only=True):
+    """When a job was at work, from the start of the process: the first and the last instant, and the seconds between
+
+    in which it really was."""
+
+    first_s: float
+    last_s: float
+    seconds: float
+
+
+class Watched(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run: its exit code, its time from the start of the process, and each job's time and requests."""
+
+    code: int
+    wall_s: float
+    cpu_s: float
+    peak_rss_mb: float
+    busy: dict[str, Busy]
+    requests: dict[str, int]
+
+
+def watched(papers: Path, out: Path, base_url: str, *arguments: str) -> Watched:
+    """`gristmill run` on `papers` with all four roles at `base_url`."""
+    models = {"generator": "simulated-chat", "base": "simulated-chat", "judge": "simulated-chat"}
+    settings = [
+        f"--set=models.{role}.{name}={value}"
+        for role, model in {**models, "embedding": "simulated-embedding"}.items()
+        for name, value in {"model": model, "base_url": base_url, "api_key_env": ""}.items()
+    ]
+    said = said_by("watched", str(time.monotonic()), str(papers), "--out", str(out), *settings, *arguments)
+    return msgspec.json.decode(said, type=Watched)
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,13 +150,7 @@ def grinding(records: int) -> Iterator[Callable[..., Ground]]:
 
 
 def _grains(do: str, **given: Any) -> bytes:
-    task = msgspec.json.encode({"do": do, **given}).decode()
-    with subprocess.Popen([sys.executable, str(_HERE / "grains.py"), task], stdout=subprocess.PIPE) as process:
-        _pin(process.pid, 0)
-        said, _ = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"grains.py ended with {process.returncode}")
-    return said
+    return said_by("grains", msgspec.json.encode({"do": do, **given}).decode())
 
 
 @contextmanager

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
-__all__ = ["Figure", "Row", "figure", "options", "ratio", "show", "show_rows", "write"]
+__all__ = ["Figure", "Row", "figure", "options", "ratio", "show", "show_rows", "skip", "write"]
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -71,6 +71,13 @@ def show_rows(title: str, rows: Sequence[Row]) -> None:
         ["", "value", "floor", "× floor", "target", ""],
         [[row.measure, row.value, row.floor or "", row.ratio or "", row.target or "", met[row.met]] for row in rows],
     )
+
+
+def skip(path: Path | None, reason: str) -> NoReturn:
+    """Leave with a word why nothing could be measured; RESULTS.md repeats it."""
+    print(f"skipped: {reason}")
+    write(path, {"rows": [], "skipped": reason})
+    raise SystemExit(0)
 
 
 def write(path: Path | None, found: Any) -> None:
