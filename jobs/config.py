@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -28,7 +28,7 @@ class Model(_Section):
     """One role's model. ``model = "local"`` is the embedded one, ``"local:FILE.gguf"`` any other that llama.cpp reads.
 
     ``api_key_env`` names the environment variable that holds the key; "" sends none. Prices are dollars for a million
-    tokens; without them no cost is shown. ``temperature`` is left out of requests when it is "default".
+    tokens; where they are not set, those of [prices] hold. ``temperature`` is left out of requests when it is "default".
     """
 
     model: str = Field("local", min_length=1)
@@ -54,6 +54,18 @@ class Model(_Section):
     @property
     def local(self) -> bool:
         return self.model == "local" or self.model.startswith("local:")
+
+    @property
+    def priced(self) -> bool:
+        """Whether its cost can be told: its price was stated, or it runs here, where it is free."""
+        return self.local or None not in (self.input_usd_per_million, self.output_usd_per_million)
+
+
+class Price(_Section):
+    """What a model costs, in dollars for a million tokens; ``[prices."NAME"]``. Embeddings have no output."""
+
+    input_usd_per_million: float | None = Field(None, ge=0)
+    output_usd_per_million: float | None = Field(None, ge=0)
 
 
 class Models(_Section):
@@ -194,7 +206,9 @@ class Evaluate(_Section):
 
 
 class Budget(_Section):
-    """A cap over the whole run, restarts and --redo included, in dollars or in tokens; unset is no cap."""
+    """A cap over the whole run, restarts and --redo included, in dollars or in tokens; unset is no cap.
+
+    One in dollars needs the price of every model; 0 is a price."""
 
     usd: float | None = Field(None, gt=0)
     tokens: int | None = Field(None, gt=0)
@@ -215,6 +229,15 @@ class Config(_Section):
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
     budget: Budget = Budget()
+    prices: dict[str, Price] = {}
+
+    def model(self, role: str) -> Model:
+        """The model of `role` with its price: its own, else what [prices] says of a model of that name."""
+        model: Model = getattr(self.models, role)
+        stated = self.prices.get(model.model, Price()).model_dump()
+        if role == "embedding" and stated["output_usd_per_million"] is None:
+            stated["output_usd_per_million"] = 0.0
+        return model.model_copy(update={key: usd for key, usd in stated.items() if getattr(model, key) is None})
 
     def resolved(self, *, papers: int, before: Config | None = None) -> Config:
         """With each "auto" decided: as it was `before` in this run, or for a run that begins with so many papers."""
@@ -251,9 +274,9 @@ def assign(table: dict[str, Any], settings: Iterable[str]) -> None:
     """Apply ``KEY=VALUE`` settings to `table`; a value that is not TOML is taken as text."""
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals or not key.strip():
+        *sections, name = _parts(key) if equals else [""]
+        if not name:
             raise BadInput(f"--set {setting!r} is not KEY=VALUE, as in --set ask.questions_per_chunk=3")
-        *sections, name = key.strip().split(".")
         place = table
         for section in sections:
             place = place.setdefault(section, {})
@@ -288,6 +311,19 @@ def api_key(model: Model, role: str) -> str:
     return key
 
 
+def _parts(key: str) -> list[str]:
+    """The parts of a dotted TOML key, in which one may be quoted: prices."gpt-4.1".input_usd_per_million."""
+    try:
+        place: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        return [""]
+    parts = []
+    while isinstance(place, dict):
+        ((part, place),) = place.items()
+        parts.append(part)
+    return parts
+
+
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -297,18 +333,23 @@ def _value(text: str) -> Any:
 
 def _explain(fault: Mapping[str, Any]) -> str:
     *sections, name = [str(part) for part in fault["loc"]] or [""]
-    key = ".".join([*sections, name])
+    key = _dotted(*sections, name)
     if fault["type"] != "extra_forbidden":
         return f"configuration: {key}: {fault['msg']}"
     known = _keys(Config, sections)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {'.'.join([*sections, near[0]])}?" if near else f"known keys: {', '.join(known)}"
+    hint = f"did you mean {_dotted(*sections, near[0])}?" if near else f"known keys: {', '.join(known)}"
     return f"configuration: there is no key {key}; {hint}"
+
+
+def _dotted(*parts: str) -> str:
+    return ".".join(part if part.replace("-", "_").isidentifier() or not part else f'"{part}"' for part in parts)
 
 
 def _keys(model: type[BaseModel], sections: Iterable[str]) -> list[str]:
     for section in sections:
-        annotation = model.model_fields[section].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        field = model.model_fields.get(section)  # none for a name in [prices]
+        for kind in (field.annotation, *get_args(field.annotation)) if field else ():
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
     return list(model.model_fields)

@@ -35,35 +35,33 @@ def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
     one_call = config.ask.recipe == "evidence"
     contexts = chunk_tokens * config.augment.top_k
     answers = min(questions, 2 * config.evaluate.sample) * (1 if config.finetune.backend == "none" else 2)
-    models = config.models
-    per_batch = models.embedding.batch_size
+    generator, base, judge, vectors = _models(config)
+    per_batch = vectors.batch_size
     return {
         "ask": _usage(
-            models.generator,
+            generator,
             asked,
             asked * (chunk_tokens + _PROMPT_TOKENS),
             questions * (_QUESTION_TOKENS + one_call * _ANSWER_TOKENS),
         ),
         "answer": _usage(
-            models.generator,
+            generator,
             *((0, 0, 0) if one_call else (questions, questions * (chunk_tokens + 60), questions * _ANSWER_TOKENS)),
         ),
-        "index": _usage(models.embedding, -(-count // per_batch), count * chunk_tokens, 0),
+        "index": _usage(vectors, -(-count // per_batch), count * chunk_tokens, 0),
         ("probe" if config.curate.embeds else "augment"): _usage(
-            models.embedding, -(-questions // per_batch), questions * _QUESTION_TOKENS, 0
+            vectors, -(-questions // per_batch), questions * _QUESTION_TOKENS, 0
         ),
-        **({"critique": _critique(config, questions, chunk_tokens)} if config.curate.critic else {}),
-        "respond": _usage(models.base, answers, answers * (contexts + _PROMPT_TOKENS), answers * _ANSWER_TOKENS),
-        "similarity": _usage(models.embedding, answers, 2 * answers * _ANSWER_TOKENS, 0),
-        "judge": _usage(
-            models.judge, answers, answers * (_JUDGE_TOKENS + 2 * _ANSWER_TOKENS), answers * _ANSWER_TOKENS
-        ),
+        **({"critique": _critique(judge, questions, chunk_tokens)} if config.curate.critic else {}),
+        "respond": _usage(base, answers, answers * (contexts + _PROMPT_TOKENS), answers * _ANSWER_TOKENS),
+        "similarity": _usage(vectors, answers, 2 * answers * _ANSWER_TOKENS, 0),
+        "judge": _usage(judge, answers, answers * (_JUDGE_TOKENS + 2 * _ANSWER_TOKENS), answers * _ANSWER_TOKENS),
     }
 
 
-def _critique(config: Config, questions: int, chunk_tokens: int) -> Usage:
+def _critique(judge: Model, questions: int, chunk_tokens: int) -> Usage:
     asked = chunk_tokens + _RUBRIC_TOKENS + _QUESTION_TOKENS + _ANSWER_TOKENS
-    return _usage(config.models.judge, questions, questions * asked, questions * _ANSWER_TOKENS)
+    return _usage(judge, questions, questions * asked, questions * _ANSWER_TOKENS)
 
 
 def print_estimate(config: Config, chunks: Dataset[Chunk]) -> None:
@@ -74,9 +72,7 @@ def print_estimate(config: Config, chunks: Dataset[Chunk]) -> None:
         whole += usage
         print(f"{job:<11}{_words(usage)}")
     print(f"{'together':<11}{_words(whole)}")
-    unpriced = sorted(
-        {model_name(model) for model in _models(config) if not model.local and model.input_usd_per_million is None}
-    )
+    unpriced = sorted({model_name(model) for model in _models(config) if not model.priced})
     if unpriced:
         print(f"no price configured for {', '.join(unpriced)}: set input_usd_per_million and output_usd_per_million")
     print("nothing was sent")
@@ -98,4 +94,4 @@ def _words(usage: Usage) -> str:
 
 
 def _models(config: Config) -> list[Model]:
-    return [config.models.generator, config.models.base, config.models.judge, config.models.embedding]
+    return [config.model(role) for role in ("generator", "base", "judge", "embedding")]

@@ -60,15 +60,15 @@ def model_name(model: Model, embedded: str = "local") -> str:
 def check(config: Config) -> None:
     """Raise `BadInput` for a key or a price that is needed and not set, before anything is fetched or sent."""
     for role in type(config.models).model_fields:
-        model: Model = getattr(config.models, role)
+        model = config.model(role)
         if not model.local:
             api_key(model, role)
         if role == "base" and model.local and config.finetune.backend == "openai":
             raise BadInput('finetune.backend = "openai" tunes a model at an endpoint: configure [models.base]')
         if config.budget.usd is not None and _price(model) is None:
             raise BadInput(
-                f"budget.usd is set, and [models.{role}] has no price: set input_usd_per_million and "
-                "output_usd_per_million there (0 where it is free), or use budget.tokens"
+                f"budget.usd is set, and {model.model!r} of [models.{role}] has no price: state input_usd_per_million "
+                f'and output_usd_per_million in [prices."{model.model}"] (0 where it is free), or use budget.tokens'
             )
 
 
@@ -125,7 +125,7 @@ class ModelCalls:
             name = self._tuned()
             if name is None:
                 raise Fatal("there is no tuned model; run gristmill finetune first")
-        model: Model = getattr(self._config.models, "base" if role == "tuned" else role)
+        model = self._config.model("base" if role == "tuned" else role)
         endpoint = await self._endpoint(role, model, name or model.model)
         call = limited(endpoint, self._limit(model))
         if self._budget.usd is not None or self._budget.tokens is not None:
@@ -212,10 +212,8 @@ def _context_tokens(config: Config) -> int:
 
 
 def _price(model: Model) -> Price | None:
-    if model.local:
-        return Price(input_usd_per_million=0, output_usd_per_million=0)
-    if model.input_usd_per_million is None:
+    if not model.priced:
         return None
     return Price(
-        input_usd_per_million=model.input_usd_per_million, output_usd_per_million=model.output_usd_per_million or 0
+        input_usd_per_million=model.input_usd_per_million or 0, output_usd_per_million=model.output_usd_per_million or 0
     )

@@ -245,8 +245,7 @@ def _coverage(datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState], 
 
 def _summary(state: JobState, config: Config) -> JobSummary:
     role = _JOBS[state.job][1]
-    model = getattr(config.models, role) if role else None
-    priced = model is None or model.local or model.input_usd_per_million is not None
+    priced = not role or config.model(role).priced
     return JobSummary(
         job=state.job,
         inputs=state.inputs,

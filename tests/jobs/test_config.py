@@ -37,6 +37,7 @@ def tables() -> st.SearchStrategy[dict[str, Any]]:
             "split": st.fixed_dictionaries({"train": st.floats(0, 1), "by": st.sampled_from(["auto", "paper"])}),
             "export": st.fixed_dictionaries({"system_prompt": TEXT}),
             "budget": st.fixed_dictionaries({}, optional={"usd": POSITIVE}),
+            "prices": st.dictionaries(TEXT, st.fixed_dictionaries({"input_usd_per_million": st.floats(0, 100)})),
         },
     )
 
@@ -71,6 +72,12 @@ def test_values_are_frozen() -> None:
         ({"models": {"judge": {"modle": "x"}}}, "did you mean models.judge.model?"),
         ({"split": {"zzz": 1}}, "there is no key split.zzz; known keys: train, by"),
         ({"": 1}, "there is no key "),
+        ({"price": {}}, "there is no key price; did you mean prices?"),
+        (
+            {"prices": {"gpt-4.1": {"input_usd_per_milion": 1}}},
+            '"gpt-4.1".input_usd_per_milion; did you mean prices."gpt-4.1".input_usd_per_million?',
+        ),
+        ({"prices": {"budget": {"usd": 1}}}, "there is no key prices.budget.usd; known keys: input_usd_per_million"),
     ],
 )
 def test_unknown_keys(table: dict[str, Any], said: str) -> None:
@@ -99,6 +106,8 @@ def test_unknown_keys(table: dict[str, Any], said: str) -> None:
         ({"models": {"judge": {"temperature": "warm"}}}, "models.judge.temperature"),
         ({"models": {"judge": {"requests_per_minute": float("nan")}}}, "models.judge.requests_per_minute"),
         ({"models": "gpt"}, "models"),
+        ({"prices": {"gpt-4.1": {"input_usd_per_million": -1}}}, 'prices."gpt-4.1".input_usd_per_million'),
+        ({"prices": {"gpt-4.1": 2}}, 'prices."gpt-4.1"'),
     ],
 )
 def test_values_of_the_wrong_kind(table: dict[str, Any], key: str) -> None:
@@ -132,6 +141,7 @@ def test_settings() -> None:
             "augment.separate_context=true",
             "export.system_prompt=You are = to {title}.",
             "split.train=0.5",
+            'prices."gpt-4.1".input_usd_per_million=2',
         ],
     )
     assert table == {
@@ -141,10 +151,11 @@ def test_settings() -> None:
         "augment": {"separate_context": True},
         "export": {"system_prompt": "You are = to {title}."},
         "split": {"train": 0.5},
+        "prices": {"gpt-4.1": {"input_usd_per_million": 2}},
     }
 
 
-@pytest.mark.parametrize("setting", ["seed", "=3", " =3", "seed.deep=1"])
+@pytest.mark.parametrize("setting", ["seed", "=3", " =3", "a..b=3", '"a=3', "seed.deep=1"])
 def test_settings_that_are_none(setting: str) -> None:
     """A setting without a key or an equals sign, or one below a value, is bad input."""
     with pytest.raises(BadInput, match="--set"):

@@ -233,7 +233,7 @@ async def test_a_local_file_that_is_not_there() -> None:
 
 
 def test_what_is_checked_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is not set, and a price that a budget in dollars needs, are bad input before anything is sent."""
+    """A key that is not set is bad input before anything is sent; local models want neither key nor price."""
     monkeypatch.delenv("SOME_KEY", raising=False)
     config = configured("http://127.0.0.1:9/v1", judge={"api_key_env": "SOME_KEY"})
     with pytest.raises(BadInput, match=r"\[models\.judge\] needs a key: set the environment variable SOME_KEY"):
@@ -243,12 +243,48 @@ def test_what_is_checked_first(monkeypatch: pytest.MonkeyPatch) -> None:
         check(config)
     monkeypatch.setenv("SOME_KEY", "secret")
     check(config)
-    capped = {"budget": {"usd": 1.0}}
-    with pytest.raises(BadInput, match=r"\[models\.generator\] has no price"):
-        check(Config.model_validate({**config.model_dump(), **capped}))
-    check(Config.model_validate(capped))
+    check(Config.model_validate({"budget": {"usd": 1.0}}))
     with pytest.raises(BadInput, match=r"configure \[models\.base\]"):
         check(Config.model_validate({"finetune": {"backend": "openai"}}))
+
+
+PRICE = {"input_usd_per_million": 2.0, "output_usd_per_million": 8.0}
+
+
+@pytest.mark.parametrize(
+    ("prices", "generator", "missing"),
+    [
+        ({"simulated-chat": PRICE, "simulated-embedding": {"input_usd_per_million": 0.1}}, {}, None),
+        ({"simulated-chat": dict.fromkeys(PRICE, 0), "simulated-embedding": {"input_usd_per_million": 0}}, {}, None),
+        ({"simulated-chat": PRICE}, {}, "embedding"),
+        ({"simulated-embedding": PRICE}, PRICE, "base"),
+        ({"simulated-chat": {"input_usd_per_million": 2.0}, "simulated-embedding": PRICE}, {}, "generator"),
+    ],
+)
+def test_a_budget_needs_every_price(prices: Any, generator: Any, missing: str | None) -> None:
+    """A budget in dollars wants each model's price stated, by its role or by its name; nothing is a statement, a gap none."""
+    table = {"prices": prices, "budget": {"usd": 1.0}}
+    config = Config.model_validate({**configured("http://127.0.0.1:9/v1", generator=generator).model_dump(), **table})
+    if missing is None:
+        check(config)
+        return
+    with pytest.raises(
+        BadInput, match=rf"\[models\.{missing}\] has no price: state .* in \[prices\.\"simulated-"
+    ) as told:
+        check(config)
+    assert "\n" not in str(told.value)
+
+
+async def test_the_price_of_a_name_holds_where_a_role_has_none() -> None:
+    """What a reply costs is told by the role's own price, else by that of the model's name."""
+    own = {"generator": {"input_usd_per_million": 1.0}}
+    async with simulated_endpoint() as server:
+        table = configured(server.base_url, **own).model_dump()
+        config = Config.model_validate({**table, "prices": {"simulated-chat": PRICE}})
+        async with opened(config) as calls:
+            by_role, by_name = [(await calls(request(role))).usage for role in ("generator", "judge")]
+    assert by_role.cost_usd == pytest.approx((by_role.prompt_tokens * 1 + by_role.completion_tokens * 8) / 1e6)
+    assert by_name.cost_usd == pytest.approx((by_name.prompt_tokens * 2 + by_name.completion_tokens * 8) / 1e6)
 
 
 @pytest.mark.parametrize(
