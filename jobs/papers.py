@@ -30,6 +30,7 @@ __all__ = ["Catalogue", "count_papers", "deal", "find_papers"]
 def find_papers(paths: Sequence[Path]) -> Iterator[Path]:
     """The files among `paths`, and every ``.pdf`` below its folders, folder by folder in order of name; blocks.
 
+    A file is known by its path, so a folder has one path however it is spelt: absolute, without links or "..".
     Raises `BadInput` for what is not there or cannot be listed.
     """
     for path in paths:
@@ -38,9 +39,9 @@ def find_papers(paths: Sequence[Path]) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()
     for path in paths:
         if path.is_dir():
-            yield from _below(path.absolute(), seen)
+            yield from _below(path.resolve(), seen)
         else:
-            yield path.absolute()
+            yield path.parent.resolve() / path.name
 
 
 def count_papers(paths: Sequence[Path], *, enough: int) -> int:

@@ -138,6 +138,15 @@ async def test_relative_paths(folder: Path, tmp_path: Path, monkeypatch: pytest.
     assert len(await Run(tmp_path / "run").deal(folder, Path("in"), folder / "a.pdf")) == 1
 
 
+async def test_one_folder_spelt_in_two_ways(folder: Path, tmp_path: Path) -> None:
+    """The papers of a folder that is named again by another path, or through a link, are not dealt again."""
+    write(folder, "a.pdf")
+    (tmp_path / "link").symlink_to(folder)
+    dealt = await Run(tmp_path / "run").deal(folder)
+    again = (folder / ".." / "in", tmp_path / "link", tmp_path / "link" / "a.pdf")
+    assert await Run(tmp_path / "run").deal(*again) == dealt
+
+
 async def test_same_bytes_twice(folder: Path, tmp_path: Path) -> None:
     """Copies get rows of their own with ids of their own, within a shard, over shards and over restarts."""
     for name in ("a.pdf", "b.pdf", "c.pdf"):
