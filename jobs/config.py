@@ -51,6 +51,13 @@ class Model(_Section):
             raise ValueError("credentials do not belong into an address: put the key into the variable of api_key_env")
         return url
 
+    @field_validator("api_key_env")
+    @classmethod
+    def _names_a_variable(cls, name: str) -> str:
+        if name and not (name.isascii() and name.isidentifier()):
+            raise ValueError("it is the name of an environment variable, as OPENAI_API_KEY, and not the key itself")
+        return name
+
     @property
     def local(self) -> bool:
         return self.model == "local" or self.model.startswith("local:")
@@ -299,7 +306,7 @@ def dump(config: Config) -> bytes:
 
 
 def api_key(model: Model, role: str) -> str:
-    """The key of `model` from its environment variable; raises `BadInput` naming the variable when it is not set."""
+    """The key of `model` from its environment variable; raises `BadInput` naming the variable when it cannot be used."""
     if not model.api_key_env:
         return ""
     key = os.environ.get(model.api_key_env, "").strip()
@@ -307,6 +314,11 @@ def api_key(model: Model, role: str) -> str:
         raise BadInput(
             f"[models.{role}] needs a key: set the environment variable {model.api_key_env}, "
             'or api_key_env = "" for an endpoint that wants none'
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise BadInput(
+            f"the environment variable {model.api_key_env} of [models.{role}] holds what no key can: a line break, a "
+            "control character or a letter that is not ASCII; set it anew"
         )
     return key
 

@@ -17,7 +17,7 @@ MODELS = st.builds(
     Model,
     model=TEXT.filter(bool),
     base_url=st.sampled_from(["https://api.openai.com/v1", "http://[::1]:80/v1", "http://host/a@b", "odd"]),
-    api_key_env=TEXT,
+    api_key_env=st.sampled_from(["", "OPENAI_API_KEY", "_k1"]),
     requests_per_minute=st.none() | POSITIVE,
     max_concurrency=st.none() | st.integers(1, 9999),
     temperature=st.just("default") | st.floats(0, 2),
@@ -218,6 +218,23 @@ def test_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOME_KEY")
     with pytest.raises(BadInput, match=r'\[models\.judge\] needs a key: .* SOME_KEY, or api_key_env = ""'):
         api_key(model, "judge")
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "tab\there", "nul\x7f", "schlüssel", "ключ", "sk-…"])
+def test_keys_that_no_header_can_carry(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key with a line break, a control or a foreign character is refused in one line that does not repeat it."""
+    monkeypatch.setenv("SOME_KEY", f"hunter2 {key}")
+    with pytest.raises(BadInput, match=r"^the environment variable SOME_KEY of \[models\.judge\] [^\n]*$") as told:
+        api_key(Model(model="m", api_key_env="SOME_KEY"), "judge")
+    assert not [part for part in ("hunter2", key) if part in str(told.value)]
+
+
+@pytest.mark.parametrize("name", ["sk-proj-hunter2", "hunter2=x", "hunter2\0", "hunter2 ", "2hunter2"])
+def test_a_key_in_the_place_of_its_variable(name: str) -> None:
+    """A key that was put where its variable is to be named is bad input, and is not repeated."""
+    with pytest.raises(BadInput, match=r"models\.judge\.api_key_env: .* the name of an environment variable") as told:
+        validate({"models": {"judge": {"model": "m", "api_key_env": name}}})
+    assert "hunter2" not in str(told.value)
 
 
 def test_a_dump_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

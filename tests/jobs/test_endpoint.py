@@ -6,6 +6,7 @@ import email.utils
 import gzip
 import json
 import ssl
+import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -667,6 +668,23 @@ async def test_no_secret_is_shown(status: int) -> None:
                 await opened(CHAT)
     told = f"{opened!r} {caught.value!r} {caught.value}"
     assert not [secret for secret in ("hunter2", "hidden", "sk-another", KEY[:8]) if secret in told]
+
+
+@pytest.mark.parametrize("fault", ["reset", "short", "torn", "null", "status", "refused"])
+async def test_no_secret_is_in_what_caused_an_error(fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Foreign exceptions that ours were made of show no key either: in their reprs, in a traceback, in any log."""
+    caplog.set_level("DEBUG")
+    async with simulated_endpoint(fault=lambda _: Fault(kind=fault, status=500)) as server:
+        url = "http://127.0.0.1:9/v1" if fault == "refused" else server.base_url
+        async with endpoint(url.replace("http://", "http://me:hunter2@"), key=KEY) as opened:
+            with pytest.raises(GristmillError) as caught:
+                await opened(CHAT)
+    error: BaseException | None = caught.value
+    told = caplog.text + "".join(traceback.format_exception(error))
+    while error is not None:
+        told += f"{error!r} {vars(error)}"
+        error = error.__cause__ or error.__context__
+    assert not [secret for secret in ("hunter2", KEY) if secret in told]
 
 
 async def test_credentials_in_the_address_and_a_key() -> None:
