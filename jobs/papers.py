@@ -155,6 +155,8 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
 def _next_shard(papers: Dataset[Paper], catalogue: Catalogue) -> int:
     papers.folder.mkdir(exist_ok=True)
     sealed = papers.sealed()
+    for index in (number for number, found in enumerate(sealed) if number != found):
+        papers.shard(index).verify()  # what stands behind a gap would be left out by all that follows
     # The last shard may have been sealed just before a crash; a catalogue that was lost is written anew from them all.
     for index in sealed if catalogue.is_empty() else sealed[-1:]:
         catalogue.enter(papers.read(index))

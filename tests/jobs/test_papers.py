@@ -252,6 +252,19 @@ async def test_a_lost_catalogue(folder: Path, tmp_path: Path) -> None:
     assert [Path(row.path).name for row in after[-1]] == ["x.pdf"]
 
 
+async def test_a_lost_shard_of_papers(folder: Path, tmp_path: Path) -> None:
+    """A shard that is gone from between others ends the run in one line: what stands behind it is not left out."""
+    write(folder, *(f"{number}.pdf" for number in range(7)))
+    assert len(await Run(tmp_path / "run").deal(folder, per_shard=2)) > 2
+    run = Run(tmp_path / "run")
+    run.papers.shard(1).done.unlink()
+    with pytest.raises(Fatal, match=r"papers/00001\.jsonl has neither a seal nor a checkpoint"):
+        await run.deal(folder)
+    run.papers.shard(1).data.unlink()
+    with pytest.raises(Fatal, match=r"papers/00001\.jsonl is missing, and its seal with it"):
+        await run.deal(folder)
+
+
 async def test_a_stop(folder: Path, tmp_path: Path) -> None:
     """A requested stop deals no further shard; the next start goes on."""
     write(folder, "a.pdf", "b.pdf")
