@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["JOBS", "REDOABLE"]
+__all__ = ["JOBS", "REDOABLE", "ROLES"]
 
 _MAKING = ("parse", "ask", "answer", "index", "probe", "critique", "curate", "augment")
 _COMPARING = ("respond", "similarity", "judge")
@@ -12,3 +12,6 @@ REDOABLE = (*_MAKING, *_COMPARING)
 
 JOBS = (*_MAKING, "export", "finetune", *_COMPARING, "report")
 """All jobs and steps after dealing, in order."""
+
+ROLES = ("generator", "base", "judge", "embedding")
+"""Those for which a model is configured."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import JOBS, REDOABLE
+from jobs import JOBS, REDOABLE, ROLES
 
 if TYPE_CHECKING:
     from jobs.config import Config
@@ -99,25 +99,59 @@ def _add_run(commands: Any) -> None:
 
 
 def _add_bench(commands: Any) -> None:
-    text = "throughput of an endpoint at each concurrency; of the engine against its simulated one where none is named"
-    bench = commands.add_parser("bench", help=text, description=text)
-    bench.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible endpoint; this sends real requests")
-    bench.add_argument("--model", default="simulated-chat", help="the model's name there")
-    bench.add_argument(
-        "--api-key-env", default="", metavar="NAME", help="the variable that holds the key, if it wants one"
+    text = "what an endpoint can do at each load, where its knee is, and the settings that follow"
+    bench = commands.add_parser("bench", help=text, description=f"{text}; a simulated endpoint where none is named")
+    bench.add_argument("--config", type=Path, metavar="FILE.toml", help="measure a model of this configuration")
+    bench.add_argument("--role", choices=ROLES, default="generator", metavar="ROLE", help=f"which: {', '.join(ROLES)}")
+    bench.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible endpoint")
+    bench.add_argument("--model", help="the model's name there")
+    bench.add_argument("--api-key-env", metavar="NAME", help="the variable that holds the key, if it wants one")
+    loads = bench.add_mutually_exclusive_group()
+    loads.add_argument(
+        "--concurrency",
+        type=_counts,
+        default=(1, 4, 16, 64, 256),
+        metavar="N,N,...",
+        help="requests in flight (closed loop; default: 1,4,16,64,256)",
     )
-    bench.add_argument("--concurrency", type=_counts, default=[1, 4, 16, 64, 256], metavar="N,N,...")
-    bench.add_argument("--requests", type=int, default=64, metavar="N", help="at each concurrency (default: 64)")
-    bench.add_argument("--max-tokens", type=int, default=128, metavar="N", help="of each answer (default: 128)")
-    bench.add_argument("--json", action="store_true", help="the figures as one JSON object")
+    loads.add_argument("--rate", type=_rates, metavar="R,R,...", help="requests a second (open loop)")
+    bench.add_argument(
+        "--requests", type=_count, metavar="N", help="at most, at each load (default: 64, or 4 for each in flight)"
+    )
+    bench.add_argument(
+        "--seconds", type=_rate, metavar="S", help="send for at most so long at each load (default: 60; at a rate 10)"
+    )
+    bench.add_argument("--stream", action="store_true", help="ask for streams, and time the first token")
+    bench.add_argument(
+        "--input-tokens", type=_count, default=256, metavar="N", help="of a prompt, about (default: 256)"
+    )
+    bench.add_argument("--max-tokens", type=_count, default=128, metavar="N", help="of an answer (default: 128)")
+    bench.add_argument("--json", type=Path, metavar="PATH", help="write the figures; - is standard output")
     bench.set_defaults(command=_bench)
 
 
-def _counts(text: str) -> list[int]:
-    counts = [int(part) for part in text.split(",")]
-    if min(counts) < 1:
-        raise ValueError(text)
-    return counts
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_count(part.strip()) for part in text.split(",")}))
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    return tuple(sorted({_rate(part.strip()) for part in text.split(",")}))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -213,39 +247,22 @@ def _export(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     from contextlib import nullcontext
 
-    import msgspec
+    from jobs.bench import Plan, find_target, run, simulated
 
-    from jobs.bench import Load, bench, knee, simulated
-    from jobs.config import validate
-
-    def show(load: Load) -> None:
-        if not arguments.json:
-            errors = ", ".join(f"{count} {kind}" for kind, count in load.errors.items())
-            print(
-                f"{load.concurrency:>11} {load.requests_per_second:>10.1f} {load.tokens_per_second:>9.0f} "
-                f"{load.p50_s:>8.3f} {load.p95_s:>8.3f} {load.p99_s:>8.3f}  {errors}"
-            )
-
-    if not arguments.json:
-        print("concurrency  answers/s  tokens/s    p50 s    p95 s    p99 s  errors")
-    with nullcontext(arguments.base_url) if arguments.base_url else simulated() as url:
-        table = {"model": arguments.model, "base_url": url, "api_key_env": arguments.api_key_env}
-        model = validate({"models": {"base": table}}).models.base
-        loads = asyncio.run(
-            bench(
-                model,
-                concurrencies=arguments.concurrency,
-                requests=arguments.requests,
-                max_tokens=arguments.max_tokens,
-                show=show,
-            )
-        )
-    best = knee(loads)
-    if arguments.json:
-        print(msgspec.json.encode({"loads": loads, "max_concurrency": best and best.concurrency}).decode())
-    elif best is not None:
-        print(f"max_concurrency = {best.concurrency}  # more gave no more than a twentieth on top")
-    return 0
+    plan = Plan(
+        loop="open" if arguments.rate else "closed",
+        levels=arguments.rate or arguments.concurrency,
+        requests=arguments.requests,
+        seconds=arguments.seconds,
+        input_tokens=arguments.input_tokens,
+        max_tokens=arguments.max_tokens,
+        stream=arguments.stream,
+    )
+    flags = {name: getattr(arguments, name) for name in ("model", "base_url", "api_key_env")}
+    ours = arguments.config is None and arguments.base_url is None
+    with simulated() if ours else nullcontext() as url:
+        chosen = find_target(arguments.role, flags, file=arguments.config, simulated=url)
+        return run(chosen, plan, json=arguments.json)
 
 
 def _existing(arguments: argparse.Namespace) -> tuple[RunFolder, Config]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from jobs.columns import print_columns
 from jobs.report import METRICS, SPLITS, Noise, Preferences, ReportData, label
 from jobs.statistics import Mean
 from jobs.words import figure, sentence
@@ -30,18 +31,7 @@ def print_table(data: ReportData, console: Console) -> None:
         ]
         for row in data.rows
     ]
-    if console.is_terminal:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(*heads)
-        for line in lines:
-            table.add_row(*map(Text, line))
-        console.print(table)
-    else:
-        widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
-        for line in [heads, *lines]:
-            console.out("  ".join(map(str.ljust, line, widths)).rstrip(), highlight=False)
+    print_columns(heads, lines, console)
     for text in _notes(data):
         console.out(text, highlight=False)
 
