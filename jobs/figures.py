@@ -1,32 +1,47 @@
-"""The geometry of the report's plots: ticks of axes, places in per cent of a plot, and the points of curves."""
+"""The geometry of the plots on pages: ticks of axes, places in per cent of a plot, and the points of curves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from jobs.report import Comparison, Loss, ReportData
 from jobs.statistics import Mean
 
-__all__ = ["Curve", "axis", "curve", "place", "reach", "scatter_axis"]
+__all__ = ["Curve", "Line", "Lines", "axis", "curve", "lines", "place", "reach", "scatter_axis"]
 
 _STEPS = [step * 10.0**power for power in range(-2, 300) for step in (1, 2, 5)]
 
 
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a plot: its colour ("m0" to "m3"), and its points in a square of 100 by 100, of which some are dots."""
+
+    name: str
+    hue: str
+    points: str
+    dots: list[tuple[float, float]]
+
+
+class Lines(msgspec.Struct, frozen=True, kw_only=True):
+    """A plot: ticks up, names across and marks, which are vertical lines with a name, at their per cent of the width."""
+
+    ticks: list[float]
+    across: list[tuple[float, str]]
+    lines: list[Line]
+    marks: list[tuple[float, str]] = []
+
+
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """The loss over steps: ticks, and for training and validation the points "x,y x,y" in a square of 100 by 100.
+    """The loss over steps ``first`` to ``final``, in training and in validation.
 
     ``best`` is the lowest validation loss and ``last`` the last one; None where none was taken.
     """
 
-    ticks: list[float]
+    plot: Lines
     first: int
     final: int
-    train: str
-    val: str
-    dots: list[tuple[float, float]]
     best: Loss | None
     last: Loss | None
 
@@ -72,20 +87,48 @@ def curve(losses: Sequence[Loss]) -> Curve | None:
         return None
     ticks = _ticks([loss for _, loss in [*train, *val]])
     ends = [float(steps[0]), float(steps[-1])]
-
-    def points(of: Iterable[tuple[int, float]]) -> list[tuple[float, float]]:
-        return [(place(step, ends), round(100 - place(loss, ticks), 2)) for step, loss in of]
-
+    drawn = [
+        _line(name, hue, [(place(step, ends), loss) for step, loss in of], ticks, dotted=dotted)
+        for name, hue, of, dotted in (("training loss", "m0", train, False), ("validation loss", "m1", val, True))
+    ]
     return Curve(
-        ticks=ticks,
+        plot=Lines(ticks=ticks, across=[(0, f"step {steps[0]}"), (100, f"step {steps[-1]}")], lines=drawn),
         first=steps[0],
         final=steps[-1],
-        train=_joined(points(train)),
-        val=_joined(points(val)),
-        dots=points(val),
         best=min(held_out, key=lambda loss: loss.val or 0.0, default=None),
         last=held_out[-1] if held_out else None,
     )
+
+
+def lines(
+    levels: Sequence[float], series: Mapping[str, Sequence[float | None]], marks: Mapping[str, float] | None = None
+) -> Lines:
+    """A line for each of `series` over `levels`, which rise from above 0 and stand across by their logarithms.
+
+    None has no point. `marks` are levels with a name; what is at one level shares its mark. Up it begins at 0.
+    """
+    ends = [math.log(levels[0]), math.log(levels[-1])]
+    across = [place(math.log(level), ends) for level in levels]
+    ticks = _ticks([0.0, *(value for values in series.values() for value in values if value is not None)])
+    named: dict[float, list[str]] = {}
+    for name, level in (marks or {}).items():
+        named.setdefault(place(math.log(level), ends), []).append(name)
+    return Lines(
+        ticks=ticks,
+        across=[(x, f"{level:g}") for x, level in zip(across, levels, strict=True)],
+        lines=[
+            _line(name, f"m{number % 4}", [(x, y) for x, y in zip(across, values, strict=True) if y is not None], ticks)
+            for number, (name, values) in enumerate(series.items(), 1)
+        ],
+        marks=[(x, ", ".join(names)) for x, names in named.items()],
+    )
+
+
+def _line(
+    name: str, hue: str, values: Sequence[tuple[float, float]], ticks: Sequence[float], *, dotted: bool = True
+) -> Line:
+    points = [(x, round(100 - place(value, ticks), 2)) for x, value in values]
+    return Line(name=name, hue=hue, points=" ".join(f"{x:g},{y:g}" for x, y in points), dots=points if dotted else [])
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
@@ -95,7 +138,3 @@ def _ticks(values: Sequence[float]) -> list[float]:
         if high - low <= 5:
             return [round(step * tick, 2) for tick in range(low, max(high, low + 1) + 1)]
     raise ValueError("an axis cannot hold values that are not finite")
-
-
-def _joined(points: Iterable[tuple[float, float]]) -> str:
-    return " ".join(f"{x:g},{y:g}" for x, y in points)

@@ -1,28 +1,23 @@
 """The report's page: `report.html`, one self-contained file, readable on a phone, light or dark as the reader's system is.
 
-All text that came from a paper or a model is escaped by the template; the page holds no script and allows none.
+All text that came from a paper or a model is escaped, see `jobs.markup`.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.files import naming_the_disk, write_atomic
-from jobs.figures import axis, curve, place, reach, scatter_axis
-from jobs.report import METRICS, SPLITS, Comparison, ReportData, Row, cost_known, label, results_json, total_usage
-from jobs.words import chance, figure, reading, signed, too_few, won_lost
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from jobs.figures import axis, curve, reach, scatter_axis
+from jobs.markup import rendered
+from jobs.report import METRICS, SPLITS, Comparison, ReportData, Row, cost_known, results_json, total_usage
+from jobs.words import too_few
 
 __all__ = ["report_html", "write_report"]
 
 LISTED_FAILURES = 20
-_TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write_report(data: ReportData, folder: Path) -> None:
@@ -35,7 +30,8 @@ def write_report(data: ReportData, folder: Path) -> None:
 def report_html(data: ReportData) -> bytes:
     """The bytes of `report.html`."""
     compared = [*data.differences, *data.retrieval_effects]
-    page = _template().render(
+    return rendered(
+        "report.html.j2",
         data=data,
         metrics=METRICS,
         others=list(dict.fromkeys(metric for row in data.rows for metric in row.metrics)),
@@ -52,35 +48,9 @@ def report_html(data: ReportData) -> bytes:
         total=total_usage(data.jobs),
         costs_known=all(map(cost_known, data.jobs)),
         settings=list(_flat(data.settings)),
+        too_few=too_few,
+        side_name=_side_name,
     )
-    return page.encode("utf-8", "replace")
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "visible": _visible,
-        "passage": _passage,
-        "label": label,
-        "figure": figure,
-        "signed": signed,
-        "chance": chance,
-        "reading": reading,
-        "won_lost": won_lost,
-        "duration": _duration,
-        "tick": lambda value: f"{value:g}".replace("-", "−"),
-    }
-    environment.globals |= {"place": place, "too_few": too_few, "side_name": _side_name}
-    return environment.get_template("report.html.j2")
 
 
 def _reaches(comparisons: Sequence[Comparison]) -> dict[str, float]:
@@ -118,34 +88,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", "not set" if value is None else str(value)
-
-
-def _duration(seconds: float) -> str:
-    """ "0.4 s", "12 s", "3 min 20 s", "2 h 05 min"."""
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def _passage(text: str, longest: int = 2000) -> str:
-    """Text of several lines, as `_visible`; empty lines are left out."""
-    lines = [_visible(line, longest) for line in text.splitlines()]
-    shown = "\n".join(line for line in lines if line)
-    return shown if len(shown) <= longest else f"{shown[:longest]}…"
-
-
-def _visible(text: str, longest: int = 400) -> str:
-    """Text from outside, without characters that a page cannot hold or that would hide what it says."""
-    line = " ".join(text.split())
-    shown = "".join("\ufffd" if _hides(letter) else letter for letter in line[: longest + 1])
-    return shown if len(shown) <= longest else f"{shown[:longest]}…"
-
-
-def _hides(letter: str) -> bool:
-    """Control characters, lone surrogates, and what turns the direction of the text after it."""
-    return (
-        unicodedata.category(letter) in ("Cc", "Cs")
-        or 0x202A <= ord(letter) <= 0x202E
-        or 0x2066 <= ord(letter) <= 0x2069
-    )

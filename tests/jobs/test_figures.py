@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.figures import curve, place
+from jobs.figures import curve, lines, place
 from jobs.report import Loss
 
 
@@ -18,9 +18,10 @@ def test_the_loss_curve() -> None:
     ]
     found = curve(losses)
     assert found is not None
-    assert (found.ticks, found.first, found.final) == ([1.0, 1.5, 2.0, 2.5, 3.0], 0, 10)
-    assert found.train == "0,0 50,50 100,100"
-    assert found.dots == [(0.0, 50.0), (100.0, 25.0)]
+    assert (found.plot.ticks, found.first, found.final) == ([1.0, 1.5, 2.0, 2.5, 3.0], 0, 10)
+    train, val = found.plot.lines
+    assert (train.points, train.dots) == ("0,0 50,50 100,100", [])
+    assert val.dots == [(0.0, 50.0), (100.0, 25.0)]
     assert found.best is losses[0]
     assert found.last is losses[2]
 
@@ -37,11 +38,24 @@ def test_every_loss_has_its_place(values: list[float]) -> None:
     """Whatever the losses are, all lie within the plot, and the ticks are few and in order."""
     found = curve([Loss(step=step, epoch=0, val=value) for step, value in enumerate(values)])
     assert found is not None
-    assert all(0 <= x <= 100 and 0 <= y <= 100 for x, y in found.dots)
-    assert found.ticks == sorted(set(found.ticks))
-    assert found.ticks[0] <= min(values) + 1e-9
-    assert max(values) - 1e-9 <= found.ticks[-1]
-    assert len(found.ticks) <= 6
+    ticks = found.plot.ticks
+    assert all(0 <= x <= 100 and 0 <= y <= 100 for x, y in found.plot.lines[1].dots)
+    assert ticks == sorted(set(ticks))
+    assert ticks[0] <= min(values) + 1e-9
+    assert max(values) - 1e-9 <= ticks[-1]
+    assert len(ticks) <= 6
+
+
+def test_lines_over_loads() -> None:
+    """Loads stand across by their logarithms, figures up from 0; what was not measured leaves a gap and no point."""
+    found = lines([1, 4, 16], {"p50": [1.0, 2.0, 4.0], "p99": [None, 3.0, 4.0]}, {"knee": 4, "saturation": 4})
+    assert found.ticks == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert found.across == [(0.0, "1"), (50.0, "4"), (100.0, "16")]
+    assert [(line.name, line.hue, line.points) for line in found.lines] == [
+        ("p50", "m1", "0,75 50,50 100,0"),
+        ("p99", "m2", "50,25 100,0"),
+    ]
+    assert found.marks == [(50.0, "knee, saturation")]
 
 
 def test_places_keep_to_the_plot() -> None:
