@@ -32,6 +32,8 @@ from jobs.loads import Outcome, closed_loop, open_loop
 
 __all__ = ["Plan", "Target", "bench", "find_target", "run", "simulated"]
 
+_STANDARD_OUTPUT = Path("-")
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Which loads to measure: ``levels`` of requests in flight (closed loop) or a second (open loop), rising.
@@ -101,7 +103,7 @@ def find_target(
     return Target(role=role, model=model, simulated=simulated is not None)
 
 
-def run(target: Target, plan: Plan, *, json: Path | None = None) -> int:
+def run(target: Target, plan: Plan, *, json: Path | None = None, html: Path | None = None) -> int:
     """Measure, show and write; returns the exit code. What was measured is shown however it ends.
 
     `json` may be "-" for standard output. Raises `Fatal` for an endpoint that cannot be used.
@@ -110,8 +112,9 @@ def run(target: Target, plan: Plan, *, json: Path | None = None) -> int:
 
     if plan.stream and target.role == "embedding":
         raise BadInput("embeddings are not streamed: leave out --stream")
-    if json is not None and not json.parent.is_dir():
-        raise BadInput(f"there is no folder {json.parent}: make it, or write {json.name} elsewhere")
+    for path in (json, html):
+        if path is not None and not path.parent.is_dir():
+            raise BadInput(f"there is no folder {path.parent}: make it, or write {path.name} elsewhere")
     progress = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     progress.print(_announcement(target, plan))
     loads: list[Load] = []
@@ -126,9 +129,8 @@ def run(target: Target, plan: Plan, *, json: Path | None = None) -> int:
     finally:
         if loads:
             found = _findings(target, plan, loads, stopped=stopped)
-            print_findings(found, Console(stderr=json == Path("-"), soft_wrap=True))
-            if json is not None:
-                _write_json(found, json)
+            print_findings(found, Console(stderr=json == _STANDARD_OUTPUT, soft_wrap=True))
+            _write(found, json=json, html=html)
     return 130 if stopped else 0
 
 
@@ -254,9 +256,17 @@ def _findings(target: Target, plan: Plan, loads: list[Load], *, stopped: bool) -
     )
 
 
-def _write_json(found: Findings, path: Path) -> None:
-    data = msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
-    if path == Path("-"):
+def _write(found: Findings, *, json: Path | None, html: Path | None) -> None:
+    if json is not None:
+        _put(json, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    if html is not None:
+        from jobs.bench_page import bench_html
+
+        _put(html, bench_html(found))
+
+
+def _put(path: Path, data: bytes) -> None:
+    if path == _STANDARD_OUTPUT:
         sys.stdout.write(data.decode())
         return
     with naming_the_disk(path):

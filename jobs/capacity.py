@@ -10,9 +10,9 @@ which a request was due.
 
 The *knee* is where Kleinrock's power, answers a second over mean latency, is greatest: more load buys waiting, less
 leaves the endpoint idle ("Power and deterministic rules of thumb for probabilistic problems in computer
-communications", 1979). A batch minds no waiting: its setting is *saturation*, the least load that gives 95 % of the
-most answers a second of any. Loads in which more than one request in a hundred failed count for both only where there
-are no others.
+communications", 1979). A batch minds no waiting: its setting is *saturation*, the least number in flight that gives
+95 % of the most answers a second of any, or the greatest rate at which 95 % as many answers come as requests are due.
+Loads in which more than one request in a hundred failed count for both only where there are no others.
 """
 
 from __future__ import annotations
@@ -79,15 +79,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
-    """The levels of the knee and of saturation, and the settings.
+    """The levels of the knee and of saturation, and the settings; the last two are None where every rate was too high.
 
-    ``grew`` says that the highest load was the best by more than 5 %: a higher one may give more.
+    ``more`` says that the highest load was not too much: higher ones may give more.
     """
 
     knee: float
-    saturation: float
-    grew: bool
-    settings: Settings
+    saturation: float | None
+    more: bool
+    settings: Settings | None
 
 
 def measured(outcomes: Sequence[Outcome], *, loop: Loop, level: float) -> Load:
@@ -140,19 +140,25 @@ def capacity(loads: Sequence[Load]) -> Capacity | None:
     saturated = _saturated(usable)
     return Capacity(
         knee=max(usable, key=_power).level,
-        saturation=saturated.level,
-        grew=len(loads) > 1 and saturated is loads[-1],
-        settings=Settings(
-            max_concurrency=math.ceil(saturated.level if saturated.loop == "closed" else max(1.0, saturated.in_flight)),
-            requests_per_minute=loads[-1].requests_per_minute,
-            tokens_per_minute=loads[-1].tokens_per_minute,
-        ),
+        saturation=saturated.level if saturated else None,
+        more=len(loads) > 1 and saturated is loads[-1],
+        settings=_settings(saturated) if saturated else None,
     )
 
 
-def _saturated(loads: Sequence[Load]) -> Load:
+def _saturated(loads: Sequence[Load]) -> Load | None:
+    if loads[0].loop == "open":
+        return next((load for load in reversed(loads) if load.answers_per_second >= _ENOUGH * load.level), None)
     enough = _ENOUGH * max(load.answers_per_second for load in loads)
     return next(load for load in loads if load.answers_per_second >= enough)
+
+
+def _settings(load: Load) -> Settings:
+    return Settings(
+        max_concurrency=math.ceil(load.level if load.loop == "closed" else max(1.0, load.in_flight)),
+        requests_per_minute=load.requests_per_minute,
+        tokens_per_minute=load.tokens_per_minute,
+    )
 
 
 def _power(load: Load) -> float:

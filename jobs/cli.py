@@ -127,6 +127,7 @@ def _add_bench(commands: Any) -> None:
     )
     bench.add_argument("--max-tokens", type=_count, default=128, metavar="N", help="of an answer (default: 128)")
     bench.add_argument("--json", type=Path, metavar="PATH", help="write the figures; - is standard output")
+    bench.add_argument("--html", type=Path, metavar="PATH", help="write a page with plots")
     bench.set_defaults(command=_bench)
 
 
@@ -262,7 +263,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     ours = arguments.config is None and arguments.base_url is None
     with simulated() if ours else nullcontext() as url:
         chosen = find_target(arguments.role, flags, file=arguments.config, simulated=url)
-        return run(chosen, plan, json=arguments.json)
+        return run(chosen, plan, json=arguments.json, html=arguments.html)
 
 
 def _existing(arguments: argparse.Namespace) -> tuple[RunFolder, Config]:

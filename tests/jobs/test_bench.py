@@ -23,7 +23,7 @@ from engine.signals import Stop
 from engine.testing import Counters, simulated_endpoint
 from engine.virtualtime import run_virtual
 from jobs.bench import Plan, Target, bench, find_target
-from jobs.capacity import Load, capacity
+from jobs.capacity import Load, Settings, capacity
 from jobs.cli import main
 from jobs.config import Model
 from jobs.findings import Findings
@@ -64,8 +64,7 @@ def test_the_knee_is_at_the_slots_of_the_endpoint(sigma: float) -> None:
     loads, _ = measure(Plan(**LOOP), latency_mean_s=0.5, latency_sigma=sigma, slots=8)
     found = capacity(loads)
     assert found is not None
-    assert (found.knee, found.saturation, found.settings.max_concurrency) == (8, 8, 8)
-    assert not found.grew
+    assert (found.knee, found.saturation, found.settings, found.more) == (8, 8, Settings(max_concurrency=8), False)
 
 
 def test_the_knee_is_where_more_are_turned_away() -> None:
@@ -153,8 +152,10 @@ def written(path: Path) -> Findings:
 
 def test_the_simulated_endpoint_is_measured_by_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without an address it measures ours, says so before, and prints a table and a configuration."""
-    path = tmp_path / "bench.json"
-    assert main(["bench", "--concurrency", "2,1", "--requests", "8", "--stream", "--json", str(path)]) == 0
+    path, html = tmp_path / "bench.json", tmp_path / "bench.html"
+    flags = ["--concurrency", "2,1", "--requests", "8", "--stream", "--json", str(path), "--html", str(html)]
+    assert main(["bench", *flags]) == 0
+    assert b"simulated-chat" in html.read_bytes()
     out, err = capsys.readouterr()
     assert err.startswith("measures the simulated endpoint, in a process of its own: at most 17 requests, about 4,352 ")
     head, *rows = [line.split("  ") for line in out.splitlines()[:3]]
@@ -164,6 +165,7 @@ def test_the_simulated_endpoint_is_measured_by_default(tmp_path: Path, capsys: p
     assert [load.level for load in found.loads] == [1, 2]
     assert all(load.first_token for load in found.loads)
     assert found.capacity is not None
+    assert found.capacity.settings is not None
     assert f"[models.generator]\nmax_concurrency = {found.capacity.settings.max_concurrency}\n" in out
 
 
@@ -172,7 +174,7 @@ def test_json_on_standard_output_is_alone_there(capsys: pytest.CaptureFixture[st
     assert main(["bench", "--rate", "40", "--seconds", "0.5", "--json", "-"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["loads"][0]["requests"] == 20
-    assert "max_concurrency" in err
+    assert "40 requests/s" in err
 
 
 def test_a_configuration_names_the_model(
@@ -210,6 +212,7 @@ def test_a_key_goes_to_its_own_address_only(tmp_path: Path) -> None:
         (["--role", "embedding", "--stream"], "leave out --stream"),
         (["--requests", "20"], "set --requests to 512 or more"),
         (["--json", "no/such/folder/bench.json"], "there is no folder no/such/folder"),
+        (["--html", "no/such/folder/bench.html"], "there is no folder no/such/folder"),
         (["--config", "no-such.toml"], "cannot read the configuration no-such.toml"),
     ],
 )

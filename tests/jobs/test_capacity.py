@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.requests import ServerLimits, Usage
-from jobs.capacity import Load, Loop, capacity, measured, percentiles
+from jobs.capacity import Load, Loop, Settings, capacity, measured, percentiles
 from jobs.loads import Outcome
 
 USAGE = Usage(requests=1, prompt_tokens=300, completion_tokens=100)
@@ -100,8 +100,8 @@ def test_the_knee_and_saturation() -> None:
     loads = [load(1, 10, 0.1), load(2, 19, 0.105), load(4, 36, 0.11), load(8, 48, 0.17), load(16, 49, 0.33)]
     found = capacity(loads)
     assert found is not None
-    assert (found.knee, found.saturation, found.grew) == (4, 8, False)
-    assert found.settings.max_concurrency == 8
+    assert (found.knee, found.saturation, found.more) == (4, 8, False)
+    assert found.settings == Settings(max_concurrency=8)
 
 
 def test_growth_at_the_highest_load_is_told() -> None:
@@ -109,7 +109,7 @@ def test_growth_at_the_highest_load_is_told() -> None:
     grown, alone = capacity([load(1, 10, 0.1), load(2, 20, 0.1)]), capacity([load(1, 10, 0.1)])
     assert grown is not None
     assert alone is not None
-    assert (grown.grew, alone.grew) == (True, False)
+    assert (grown.more, alone.more) == (True, False)
 
 
 def test_a_load_that_is_refused_is_not_recommended() -> None:
@@ -123,12 +123,17 @@ def test_a_load_that_is_refused_is_not_recommended() -> None:
 
 
 def test_a_rate_becomes_a_concurrency() -> None:
-    """At a rate the setting is the number that is in flight there, by Little's law."""
-    found = capacity(
-        [load(10, 10, 0.5, loop="open"), load(20, 20, 0.62, loop="open"), load(40, 20.5, 9.0, loop="open")]
-    )
+    """Saturation is the greatest rate that is kept up with; the setting is what is in flight there, by Little's law."""
+    found = capacity([load(10, 10, 0.5, loop="open"), load(20, 20, 0.62, loop="open"), load(40, 24, 9.0, loop="open")])
     assert found is not None
-    assert (found.saturation, found.settings.max_concurrency) == (20, 13)
+    assert (found.saturation, found.settings, found.more) == (20, Settings(max_concurrency=13), False)
+
+
+def test_rates_that_are_all_too_high_recommend_nothing() -> None:
+    """Where the endpoint kept up with no rate, what was in flight was a queue, from which no setting follows."""
+    found = capacity([load(40, 20, 9.0, loop="open"), load(80, 20, 12.0, loop="open")])
+    assert found is not None
+    assert (found.saturation, found.settings) == (None, None)
 
 
 def test_limits_of_the_server_are_recommended() -> None:
@@ -139,7 +144,7 @@ def test_limits_of_the_server_are_recommended() -> None:
     ]
     found = capacity([measured(told, loop="closed", level=1)])
     assert found is not None
-    assert (found.settings.requests_per_minute, found.settings.tokens_per_minute) == (600, None)
+    assert found.settings == Settings(max_concurrency=1, requests_per_minute=600)
 
 
 def test_nothing_follows_from_nothing() -> None:
