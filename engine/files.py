@@ -35,8 +35,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` in a folder that exists, and its name durable."""
+    """Make `folder` and those above it that are not there, and their names durable."""
     if not folder.is_dir():
+        make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
 

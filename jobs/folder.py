@@ -11,7 +11,7 @@ import msgspec
 
 from engine.datasets import Dataset
 from engine.errors import BadInput, Fatal
-from engine.files import lock, naming_the_disk, write_atomic
+from engine.files import lock, make_folder, naming_the_disk, write_atomic
 from engine.records import Record
 from engine.requests import Usage
 from engine.shards import total
@@ -116,7 +116,7 @@ class RunFolder:
         """Make the folder if it is not there, lock it against other processes, and keep `config` in it if given."""
         with contextlib.ExitStack() as held:
             with naming_the_disk(self.path):
-                (self.path / "papers").mkdir(parents=True, exist_ok=True)
+                make_folder(self.path / "papers")
             with naming_the_disk(self.path / "run.lock"):
                 held.enter_context(lock(self.path / "run.lock"))
                 if config is not None:

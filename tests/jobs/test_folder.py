@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
+from crashes import Disk
 
 from engine.errors import BadInput, Fatal
 from jobs.config import Config, validate
@@ -69,3 +71,14 @@ def test_a_second_process(tmp_path: Path) -> None:
         assert folder.config().seed == 1
     with second.held(validate({"seed": 2})):
         assert folder.config().seed == 2
+
+
+def test_a_new_run_outlives_a_power_cut(tmp_path: Path) -> None:
+    """Once a run is held, its folder and those that were made for it are on the disk, by name too."""
+    disk, folder = Disk(tmp_path), RunFolder(tmp_path / "runs" / "first" / "run")
+    with disk.mounted(), folder.held(Config()):
+        pass
+    for seed in range(20):
+        disk.crash(Random(seed))
+        assert folder.exists
+        assert (folder.path / "papers").is_dir()

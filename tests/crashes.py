@@ -4,7 +4,8 @@
 rename, unlink, mkdir) and can end the process in front of any of them: it raises `Killed`, and from then on nothing
 is written. `Disk.crash` then leaves in the folder only what a disk may keep after a power cut: of each file what was
 synced, and any prefix of what was not, torn at any byte or padded with zeros; of each name that was made, moved or deleted
-since its folder was synced, either state. Nothing is really synced, which makes hundreds of lives cheap.
+since its folder was synced, either state. Nothing is really synced, which makes hundreds of lives cheap. What is not
+`ours` below the folder (a database, a log) is left to the real disk.
 """
 
 from __future__ import annotations
@@ -84,18 +85,28 @@ class _Inode:
 class Disk:
     """The folder `root`, as seen by one life of a process. Everything in it at first is durable."""
 
-    def __init__(self, root: Path, fault: Fault = lambda count, operation: None, *, short_writes: int = 0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        fault: Fault = lambda count, operation: None,
+        *,
+        short_writes: int = 0,
+        ours: Callable[[str], bool] = lambda path: True,
+    ) -> None:
         self.root = str(root)
         self.operations: list[str] = []
+        self.place = ""  # what the operation that comes next is done to
         self.on_loop_thread: list[str] = []
         self.dead = False
         self._fault = fault
         self._short_writes = short_writes
+        self._ours = ours
         self._lock = threading.RLock()
-        self._names = {str(path): _Inode(None if path.is_dir() else path.read_bytes()) for path in root.rglob("*")}
+        found = [path for path in root.rglob("*") if self._is_ours(path)]
+        self._names = {str(path): _Inode(None if path.is_dir() else path.read_bytes()) for path in found}
         self._durable_names = dict(self._names)
         self._moves: list[tuple[str, list[tuple[str, _Inode | None]]]] = []  # (folder, what became of names in it)
-        self._descriptors: dict[int, _Inode | str] = {}
+        self._descriptors: dict[int, tuple[str, _Inode]] = {}
         self._files: list[_File] = []
 
     @contextlib.contextmanager
@@ -130,13 +141,16 @@ class Disk:
             if random.random() < patience:
                 _rename(names, changes)
         contents = {path: inode.survive(random) for path, inode in names.items()}
-        for path in sorted(map(str, Path(self.root).rglob("*")), reverse=True):
-            os.rmdir(path) if os.path.isdir(path) else os.unlink(path)  # noqa: PTH106, PTH108, PTH112
+        for path in sorted(Path(self.root).rglob("*"), reverse=True):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+            elif path.is_file() and self._is_ours(path):
+                path.unlink()
         for path, data in sorted(contents.items()):
             if not os.path.isdir(os.path.dirname(path)):  # noqa: PTH112, PTH120
                 continue  # its folder's own name was lost
             if data is None:
-                Path(path).mkdir()
+                Path(path).mkdir(exist_ok=True)
             else:
                 Path(path).write_bytes(data)
 
@@ -145,20 +159,23 @@ class Disk:
         if not self._is_ours(path) or mode not in {"wb", "ab", "r+b"}:
             if self._is_ours(path):
                 self._note_the_loop(f"open {mode}")
-            return self._open(path, mode, buffering, *args, **kwargs)
+            file = self._open(path, mode, buffering, *args, **kwargs)
+            self._descriptors.pop(file.fileno(), None)
+            return file
         with self._lock:
             name = os.fspath(path)
             self._create(name, must_exist=mode == "r+b")
             file = _File(self, name, mode, self._names[name])
-            self._descriptors[file.fileno()] = self._names[name]
+            self._descriptors[file.fileno()] = name, self._names[name]
             self._files.append(file)
         if buffering == 0:
             return file
         return io.BufferedRandom(file) if mode == "r+b" else io.BufferedWriter(file)
 
-    def step(self, operation: str) -> None:
+    def step(self, operation: str, place: str) -> None:
         """One more operation: raises what the fault says."""
         self._note_the_loop(operation)
+        self.place = place
         if self.dead:
             raise Killed("killed before")
         try:
@@ -176,7 +193,7 @@ class Disk:
     def _create(self, name: str, *, must_exist: bool = False) -> None:
         if name in self._names or must_exist:
             return
-        self.step("create")
+        self.step("create", name)
         self._move(name, [(name, _Inode(b""))])
 
     def _move(self, name: str, changes: list[tuple[str, _Inode | None]]) -> None:
@@ -185,40 +202,46 @@ class Disk:
 
     def _open_descriptor(self, path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
         if not self._is_ours(path):
-            return self._os_open(path, flags, *args, **kwargs)
+            descriptor = self._os_open(path, flags, *args, **kwargs)
+            self._descriptors.pop(descriptor, None)
+            return descriptor
         with self._lock:
             name = os.fspath(path)
             if flags & os.O_CREAT:
                 self._create(name)
             descriptor = self._os_open(path, flags, *args, **kwargs)
-            self._descriptors[descriptor] = name if Path(name).is_dir() else self._names[name]
+            self._descriptors[descriptor] = name, self._names.get(name, _Inode(None))
             return descriptor
 
     def _syncing(self, operation: str) -> Callable[[int], None]:
         def sync(descriptor: int) -> None:
             with self._lock:
-                self.step(operation)
-                synced = self._descriptors[descriptor]
-                if isinstance(synced, _Inode):
-                    assert synced.durable is not None
-                    data = bytearray(synced.durable)
-                    for at, written in synced.pending:
+                if descriptor not in self._descriptors:
+                    return
+                name, inode = self._descriptors[descriptor]
+                self.step(operation, name)
+                if inode.durable is not None:
+                    data = bytearray(inode.durable)
+                    for at, written in inode.pending:
                         _apply(data, at, written)
-                    synced.durable, synced.pending = bytes(data), []
+                    inode.durable, inode.pending = bytes(data), []
                     return
                 for folder, changes in self._moves:
-                    if folder == synced:
+                    if folder == name:
                         _rename(self._durable_names, changes)
-                self._moves = [move for move in self._moves if move[0] != synced]
+                self._moves = [move for move in self._moves if move[0] != name]
 
         return sync
 
     def _moving(self, real: Callable[..., None]) -> Callable[..., None]:
         def move(source: Any, target: Any, **kwargs: Any) -> None:
-            with self._lock:
-                self.step("rename")
+            if not self._is_ours(source):
                 real(source, target, **kwargs)
+                return
+            with self._lock:
                 moved = os.fspath(source)
+                self.step("rename", moved)
+                real(source, target, **kwargs)
                 self._move(moved, [(os.fspath(target), self._names[moved]), (moved, None)])
 
         return move
@@ -226,10 +249,10 @@ class Disk:
     def _unlinking(self, real: Callable[..., None]) -> Callable[..., None]:
         def unlink(path: Any, **kwargs: Any) -> None:
             with self._lock:
-                folder = self._descriptors.get(kwargs.get("dir_fd") or -1)
-                name = f"{folder}/{path}" if isinstance(folder, str) else os.fspath(path)
+                folder, _ = self._descriptors.get(kwargs.get("dir_fd") or -1, ("", None))
+                name = f"{folder}/{path}" if folder else os.fspath(path)
                 if name in self._names:
-                    self.step("unlink")
+                    self.step("unlink", name)
                 real(path, **kwargs)
                 self._move(name, [(name, None)])
 
@@ -237,15 +260,21 @@ class Disk:
 
     def _making(self, real: Callable[..., None]) -> Callable[..., None]:
         def mkdir(path: Any, *args: Any, **kwargs: Any) -> None:
+            if not self._is_ours(path):
+                real(path, *args, **kwargs)
+                return
             with self._lock:
-                self.step("mkdir")
+                self.step("mkdir", os.fspath(path))
                 real(path, *args, **kwargs)
                 self._move(os.fspath(path), [(os.fspath(path), _Inode(None))])
 
         return mkdir
 
     def _is_ours(self, path: Any) -> bool:
-        return isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith(self.root)
+        if not isinstance(path, (str, os.PathLike)):
+            return False
+        name = os.fspath(path)
+        return isinstance(name, str) and name.startswith(self.root) and self._ours(name)
 
 
 class _File(io.FileIO):
@@ -256,6 +285,7 @@ class _File(io.FileIO):
             name, {"r+b": "r+"}.get(mode, mode[0]), opener=lambda path, flags: disk._os_open(path, flags, 0o644)
         )
         self._disk = disk
+        self._name = name
         self._inode = inode
         if mode == "wb":
             inode.pending.append((0, None))
@@ -263,7 +293,7 @@ class _File(io.FileIO):
     def write(self, data: Any) -> int:
         with self._disk._lock:
             try:
-                self._disk.step("write")
+                self._disk.step("write", self._name)
             except OSError:
                 self._put(bytes(data)[: len(data) // 2])  # a disk fills up in the middle of a write
                 raise
@@ -272,7 +302,7 @@ class _File(io.FileIO):
     def truncate(self, size: int | None = None) -> int:
         assert size is not None
         with self._disk._lock:
-            self._disk.step("truncate")
+            self._disk.step("truncate", self._name)
             self._inode.pending.append((size, None))
             return super().truncate(size)
 
