@@ -154,6 +154,7 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
 
 def _next_shard(papers: Dataset[Paper], catalogue: Catalogue) -> int:
     papers.folder.mkdir(exist_ok=True)
+    papers.settle()
     sealed = papers.sealed()
     for index in (number for number, found in enumerate(sealed) if number != found):
         papers.shard(index).verify()  # what stands behind a gap would be left out by all that follows

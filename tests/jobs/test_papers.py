@@ -4,8 +4,10 @@ import os
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 
 import pytest
+from crashes import Disk, Fault, contents, kill_at, live
 
 from engine.datasets import Dataset
 from engine.errors import BadInput, Fatal
@@ -235,6 +237,31 @@ async def test_a_crash_between_seal_and_catalogue(
     shards = await Run(tmp_path / "run").deal(folder)
     assert [len(shard) for shard in shards] == [2, 4, 3]
     assert [Path(row.path).name for shard in shards for row in shard] == [f"{number}.pdf" for number in range(9)]
+
+
+def test_killed_at_every_operation(folder: Path, tmp_path: Path) -> None:
+    """Wherever the process or the power dies while papers are dealt, the next start ends with the undisturbed bytes."""
+    write(folder, *(f"{number}.pdf" for number in range(9)))
+
+    def life(name: str, fault: Fault) -> tuple[Disk, bool]:
+        place = tmp_path / name
+        run = Run(place)
+        disk = Disk(place / "papers", fault, ours=lambda path: ".sqlite3" not in path)
+        return disk, live(disk, lambda: run.deal(folder))
+
+    undisturbed, _ = life("whole", kill_at(10_000))
+    for number in range(len(undisturbed.operations)):
+        name = f"killed {number}"
+        disk, killed = life(name, kill_at(number))
+        assert killed
+        if number % 2:
+            disk.crash(Random(number))
+        life(name, kill_at(10_000))
+        assert rows_and_seals(tmp_path / name) == rows_and_seals(tmp_path / "whole")
+
+
+def rows_and_seals(run: Path) -> dict[str, bytes]:
+    return {name: data for name, data in contents(run / "papers").items() if ".sqlite3" not in name}
 
 
 async def test_a_lost_catalogue(folder: Path, tmp_path: Path) -> None:
