@@ -11,23 +11,22 @@ Sizes are sums of the sizes of sentences, each tokenized alone, as there; a chun
 
 from __future__ import annotations
 
-import os
 import re
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from importlib.util import find_spec
-from itertools import accumulate
-from pathlib import Path
+from itertools import accumulate, pairwise
 
 import msgspec
+
+from jobs.sentences import any_sentence_starts, sentence_starts
+from jobs.text import is_plain
+from jobs.tokens import LONGEST_TOKEN, count_any_tokens, count_tokens
 
 __all__ = ["Piece", "chunk_pages", "warm_up"]
 
 # One of LlamaIndex's, where a sentence is too long: split after these.
 _PHRASE = re.compile("[^,.;。？！]+[,.;。？！]?|[,.;。？！]")
-_LONGEST_TOKEN = 128  # characters; cl100k_base has none that is longer
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +39,8 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 
 def warm_up() -> None:
     """Load the tokenizers."""
-    _count_tokens()("")
-    _punkt()
+    count_any_tokens("Some words.")
+    any_sentence_starts("Some words.")
 
 
 def chunk_pages(pages: Sequence[str], *, chunk_size: int, chunk_overlap: int) -> list[Piece]:
@@ -83,7 +82,7 @@ def split(text: str, *, chunk_size: int, chunk_overlap: int) -> list[tuple[int, 
     """Where `SentenceSplitter(chunk_size=…, chunk_overlap=…)` would cut `text`: start and end of each chunk."""
     if chunk_overlap > chunk_size:
         raise ValueError(f"chunk_overlap is {chunk_overlap}: set it to at most chunk_size, {chunk_size}")
-    chunks = _merge(_split(text, 0, chunk_size), chunk_size, chunk_overlap)
+    chunks = _merge(_split(text, 0, chunk_size, _PLAIN if is_plain(text) else _ANY), chunk_size, chunk_overlap)
     return [span for start, end in chunks if (span := _strip(text, start, end))]
 
 
@@ -94,37 +93,49 @@ def _strip(text: str, start: int, end: int) -> tuple[int, int] | None:
     return (start + lead, start + lead + len(body)) if body else None
 
 
-def _split(text: str, offset: int, limit: int) -> Iterator[_Split]:
+class _Means(msgspec.Struct, frozen=True, kw_only=True):
+    """How to measure a text and its parts, and where to cut them."""
+
+    tokens: Callable[[str], int]
+    sentence_starts: Callable[[str], list[int]]
+
+
+_ANY = _Means(tokens=count_any_tokens, sentence_starts=any_sentence_starts)
+_PLAIN = _Means(tokens=count_tokens, sentence_starts=sentence_starts)  # the same where it may be used, and much faster
+
+
+def _split(text: str, offset: int, limit: int, means: _Means) -> Iterator[_Split]:
     """Halve what is too long by the coarsest means that helps: sentences, phrases, words, characters."""
-    tokens = _size(text, limit)
+    tokens = _size(text, limit, means)
     if tokens <= limit:
         yield _Split(offset, offset + len(text), tokens, True)
         return
-    parts, is_sentence = _parts(text)
+    parts, is_sentence = _parts(text, means)
     for part in parts:
-        tokens = _size(part, limit)
+        tokens = _size(part, limit, means)
         if tokens <= limit:
             yield _Split(offset, offset + len(part), tokens, is_sentence)
         elif len(parts) == 1:
             raise ValueError(f"a single character has {tokens} tokens: set chunk_size higher than {limit}")
         else:
-            yield from _split(part, offset, limit)
+            yield from _split(part, offset, limit, means)
         offset += len(part)
 
 
-def _parts(text: str) -> tuple[list[str], bool]:
-    sentences = _sentences(text)
-    if len(sentences) > 1:
-        return sentences, True
+def _size(text: str, limit: int, means: _Means) -> int:
+    # Where the length alone shows that it is too long, nobody needs the exact number.
+    at_least = len(text) // LONGEST_TOKEN
+    return at_least if at_least > limit else means.tokens(text)
+
+
+def _parts(text: str, means: _Means) -> tuple[list[str], bool]:
+    starts = means.sentence_starts(text)
+    if len(starts) > 1:
+        return [text[start:end] for start, end in pairwise([*starts, len(text)])], True
     for parts in (_PHRASE.findall(text), _words(text)):
         if len(parts) > 1:
             return parts, False
     return list(text), False
-
-
-def _sentences(text: str) -> list[str]:
-    starts = [start for start, _ in _punkt()(text)]
-    return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
 def _words(text: str) -> list[str]:
@@ -162,37 +173,3 @@ def _tail(splits: Sequence[_Split], overlap: int) -> deque[_Split]:
             break
         tail.appendleft(split)
     return tail
-
-
-def _size(text: str, limit: int) -> int:
-    # Where the length alone shows that it is too long, nobody needs the exact number.
-    at_least = len(text) // _LONGEST_TOKEN
-    return at_least if at_least > limit else _count_tokens()(text)
-
-
-@cache
-def _count_tokens() -> Callable[[str], int]:
-    import tiktoken
-
-    # The tables lie in LlamaIndex's package; tiktoken itself would fetch them from the network.
-    package = find_spec("llama_index.core")
-    assert package is not None
-    assert package.submodule_search_locations is not None
-    tables = Path(package.submodule_search_locations[0]) / "_static" / "tiktoken_cache"
-    before = os.environ.get("TIKTOKEN_CACHE_DIR")
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(tables)
-    try:
-        encoding = tiktoken.get_encoding("cl100k_base")
-    finally:
-        del os.environ["TIKTOKEN_CACHE_DIR"]
-        if before is not None:
-            os.environ["TIKTOKEN_CACHE_DIR"] = before
-    return lambda text: len(encoding.encode(text, allowed_special="all"))
-
-
-@cache
-def _punkt() -> Callable[[str], Iterator[tuple[int, int]]]:
-    from nltk.tokenize.punkt import PunktSentenceTokenizer
-
-    spans: Callable[[str], Iterator[tuple[int, int]]] = PunktSentenceTokenizer().span_tokenize
-    return spans

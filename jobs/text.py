@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-__all__ = ["CLEANING_VERSION", "Line", "choose_title", "clean", "clean_pages", "letters_and_digits"]
+__all__ = ["CLEANING_VERSION", "Line", "choose_title", "clean", "clean_pages", "is_plain", "letters_and_digits"]
 
 CLEANING_VERSION = 1  # raise it when any rule here changes what text or title comes out
 LONGEST_WORD = 256  # what is longer is encoded data: no language and no URL that anyone reads
@@ -23,6 +23,10 @@ _LIGATURES = str.maketrans(
 )
 _LINE_END = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028]")
 _SPACE = re.compile(r"[\t\x1f \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+_OTHER_SPACE = (
+    "\t\v\f\r\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 _UNWANTED = re.compile(
     "["
     "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # control characters
@@ -67,6 +71,14 @@ def clean_pages(pages: Sequence[str]) -> list[str]:
     printable = [_printable(page) for page in pages]
     vocabulary = _vocabulary(printable)
     return [_flow(page, vocabulary) for page in printable]
+
+
+def is_plain(text: str) -> bool:
+    """Whether all white space of `text` is line feeds and single blanks, and none of the blanks beside a line feed.
+
+    All cleaned text is so; a part of it may start or end with a blank.
+    """
+    return not any(crowd in text for crowd in ("  ", " \n", "\n ", *_OTHER_SPACE))
 
 
 def letters_and_digits(text: str) -> str:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -160,13 +159,3 @@ def test_impossible_sizes_are_refused(call: Callable[[], object], match: str) ->
     """With the setting that has to change."""
     with pytest.raises(ValueError, match=match):
         call()
-
-
-def test_the_tokenizer_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its tables come from LlamaIndex's package, whatever the variable says, and it says the same afterwards."""
-    from jobs import chunks
-
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "/nowhere")
-    chunks._count_tokens.cache_clear()
-    assert our_chunks("Some text.", 10, 0) == ["Some text."]
-    assert os.environ["TIKTOKEN_CACHE_DIR"] == "/nowhere"
