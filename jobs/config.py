@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -76,12 +77,34 @@ class Price(_Section):
 
 
 class Models(_Section):
-    """The four roles: who asks and answers, who is tuned and compared, who judges, who embeds."""
+    """The four roles: who asks and answers, who is tuned and compared, who judges, who embeds.
+
+    ``candidates`` are further models that are compared, each by the name of its row in the table."""
 
     generator: Model = Model()
     base: Model = Model()
     judge: Model = Model()
     embedding: Model = Model()
+    candidates: dict[str, Model] = {}
+
+    @field_validator("candidates")
+    @classmethod
+    def _have_names(cls, candidates: dict[str, Model]) -> dict[str, Model]:
+        for name in candidates:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot name a candidate: take up to 40 letters, digits, - and _")
+            if name.lower() in _TAKEN:
+                raise ValueError(f"a candidate cannot be called {name!r}: that is a role; choose another name")
+        return candidates
+
+    def sections(self) -> dict[str, Model]:
+        """Every model by the name of its section: the four roles, then "candidates.NAME" for each candidate."""
+        roles = {role: getattr(self, role) for role in type(self).model_fields if role != "candidates"}
+        return roles | {f"candidates.{name}": model for name, model in self.candidates.items()}
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_TAKEN = {"generator", "base", "tuned", "judge", "embedding", "candidates"}
 
 
 class Parse(_Section):
@@ -184,7 +207,7 @@ class Split(_Section):
 
 
 class Export(_Section):
-    """The system prompt of the training data, and of both models when they are compared. ``{title}`` is the paper's."""
+    """The system prompt of the training data, and of all models when they are compared. ``{title}`` is the paper's."""
 
     system_prompt: str = "You are a helpful assistant that answers questions about the paper “{title}”."
 
@@ -239,21 +262,26 @@ class Config(_Section):
     prices: dict[str, Price] = {}
 
     def model(self, role: str) -> Model:
-        """The model of `role` with its price: its own, else what [prices] says of a model of that name."""
-        model: Model = getattr(self.models, role)
+        """The model of `role`, or of another section of [models], with its price: its own, else what [prices] says of a model of that name."""
+        model = self.models.sections()[role]
         stated = self.prices.get(model.model, Price()).model_dump()
         if role == "embedding" and stated["output_usd_per_million"] is None:
             stated["output_usd_per_million"] = 0.0
         return model.model_copy(update={key: usd for key, usd in stated.items() if getattr(model, key) is None})
 
     def resolved(self, *, papers: int, before: Config | None = None) -> Config:
-        """With each "auto" decided: as it was `before` in this run, or for a run that begins with so many papers."""
+        """With each "auto" decided: as it was `before` in this run, or for a run that begins with so many papers.
+
+        The candidates that the run has had stay in it."""
         recipe: str = "evidence" if self.models.generator.local else "llama-index"
         method: str = "agreement" if self.models.judge.local else "score"
         by: str = "paper" if papers >= ENOUGH_PAPERS else "chunk"
         if before is not None:
             recipe, method, by = before.ask.recipe, before.evaluate.method, before.split.by
         values = self.model_dump()
+        if before is not None:  # what they have answered was paid for
+            candidates = before.model_dump()["models"]["candidates"]
+            values["models"]["candidates"] = candidates | values["models"]["candidates"]
         for section, key, decided in (("ask", "recipe", recipe), ("evaluate", "method", method), ("split", "by", by)):
             if values[section][key] == "auto":
                 values[section][key] = decided

@@ -34,8 +34,10 @@ def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
     asked = min(count, questions)
     one_call = config.ask.recipe == "evidence"
     contexts = chunk_tokens * config.augment.top_k
-    answers = min(questions, 2 * config.evaluate.sample) * (1 if config.finetune.backend == "none" else 2)
-    generator, base, judge, vectors = _models(config)
+    evaluated = min(questions, 2 * config.evaluate.sample)
+    generator, base, judge, vectors, *candidates = _models(config)
+    compared = [base, *([] if config.finetune.backend == "none" else [base]), *candidates]
+    answers = evaluated * len(compared)
     per_batch = vectors.batch_size
     return {
         "ask": _usage(
@@ -53,7 +55,13 @@ def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
             vectors, -(-questions // per_batch), questions * _QUESTION_TOKENS, 0
         ),
         **({"critique": _critique(judge, questions, chunk_tokens)} if config.curate.critic else {}),
-        "respond": _usage(base, answers, answers * (contexts + _PROMPT_TOKENS), answers * _ANSWER_TOKENS),
+        "respond": sum(
+            (
+                _usage(model, evaluated, evaluated * (contexts + _PROMPT_TOKENS), evaluated * _ANSWER_TOKENS)
+                for model in compared
+            ),
+            Usage(),
+        ),
         "similarity": _usage(vectors, answers, 2 * answers * _ANSWER_TOKENS, 0),
         "judge": _usage(judge, answers, answers * (_JUDGE_TOKENS + 2 * _ANSWER_TOKENS), answers * _ANSWER_TOKENS),
     }
@@ -94,4 +102,4 @@ def _words(usage: Usage) -> str:
 
 
 def _models(config: Config) -> list[Model]:
-    return [config.model(role) for role in ("generator", "base", "judge", "embedding")]
+    return [config.model(section) for section in config.models.sections()]

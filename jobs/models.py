@@ -59,7 +59,7 @@ def model_name(model: Model, embedded: str = "local") -> str:
 
 def check(config: Config) -> None:
     """Raise `BadInput` for a key or a price that is needed and not set, before anything is fetched or sent."""
-    for role in type(config.models).model_fields:
+    for role in config.models.sections():
         model = config.model(role)
         if not model.local:
             api_key(model, role)
@@ -73,7 +73,7 @@ def check(config: Config) -> None:
 
 
 class ModelCalls:
-    """The `Call` of a whole run: it sends each request to the model of the role that the request names.
+    """The `Call` of a whole run: it sends each request to the model of the section that the request names.
 
     ``tuned`` gives the tuned model's name, None while there is none; it answers at the address of [models.base].
     ``weights`` are those of the embedded model, where a role has it.

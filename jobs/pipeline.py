@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from jobs.models import EMBEDDED_EMBEDDING, model_name, slots
 from jobs.papers import Catalogue, deal
 from jobs.parse import parse
 from jobs.probe import probe
-from jobs.respond import respond
+from jobs.respond import Compared, respond
 from jobs.rules import RULES_VERSION
 from jobs.split import side
 
@@ -71,10 +71,19 @@ class Mill:
         """What `model` is called in fingerprints and tables."""
         return model_name(model, self.embedded)
 
-    def compared(self) -> dict[str, str]:
-        """The models of the table, each row's name with the model's own: base, and tuned when there is one."""
-        models, tuned = {"base": self.name(self.config.models.base)}, self.tuned()
-        return {**models, "tuned": tuned} if tuned else models
+    def compared(self) -> dict[str, Compared]:
+        """The models of the table by the names of their rows: base, tuned when there is one, then the candidates."""
+        models, tuned = self.config.models, self.tuned()
+        base = Compared(model=self.name(models.base), to="base", max_tokens=models.base.max_tokens)
+        rows = {"base": base, **({"tuned": replace(base, model=tuned, to="tuned")} if tuned else {})}
+        for name, model in models.candidates.items():
+            rows[name] = Compared(model=self._told(model), to=f"candidates.{name}", max_tokens=model.max_tokens)
+        return rows
+
+    def _told(self, candidate: Model) -> str:
+        """A candidate's name, with its temperature where that is not the base's."""
+        same = candidate.temperature == self.config.models.base.temperature
+        return self.name(candidate) + ("" if same else f", temperature {candidate.temperature}")
 
 
 def build(mill: Mill) -> Pipeline:
@@ -221,9 +230,8 @@ def _comparing(mill: Mill, retriever: Retriever) -> Pipeline:
             system_prompt=lambda title: system_prompt.replace("{title}", title),
             sample=config.evaluate.sample,
             seed=config.seed,
-            max_tokens=models.base.max_tokens,
             fingerprint={**_PROMPTS, "temperature": models.base.temperature, "system_prompt": system_prompt},
-            slots=slots(models.base),
+            slots=sum(map(slots, (models.base, *models.candidates.values()))),
         ),
         judging.similarity(
             fingerprint={"embedding": model_name(models.embedding, EMBEDDED_EMBEDDING)}, slots=slots(models.embedding)
@@ -317,9 +325,8 @@ def _report(mill: Mill) -> Step:
         from jobs.page import write_report
         from jobs.summary import report_data
 
-        data = await asyncio.to_thread(
-            report_data, mill.config, mill.folder, mill.datasets, mill.compared(), mill.embedded
-        )
+        models = {row: compared.model for row, compared in mill.compared().items()}
+        data = await asyncio.to_thread(report_data, mill.config, mill.folder, mill.datasets, models, mill.embedded)
         await asyncio.to_thread(write_report, data, mill.folder.path)
         mill.show(data)
 

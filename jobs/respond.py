@@ -22,13 +22,26 @@ from jobs.chat import chat, text
 from jobs.index import Retriever
 from jobs.records import Context, Example, Pair, Response
 
-__all__ = ["choose", "respond"]
+__all__ = ["Compared", "choose", "respond"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A model of the table: what it is called, whom its requests go to, and the most tokens of an answer.
+
+    Another ``model`` under the same row's name answers anew.
+    """
+
+    model: str
+    to: str
+    max_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
     id: str
-    model: str
+    row: str
+    model: Compared
     pair: Pair
     title: str
     contexts: list[Context]
@@ -38,15 +51,14 @@ def respond(
     *,
     pairs: Dataset[Pair],
     retriever: Retriever,
-    models: Callable[[], Mapping[str, str]],
+    models: Callable[[], Mapping[str, Compared]],
     system_prompt: Callable[[str], str],
     sample: int,
     seed: int,
-    max_tokens: int,
     fingerprint: Mapping[str, Any],
     slots: int,
 ) -> Job:
-    """Ask every model in ``models()`` (row name to the model's own name) each pair in the sample.
+    """Ask every model in ``models()``, by the name of its row, each pair in the sample.
 
     ``system_prompt`` is a function of the paper's title. The sample is `sample` pairs of each split, those whose id has
     the smallest hash: the same pairs for every model and in every restart.
@@ -65,8 +77,9 @@ def respond(
                 if pair.id in chosen:
                     examples = contexts.get(pair.id, [])
                     question = _Question(
-                        id=make_id("response", pair.id, name, model),
-                        model=name,
+                        id=make_id("response", pair.id, name, model.model),
+                        row=name,
+                        model=model,
                         pair=pair,
                         title=examples[0].title if examples else "",
                         contexts=[context for example in examples for context in example.contexts],
@@ -82,14 +95,14 @@ def respond(
             {"role": "system", "content": system_prompt(question.title)},
             {"role": "user", "content": await augmented(pair, texts)},
         ]
-        reply = await call(chat(question.model, messages, max_tokens=max_tokens))
+        reply = await call(chat(question.model.to, messages, max_tokens=question.model.max_tokens))
         return [
             Response(
                 id=question.id,
                 parent=pair.id,
                 pair_id=pair.id,
                 paper_id=pair.paper_id,
-                model=question.model,
+                model=question.row,
                 question=pair.question,
                 reference=pair.answer,
                 response=text(reply),
@@ -109,7 +122,9 @@ def respond(
         # The sample is drawn from all pairs; the tuned model is there when fine-tuning has ended.
         waits_for=("augment", "answer", "finetune"),
         prepare=prepare,
-        variant=lambda: make_id(*sorted(chosen), *(part for item in models().items() for part in item)),
+        variant=lambda: make_id(
+            *sorted(chosen), *(part for name, model in models().items() for part in (name, model.model))
+        ),
         fingerprint=fingerprint,
         slots=slots,
     )

@@ -130,7 +130,8 @@ def report_data(
 
 
 def _names(config: Config, models: Mapping[str, str], embedded: str) -> dict[str, str]:
-    roles = {role: model_name(getattr(config.models, role), embedded) for role in type(config.models).model_fields}
+    sections = config.models.sections().items()
+    roles = {role: model_name(model, embedded) for role, model in sections if role.partition(".")[2] not in models}
     if config.models.embedding.local:
         roles["embedding"] = EMBEDDED_EMBEDDING
     return {**roles, **models}
@@ -244,13 +245,16 @@ def _coverage(datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState], 
 
 
 def _summary(state: JobState, config: Config) -> JobSummary:
-    role = _JOBS[state.job][1]
-    priced = not role or config.model(role).priced
     return JobSummary(
         job=state.job,
         inputs=state.inputs,
         rows=state.rows,
         failures=state.failures,
         usage=state.usage,
-        priced=priced,
+        priced=all(config.model(section).priced for section in _asked_by(state.job, config)),
     )
+
+
+def _asked_by(job: str, config: Config) -> list[str]:
+    role = _JOBS[job][1]
+    return [section for section in config.models.sections() if section == role or (job == "respond" and "." in section)]

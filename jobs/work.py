@@ -160,7 +160,8 @@ def ready_models(config: Config, *, last: str | None = None, only: str | None = 
     if _NEEDS_NO_MODEL.issuperset(steps):
         return None
     check(config)
-    if not any(model.model == "local" for model in (config.models.generator, config.models.base, config.models.judge)):
+    chatting = [model for role, model in config.models.sections().items() if role != "embedding"]
+    if not any(model.model == "local" for model in chatting):
         return None
     fetched = default_weights(lambda line: print(line, file=sys.stderr))
     if fetched.note:

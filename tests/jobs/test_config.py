@@ -53,7 +53,7 @@ def test_every_key_has_a_default() -> None:
     """An empty table is a configuration, with the embedded models in every role."""
     config = validate({})
     assert config == Config()
-    assert all(getattr(config.models, role).local for role in type(config.models).model_fields)
+    assert all(model.local for model in config.models.sections().values())
 
 
 def test_values_are_frozen() -> None:
@@ -70,6 +70,8 @@ def test_values_are_frozen() -> None:
         ({"ask": {"max_question": 3}}, "there is no key ask.max_question; did you mean ask.max_questions?"),
         ({"models": {"judg": {}}}, "there is no key models.judg; did you mean models.judge?"),
         ({"models": {"judge": {"modle": "x"}}}, "did you mean models.judge.model?"),
+        ({"models": {"candidate": {}}}, "there is no key models.candidate; did you mean models.candidates?"),
+        ({"models": {"candidates": {"rival": {"modle": "x"}}}}, "did you mean models.candidates.rival.model?"),
         ({"split": {"zzz": 1}}, "there is no key split.zzz; known keys: train, by"),
         ({"": 1}, "there is no key "),
         ({"price": {}}, "there is no key price; did you mean prices?"),
@@ -106,6 +108,12 @@ def test_unknown_keys(table: dict[str, Any], said: str) -> None:
         ({"models": {"judge": {"temperature": "warm"}}}, "models.judge.temperature"),
         ({"models": {"judge": {"requests_per_minute": float("nan")}}}, "models.judge.requests_per_minute"),
         ({"models": "gpt"}, "models"),
+        ({"models": {"candidates": {"a b": {}}}}, "'a b' cannot name a candidate: take up to 40 letters"),
+        ({"models": {"candidates": {"../up": {}}}}, "'../up' cannot name a candidate"),
+        ({"models": {"candidates": {"x" * 41: {}}}}, "cannot name a candidate"),
+        ({"models": {"candidates": {"Tuned": {}}}}, "a candidate cannot be called 'Tuned'"),
+        ({"models": {"candidates": {"judge": {}}}}, "a candidate cannot be called 'judge'"),
+        ({"models": {"candidates": {"rival": {"max_tokens": 0}}}}, "models.candidates.rival.max_tokens"),
         ({"prices": {"gpt-4.1": {"input_usd_per_million": -1}}}, 'prices."gpt-4.1".input_usd_per_million'),
         ({"prices": {"gpt-4.1": 2}}, 'prices."gpt-4.1"'),
     ],
@@ -245,3 +253,24 @@ def test_a_dump_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert b"SOME_KEY" in dump(config)
     assert b"secret" not in dump(config)
     assert "secret" not in repr(config)
+
+
+def test_candidates() -> None:
+    """A candidate has the keys of a role, is a section beside the roles, and takes its price from [prices]."""
+    table = {"models": {"candidates": {"rival": {"model": "big"}}}, "prices": {"big": {"input_usd_per_million": 2}}}
+    config = validate(table)
+    assert list(config.models.sections()) == ["generator", "base", "judge", "embedding", "candidates.rival"]
+    assert config.model("candidates.rival").input_usd_per_million == 2
+    assert validate(tomllib.loads(dump(config).decode())) == config
+
+
+def test_candidates_stay() -> None:
+    """What a run's candidates answered was paid for: another configuration adds to them, and changes those it names."""
+    before = validate({"models": {"candidates": {"one": {"model": "m1"}, "two": {"model": "m2"}}}})
+    now = validate({"models": {"candidates": {"three": {"model": "m3"}, "two": {"model": "m2", "timeout_s": 5}}}})
+    candidates = now.resolved(papers=3, before=before).models.candidates
+    assert {name: (model.model, model.timeout_s) for name, model in candidates.items()} == {
+        "one": ("m1", 120),
+        "two": ("m2", 5),
+        "three": ("m3", 120),
+    }

@@ -95,6 +95,31 @@ async def test_roles_of_one_model_keep_their_settings(sent: list[tuple[str, dict
     assert [body.get("temperature") for _, body in sent] == [0.7, None, 0.0]
 
 
+async def test_a_candidate(sent: list[tuple[str, dict[str, Any]]]) -> None:
+    """A candidate answers at its own address, with its own settings; an error names its section."""
+    candidate = {"model": "rival", "base_url": "http://127.0.0.1:8/v1", "api_key_env": "", "temperature": 0.5}
+    models = configured("http://127.0.0.1:9/v1").models.model_dump()
+    config = Config.model_validate({"models": {**models, "candidates": {"other": candidate}}})
+    async with opened(config) as calls:
+        await calls(request("candidates.other"))
+    ((url, body),) = sent
+    assert (url, body["model"], body["temperature"]) == ("http://127.0.0.1:8/v1", "rival", 0.5)
+    keyless = {**candidate, "api_key_env": "NO_SUCH_KEY_IS_SET"}
+    with pytest.raises(BadInput, match=r"\[models\.candidates\.other\] needs a key"):
+        check(Config.model_validate({"models": {**models, "candidates": {"other": keyless}}}))
+
+
+async def test_each_model_is_priced_by_its_own_price(sent: list[tuple[str, dict[str, Any]]]) -> None:
+    """What a candidate's answer costs is by the candidate's price, and the budget counts it so."""
+    models = configured("http://127.0.0.1:9/v1", base={"input_usd_per_million": 1, "output_usd_per_million": 1})
+    candidate = {"model": "rival", "api_key_env": "", "input_usd_per_million": 10, "output_usd_per_million": 10}
+    config = Config.model_validate({"models": {**models.models.model_dump(), "candidates": {"other": candidate}}})
+    async with opened(config, budget=Budget(usd=1)) as calls:
+        costs = [(await calls(request(section))).usage.cost_usd for section in ("base", "candidates.other")]
+    assert costs[0] > 0
+    assert costs[1] == pytest.approx(10 * costs[0])
+
+
 async def test_the_tuned_model(sent: list[tuple[str, dict[str, Any]]]) -> None:
     """The tuned model answers under its own name with the address and settings of the base; without one, say so."""
     config = configured("http://127.0.0.1:9/v1", base={"temperature": 0.3})

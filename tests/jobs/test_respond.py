@@ -18,7 +18,7 @@ from engine.signals import Stop
 from engine.testing import ScriptedCall, scripted
 from jobs.index import Retriever
 from jobs.records import Chunk, Example, Pair, Response, Vector
-from jobs.respond import respond
+from jobs.respond import Compared, respond
 
 CHUNKS = [chunk("c1", text="The mill grinds {papers}."), chunk("c2", text="A seal is final.")]
 PAIRS = [pair(f"p{number}", chunk="c1", split="val" if number % 3 == 0 else "train") for number in range(12)]
@@ -46,11 +46,13 @@ def job(
     return respond(
         pairs=pairs,
         retriever=retriever,
-        models=lambda: models,
+        models=lambda: {
+            name: Compared(model=model, to=name, max_tokens=200 if name in BOTH else 300)
+            for name, model in models.items()
+        },
         system_prompt="About {}.".format,
         sample=sample,
         seed=seed,
-        max_tokens=200,
         fingerprint={},
         slots=2,
     )
@@ -103,6 +105,16 @@ async def test_models_differ_in_nothing_else(pairs: Dataset[Pair], retriever: Re
     assert bodies[0] == bodies[1]
     assert len(bodies[0]) == 4
     assert len({row.id for row in rows}) == 8
+
+
+async def test_a_candidate(pairs: Dataset[Pair], retriever: Retriever) -> None:
+    """A candidate is asked the very same, with its own length of an answer."""
+    call = scripted("An answer.", forever=True)
+    rows = await asked(job(pairs, retriever, models={**BASE, "rival": "model-r"}), call=call)
+    assert Counter(row.model for row in rows) == {"base": 4, "rival": 4}
+    base, rival = ([request for request in call.requests if request.to == name] for name in ("base", "rival"))
+    assert [request.body for request in base] == [request.body for request in rival]
+    assert {request.max_output_tokens for request in rival} == {300}
 
 
 async def test_the_sample(pairs: Dataset[Pair], retriever: Retriever) -> None:

@@ -246,6 +246,15 @@ def test_the_estimate_of_other_settings(tmp_path: Path) -> None:
     assert not any(usage.requests for usage in estimate(REMOTE, corpus(tmp_path / "none", 0)).values())
 
 
+def test_the_estimate_of_candidates(tmp_path: Path) -> None:
+    """Every candidate answers what the base answers, at its own price; each answer is judged."""
+    candidates = {"dear": {"model": "big", "input_usd_per_million": 10, "output_usd_per_million": 10}, "free": {}}
+    models = {**REMOTE.model_dump()["models"], "candidates": candidates}
+    found = estimate(validate({**REMOTE.model_dump(), "models": models}), corpus(tmp_path, 30))
+    assert [found[job].requests for job in ("respond", "similarity", "judge")] == [30, 30, 30]
+    assert found["respond"].cost_usd == pytest.approx(10 * (100 + 80 + 100) * 10 / 1e6)
+
+
 def test_the_printed_estimate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A line a job and their sum; models without a price are named, and that nothing was sent."""
     print_estimate(REMOTE, corpus(tmp_path, 30))

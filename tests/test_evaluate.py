@@ -1,0 +1,68 @@
+"""Which models are compared: candidates, with and without retrieval, on a run or on a file of pairs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_pipeline import counters, rows
+
+from jobs.cli import main
+
+Configured = Callable[..., Path]
+Simulate = Callable[..., str]
+
+
+def candidate(name: str, url: str, *lines: str) -> str:
+    """The section of a candidate that is the simulated model `name`."""
+    return "\n".join(
+        [f"[models.candidates.{name}]", f'model = "{name}"', f'base_url = "{url}"', 'api_key_env = ""', *lines]
+    )
+
+
+def answered(url: str) -> Counter[str]:
+    """How many requests each model of the endpoint has answered."""
+    return Counter(counters(url)["answered_by_model"])
+
+
+def table(run: Path) -> list[str]:
+    """The names of the table's rows."""
+    return [row["name"] for row in json.loads((run / "results.json").read_bytes())["rows"]]
+
+
+def test_candidates_are_added_to_a_run(
+    example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each candidate of the configuration gets its rows; what was answered before stays, and is not asked again."""
+    url, other = simulate(), simulate("--models", "*")
+    out = tmp_path / "run"
+    run = ["run", str(example_papers), "--out", str(out)]
+    assert main([*run, "--config", str(configured(url))]) == 0
+    before, asked = rows(out, "responses"), counters(url)["answered"]
+    prices = "input_usd_per_million = 1.0\noutput_usd_per_million = 2.0\nmax_concurrency = 2"
+    both = configured(url, candidate("rival", other, prices), candidate("third", other))
+    assert main([*run, "--config", str(both)]) == 0
+    responses = rows(out, "responses")
+    assert [row for row in responses if row["model"] == "base"] == before
+    assert Counter(row["model"] for row in responses) == dict.fromkeys(("base", "rival", "third"), len(before))
+    assert answered(other) == {"rival": len(before), "third": len(before)}
+    # Beside the candidates' answers, only these are embedded and judged.
+    assert counters(url)["answered"] - asked <= 2 * 2 * len(before)
+    assert counters(url)["answered_twice"] == 0
+    assert table(out)[:3] == ["base, validation", "rival, validation", "third, validation"]
+    assert [row["name"] for row in differences(out)][:2] == ["rival − base, validation", "third − base, validation"]
+    capsys.readouterr()
+    # A candidate that a configuration does not name any more stays: its answers were paid for.
+    assert main([*run, "--config", str(configured(url))]) == 0
+    assert "nothing is left to do" in capsys.readouterr().err
+    assert rows(out, "responses") == responses
+    assert "rival, validation" in table(out)
+
+
+def differences(run: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((run / "results.json").read_bytes())["differences"]
+    return found
