@@ -33,8 +33,8 @@ soak: .venv/dev.stamp ## long runs: kills, faults, scale
 explore: .venv/dev.stamp ## the property tests, with fresh examples and more of them
 	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest -m hypothesis --hypothesis-profile explore --timeout 1800 $(ARGS)
 
-bench: .venv/dev.stamp ## measure against the floor
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+bench: .venv/dev.stamp ## measure against the floor and the rivals, into benchmarks/RESULTS.md; ONLY=overhead,parse for some
+	$(BIN)/python benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean: ## take away what was set up and what the demo made
 	rm -rf .venv .uv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

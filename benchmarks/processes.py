@@ -74,15 +74,21 @@ def counted_by(base_url: str) -> Counted:
         return msgspec.json.decode(answer.read(), type=Counted)
 
 
-def said_by(program: str, *arguments: str, python: Path | str = sys.executable, **variables: str) -> bytes:
-    """The last line that a program of this folder prints, run in a process of its own; raises when it fails."""
+def said_by(
+    program: str, *arguments: str, python: Path | str = sys.executable, cores: bool = False, **variables: str
+) -> bytes:
+    """The last line that a program of this folder prints, run in a process of its own; raises when it fails.
+
+    It has all our cores or, as a client whose CPU time is compared, the first.
+    """
     command = [str(python), str(_HERE / f"{program}.py"), *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parent)]), **variables}
     with (
         tempfile.TemporaryFile() as complaints,  # a pipe would have to be read, and a terminal be drawn on
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, env=environment) as process,
     ):
-        _pin(process.pid, 0)
+        if not cores:
+            _pin(process.pid, 0)
         said, _ = process.communicate()
         if process.returncode:
             complaints.seek(0)
@@ -120,7 +126,8 @@ def watched(papers: Path, out: Path, base_url: str, *arguments: str) -> Watched:
         for role, model in {**models, "embedding": "simulated-embedding"}.items()
         for name, value in {"model": model, "base_url": base_url, "api_key_env": ""}.items()
     ]
-    said = said_by("watched", str(time.monotonic()), str(papers), "--out", str(out), *settings, *arguments)
+    arguments = str(time.monotonic()), str(papers), "--out", str(out), *settings, *arguments
+    said = said_by("watched", *arguments, cores=True)
     return msgspec.json.decode(said, type=Watched)
 
 
