@@ -7,6 +7,7 @@ the last shard is sealed, and again only when a seal has changed; it can be dele
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -86,7 +87,8 @@ class Retriever:
         fresh = self._folder.with_name(f"{self._folder.name}.tmp")
         with naming_the_disk(self._folder):
             await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
-            await store.ChunkStore.build(fresh, _batches(chunks, written))
+            with _naming_the_store(self._folder):
+                await store.ChunkStore.build(fresh, _batches(chunks, written))
             await asyncio.to_thread(write_atomic, fresh / "stamp", stamp)
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
             await asyncio.to_thread(fresh.rename, self._folder)
@@ -131,31 +133,44 @@ class Retriever:
     async def _found(self, kind: _Kind, vectors: list[Sequence[float]]) -> list[list[tuple[str, float, str]]]:
         opened, store = await self._opened(), await imported("jobs.store")
         condition = store.condition(paper_id=kind.paper_id, without_split=kind.without_split)
-        found = await opened.search(vectors, top_k=kind.top_k, condition=condition)
+        with _naming_the_store(self._folder):
+            found = await opened.search(vectors, top_k=kind.top_k, condition=condition)
         return [[(row["id"], store.similarity(row), row["text"]) for row in rows] for rows in found]
 
     async def texts(self, chunk_ids: Sequence[str]) -> list[str]:
         """The texts of these chunks, in this order."""
-        nodes = await (await self._opened()).aget_nodes(list(chunk_ids))
+        opened = await self._opened()
+        with _naming_the_store(self._folder):
+            nodes = await opened.aget_nodes(list(chunk_ids))
         by_id = {node.node_id: node.get_content() for node in nodes}
         return [by_id[id_] for id_ in chunk_ids]
 
     async def vectors(self, chunk_ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The vectors of these chunks, by id; a chunk whose embedding failed has none."""
-        return await (await self._opened()).vectors(chunk_ids)
+        opened = await self._opened()
+        with _naming_the_store(self._folder):
+            return await opened.vectors(chunk_ids)
 
     async def _opened(self) -> ChunkStore:
         async with self._opening:
             if self._store is None:
                 store: Any = await imported("jobs.store")
-                try:
+                with _naming_the_store(self._folder):
                     self._store = await store.ChunkStore.open(self._folder)
-                except (OSError, RuntimeError, ValueError) as error:
-                    raise Fatal(
-                        f"the vector store {self._folder} is damaged; delete that folder and run the same command "
-                        "again: it is made anew from what was paid for"
-                    ) from error
             return self._store
+
+
+@contextlib.contextmanager
+def _naming_the_store(folder: Path) -> Iterator[None]:
+    """LanceDB raises a full disk and a damaged file as the same RuntimeError: its own words tell which."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        words = str(error).partition(", /")[0]  # where in its source it was raised follows
+        raise Fatal(
+            f"the vector store {folder} cannot be used ({' '.join(words.split())[:200]}): where the disk is full free "
+            "some space, else delete that folder, then run the same command again: it is made anew from what was paid for"
+        ) from error
 
 
 class _Kind(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from hashlib import shake_256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import Fatal
+from jobs.database import naming_the_database
 from jobs.embed import unpack
 
 if TYPE_CHECKING:
@@ -67,20 +67,17 @@ class NearQuestions:
         The others are kept, and entered in place of what was entered for this shard before. Shards are decided in
         order; `kept` gives those that a shard before this one kept, and is asked only if the database lacks it.
         """
-        try:
-            with closing(sqlite3.connect(self._path, isolation_level=None)) as database:
-                database.executescript(_TABLES)
-                database.execute("begin immediate")
-                for number in _lacking(database, shard):
-                    self._enter_all(database, number, kept(number))
-                found = self._decide(database, shard, asked)
-                database.execute("commit")
-                return found
-        except sqlite3.Error as error:
-            raise Fatal(
-                f"the database {self._path} cannot be used ({error}); delete it and run the same command again: "
-                "it is made anew from the rows"
-            ) from error
+        with (
+            naming_the_database(self._path, made_from="the rows"),
+            closing(sqlite3.connect(self._path, isolation_level=None)) as database,
+        ):
+            database.executescript(_TABLES)
+            database.execute("begin immediate")
+            for number in _lacking(database, shard):
+                self._enter_all(database, number, kept(number))
+            found = self._decide(database, shard, asked)
+            database.execute("commit")
+            return found
 
     def _decide(self, database: sqlite3.Connection, shard: int, asked: Sequence[Asked]) -> dict[str, Near]:
         _forget(database, shard)

@@ -8,6 +8,7 @@ entered, and the last one is entered again at every start.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -18,10 +19,12 @@ from itertools import islice
 from pathlib import Path
 
 from engine.datasets import Dataset
-from engine.errors import BadInput, Fatal
+from engine.errors import BadInput
+from engine.files import naming_the_disk
 from engine.jobs import Step
 from engine.records import make_id
 from engine.signals import Stop, uninterrupted
+from jobs.database import naming_the_database
 from jobs.records import Paper
 
 __all__ = ["Catalogue", "count_papers", "deal", "find_papers"]
@@ -88,51 +91,52 @@ class Catalogue:
     @cached_property
     def _database(self) -> sqlite3.Connection:
         """Opened when it is first needed: a run that is refused leaves no file."""
-        try:
+        with contextlib.ExitStack() as opened:
             database = sqlite3.connect(self._path, check_same_thread=False, isolation_level="IMMEDIATE")
+            opened.callback(database.close)
             database.executescript(_TABLES)
-        except sqlite3.Error as error:
-            raise Fatal(
-                f"the catalogue {self._path} cannot be used ({error}); delete it and run the same command again: "
-                "it is made anew from the shards"
-            ) from error
+            opened.pop_all()  # it stays open
         return database
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, naming_the_database(self._path, made_from="the shards"), self._database as database:
+            yield database
 
     def close(self) -> None:
         if "_database" in self.__dict__:
             self._database.close()
 
     def is_empty(self) -> bool:
-        with self._lock:
-            return self._database.execute("select 1 from files limit 1").fetchone() is None
+        with self._transaction() as database:
+            return database.execute("select 1 from files limit 1").fetchone() is None
 
     def dealt(self, path: str) -> bool:
-        with self._lock:
-            return self._database.execute("select 1 from files where path = ?", (path,)).fetchone() is not None
+        with self._transaction() as database:
+            return database.execute("select 1 from files where path = ?", (path,)).fetchone() is not None
 
     def copies(self, sha256: str) -> int:
         """How many files with these bytes were dealt."""
-        with self._lock:
-            found = self._database.execute("select count(*) from files where sha256 = ?", (sha256,)).fetchone()
-            return int(found[0])
+        with self._transaction() as database:
+            return int(database.execute("select count(*) from files where sha256 = ?", (sha256,)).fetchone()[0])
 
     def enter(self, papers: Sequence[Paper]) -> None:
         """Remember that these were dealt; entering them again changes nothing."""
-        with self._lock, self._database:
+        with self._transaction() as database:
             rows = [(paper.path, paper.sha256) for paper in papers]
-            self._database.executemany("insert or ignore into files values (?, ?)", rows)
+            database.executemany("insert or ignore into files values (?, ?)", rows)
 
     def claim(self, claims: Sequence[tuple[str, str]]) -> list[str]:
         """For each (digest of a text, paper id), the id of the paper that claimed this text first."""
-        with self._lock, self._database:
-            self._database.executemany("insert or ignore into texts values (?, ?)", claims)
+        with self._transaction() as database:
+            database.executemany("insert or ignore into texts values (?, ?)", claims)
             select = "select paper_id from texts where digest = ?"
-            return [self._database.execute(select, (digest,)).fetchone()[0] for digest, _ in claims]
+            return [database.execute(select, (digest,)).fetchone()[0] for digest, _ in claims]
 
     def forget_texts(self) -> None:
         """Give up every claim, when the papers are parsed anew."""
-        with self._lock, self._database:
-            self._database.execute("delete from texts")
+        with self._transaction() as database:
+            database.execute("delete from texts")
 
 
 def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
@@ -153,7 +157,8 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
 
 
 def _next_shard(papers: Dataset[Paper], catalogue: Catalogue) -> int:
-    papers.folder.mkdir(exist_ok=True)
+    with naming_the_disk(papers.folder):
+        papers.folder.mkdir(exist_ok=True)
     papers.settle()
     sealed = papers.sealed()
     for index in (number for number, found in enumerate(sealed) if number != found):

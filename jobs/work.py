@@ -18,6 +18,7 @@ from engine.budget import Budget
 from engine.datasets import Dataset
 from engine.errors import BadInput
 from engine.events import Event, Hook, log_events
+from engine.files import naming_the_disk
 from engine.jobs import Job, Pipeline, downstream, find, until
 from engine.requests import Usage
 from engine.runner import Retry, run
@@ -218,7 +219,8 @@ class _EventLog:
         logger = logging.getLogger("gristmill")
         logger.setLevel(logging.INFO)
         logger.propagate = False
-        handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+        with naming_the_disk(path):
+            handler = _LogFile(path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
         handler.setFormatter(_Lines())
         logger.addHandler(handler)
         self._tell = log_events(logger)
@@ -227,7 +229,15 @@ class _EventLog:
         finally:
             self._tell = lambda event: None
             logger.removeHandler(handler)
-            handler.close()
+            with naming_the_disk(path):
+                handler.close()
+
+
+class _LogFile(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """What cannot be written ends the run like anything that cannot; the default prints a traceback and goes on."""
+        with naming_the_disk(Path(self.baseFilename)):
+            raise  # noqa: PLE0704 - it is called while the error is handled
 
 
 class _Lines(logging.Formatter):

@@ -158,7 +158,7 @@ async def test_a_damaged_store(tmp_path: Path) -> None:
     """A store that cannot be opened ends in one line that says it may be deleted; then it is made anew."""
     await built(tmp_path)
     shutil.rmtree(tmp_path / "store" / "chunks.lance")
-    with pytest.raises(Fatal, match="delete that folder and run the same command again"):
+    with pytest.raises(Fatal, match=r"delete that folder, then run the same command again[^\n]*$"):
         await search(Retriever(tmp_path / "store"), 1.0, 0.0)
     shutil.rmtree(tmp_path / "store")
     assert await search(await built(tmp_path), 1.0, 0.0, top_k=1) == ["a"]
