@@ -229,9 +229,11 @@ class Evaluate(_Section):
     """``sample`` pairs of each split are evaluated, chosen by hash. ``method`` is "score" (LlamaIndex's 1 to 5) or
 
     "agreement" (the probability that the judge agrees with the reference; for models too small to give a score).
-    "auto" takes "agreement" for a local judge."""
+    "auto" takes "agreement" for a local judge. ``without_retrieval`` has every model answer the bare questions too, so
+    that the table tells what retrieval adds."""
 
     sample: int = Field(50, gt=0)
+    without_retrieval: bool = False
     method: Literal["auto", "score", "agreement"] = "auto"
 
 

@@ -37,7 +37,10 @@ def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
     evaluated = min(questions, 2 * config.evaluate.sample)
     generator, base, judge, vectors, *candidates = _models(config)
     compared = [base, *([] if config.finetune.backend == "none" else [base]), *candidates]
-    answers = evaluated * len(compared)
+    bare = evaluated if config.evaluate.without_retrieval else 0
+    prompts = evaluated * (contexts + _PROMPT_TOKENS) + bare * _PROMPT_TOKENS
+    answered = (evaluated + bare, prompts, (evaluated + bare) * _ANSWER_TOKENS)
+    answers = len(compared) * (evaluated + bare)
     per_batch = vectors.batch_size
     return {
         "ask": _usage(
@@ -55,13 +58,7 @@ def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
             vectors, -(-questions // per_batch), questions * _QUESTION_TOKENS, 0
         ),
         **({"critique": _critique(judge, questions, chunk_tokens)} if config.curate.critic else {}),
-        "respond": sum(
-            (
-                _usage(model, evaluated, evaluated * (contexts + _PROMPT_TOKENS), evaluated * _ANSWER_TOKENS)
-                for model in compared
-            ),
-            Usage(),
-        ),
+        "respond": sum((_usage(model, *answered) for model in compared), Usage()),
         "similarity": _usage(vectors, answers, 2 * answers * _ANSWER_TOKENS, 0),
         "judge": _usage(judge, answers, answers * (_JUDGE_TOKENS + 2 * _ANSWER_TOKENS), answers * _ANSWER_TOKENS),
     }

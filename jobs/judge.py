@@ -129,6 +129,7 @@ def _verdict(
         feedback=feedback,
         semantic_similarity=semantic_similarity,
         split=response.split,
+        retrieval=response.retrieval,
     )
 
 

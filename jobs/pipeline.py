@@ -229,6 +229,7 @@ def _comparing(mill: Mill, retriever: Retriever) -> Pipeline:
             models=mill.compared,
             system_prompt=lambda title: system_prompt.replace("{title}", title),
             sample=config.evaluate.sample,
+            without_retrieval=config.evaluate.without_retrieval,
             seed=config.seed,
             fingerprint={**_PROMPTS, "temperature": models.base.temperature, "system_prompt": system_prompt},
             slots=sum(map(slots, (models.base, *models.candidates.values()))),

@@ -1,7 +1,8 @@
 """The `respond` job: what each model answers to a sample of the questions, with the same contexts before it.
 
 The contexts are those that `augment` retrieved, the prompt and the system prompt are those of the training data, for
-every model alike: nothing differs but the model.
+every model alike: nothing differs but the model. For the ablation each model is also asked the bare question, under the
+same system prompt.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from engine.datasets import Dataset
@@ -23,6 +25,8 @@ from jobs.index import Retriever
 from jobs.records import Context, Example, Pair, Response
 
 __all__ = ["Compared", "choose", "respond"]
+
+_ALONE = "without retrieval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class _Question:
     pair: Pair
     title: str
     contexts: list[Context]
+    retrieval: bool
 
 
 def respond(
@@ -54,6 +59,7 @@ def respond(
     models: Callable[[], Mapping[str, Compared]],
     system_prompt: Callable[[str], str],
     sample: int,
+    without_retrieval: bool = False,
     seed: int,
     fingerprint: Mapping[str, Any],
     slots: int,
@@ -61,9 +67,10 @@ def respond(
     """Ask every model in ``models()``, by the name of its row, each pair in the sample.
 
     ``system_prompt`` is a function of the paper's title. The sample is `sample` pairs of each split, those whose id has
-    the smallest hash: the same pairs for every model and in every restart.
+    the smallest hash: the same pairs for every model and in every restart. ``without_retrieval`` asks each twice.
     """
     chosen: set[str] = set()
+    ways = (True, False) if without_retrieval else (True,)
 
     async def prepare() -> None:
         chosen.update(await asyncio.to_thread(choose, pairs, sample, seed))
@@ -72,17 +79,18 @@ def respond(
         contexts: dict[str, list[Example]] = {}
         for example in shard["examples"]:
             contexts.setdefault(example.pair_id, []).append(example)
-        for name, model in models().items():
+        for retrieval, (name, model) in product(ways, models().items()):
             for pair in shard["pairs"]:
                 if pair.id in chosen:
                     examples = contexts.get(pair.id, [])
                     question = _Question(
-                        id=make_id("response", pair.id, name, model.model),
+                        id=make_id("response", pair.id, name, model.model, *([] if retrieval else [_ALONE])),
                         row=name,
                         model=model,
                         pair=pair,
                         title=examples[0].title if examples else "",
                         contexts=[context for example in examples for context in example.contexts],
+                        retrieval=retrieval,
                     )
                     yield Item(id=question.id, value=question)
 
@@ -90,11 +98,12 @@ def respond(
         pair = question.pair
         if not question.contexts:
             raise Permanent("no chunk was retrieved for this question", kind="no_context")
-        texts = await retriever.texts([context.chunk_id for context in question.contexts])
-        messages = [
-            {"role": "system", "content": system_prompt(question.title)},
-            {"role": "user", "content": await augmented(pair, texts)},
-        ]
+        if question.retrieval:
+            texts = await retriever.texts([context.chunk_id for context in question.contexts])
+            prompt = await augmented(pair, texts)
+        else:
+            prompt = pair.question
+        messages = [{"role": "system", "content": system_prompt(question.title)}, {"role": "user", "content": prompt}]
         reply = await call(chat(question.model.to, messages, max_tokens=question.model.max_tokens))
         return [
             Response(
@@ -106,8 +115,9 @@ def respond(
                 question=pair.question,
                 reference=pair.answer,
                 response=text(reply),
-                contexts=question.contexts,
+                contexts=question.contexts if question.retrieval else [],
                 split=pair.split,
+                retrieval=question.retrieval,
             )
         ]
 
@@ -123,7 +133,9 @@ def respond(
         waits_for=("augment", "answer", "finetune"),
         prepare=prepare,
         variant=lambda: make_id(
-            *sorted(chosen), *(part for name, model in models().items() for part in (name, model.model))
+            *sorted(chosen),
+            *(part for name, model in models().items() for part in (name, model.model)),
+            *([_ALONE] if without_retrieval else []),
         ),
         fingerprint=fingerprint,
         slots=slots,

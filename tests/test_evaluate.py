@@ -66,3 +66,33 @@ def test_candidates_are_added_to_a_run(
 def differences(run: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads((run / "results.json").read_bytes())["differences"]
     return found
+
+
+def test_with_and_without_retrieval(
+    example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ablation asks every model the bare questions too, and the table shows both and what retrieval adds."""
+    url, out = simulate("--models", "*"), tmp_path / "run"
+    run = ["run", str(example_papers), "--out", str(out)]
+    assert main([*run, "--config", str(configured(url, candidate("rival", url)))]) == 0
+    before, asked = rows(out, "responses"), answered(url)
+    assert main([*run, "--set", "evaluate.without_retrieval=true"]) == 0
+    responses = rows(out, "responses")
+    assert [row for row in responses if row["retrieval"]] == before
+    bare = [row for row in responses if not row["retrieval"]]
+    assert [(row["pair_id"], row["model"]) for row in bare] == [(row["pair_id"], row["model"]) for row in before]
+    assert not any(row["contexts"] for row in bare)
+    new = answered(url) - asked
+    assert new["rival"] == len(bare) / 2
+    assert new["simulated-chat"] == len(bare) / 2 + len(bare)  # the base's answers, and all that are judged
+    for name in ("similarities", "verdicts"):
+        assert len(rows(out, name)) == len(responses)
+    assert table(out)[:4] == [
+        "base, validation",
+        "rival, validation",
+        "base, validation, no retrieval",
+        "rival, validation, no retrieval",
+    ]
+    results = json.loads((out / "results.json").read_bytes())
+    assert {row["name"] for row in results["retrieval_effects"]} >= {"rival with − without retrieval, validation"}
+    assert "rival with − without retrieval, validation, Correctness:" in capsys.readouterr().out

@@ -41,7 +41,13 @@ def pairs(tmp_path: Path) -> Dataset[Pair]:
 
 
 def job(
-    pairs: Dataset[Pair], retriever: Retriever, *, models: Mapping[str, str] = BASE, sample: int = 2, seed: int = 0
+    pairs: Dataset[Pair],
+    retriever: Retriever,
+    *,
+    models: Mapping[str, str] = BASE,
+    sample: int = 2,
+    seed: int = 0,
+    alone: bool = False,
 ) -> Job:
     return respond(
         pairs=pairs,
@@ -52,6 +58,7 @@ def job(
         },
         system_prompt="About {}.".format,
         sample=sample,
+        without_retrieval=alone,
         seed=seed,
         fingerprint={},
         slots=2,
@@ -117,6 +124,32 @@ async def test_a_candidate(pairs: Dataset[Pair], retriever: Retriever) -> None:
     assert {request.max_output_tokens for request in rival} == {300}
 
 
+async def test_without_retrieval(pairs: Dataset[Pair], retriever: Retriever) -> None:
+    """For the ablation the same pairs are asked again as bare questions, under the same system prompt."""
+    call = scripted("An answer.", forever=True)
+    rows = await asked(job(pairs, retriever, models=BOTH, alone=True), call=call)
+    bare = [row for row in rows if not row.retrieval]
+    assert Counter((row.model, row.retrieval) for row in rows) == {
+        (name, way): 4 for name in BOTH for way in (True, False)
+    }
+    assert {row.pair_id for row in bare} == {row.pair_id for row in rows if row.retrieval}
+    assert not any(row.contexts for row in bare)
+    assert all(row.contexts for row in rows if row.retrieval)
+    assert len({row.id for row in rows}) == len(rows)
+    bodies = [request.body["messages"] for request in call.requests]
+    for row in bare:
+        assert [
+            {"role": "system", "content": f"About Title of {row.pair_id}."},
+            {"role": "user", "content": row.question},
+        ] in bodies
+
+
+async def test_the_ablation_changes_no_other_answer(pairs: Dataset[Pair], retriever: Retriever) -> None:
+    """The answers with retrieval are those of a run without the ablation, by id."""
+    with_it = [row.id for row in await asked(job(pairs, retriever, alone=True)) if row.retrieval]
+    assert with_it == [row.id for row in await asked(job(pairs, retriever))]
+
+
 async def test_the_sample(pairs: Dataset[Pair], retriever: Retriever) -> None:
     """So many pairs of each split, those of the smallest hash: the same in each restart, others with another seed."""
     rows = await asked(job(pairs, retriever, sample=3))
@@ -152,24 +185,31 @@ async def test_contexts_of_separate_examples(pairs: Dataset[Pair], retriever: Re
 
 
 async def test_a_pair_without_contexts(pairs: Dataset[Pair], retriever: Retriever) -> None:
-    """A pair for which nothing was retrieved fails for each model, and costs no request."""
-    made = job(pairs, retriever, models=BOTH, sample=99)
+    """A pair for which nothing was retrieved fails for each model, asked either way, and costs no request."""
+    made = job(pairs, retriever, models=BOTH, sample=99, alone=True)
     assert made.prepare is not None
     await made.prepare()
     failed = await processed(made, ShardRows(0, {"pairs": PAIRS[:1], "examples": []}), scripted())
-    assert [error.kind for error in failed if isinstance(error, Permanent)] == ["no_context", "no_context"]
+    assert [error.kind for error in failed if isinstance(error, Permanent)] == ["no_context"] * 4
 
 
 async def test_the_variant(pairs: Dataset[Pair], retriever: Retriever) -> None:
-    """The variant changes with the models and the sample, so that sealed shards are opened again, and only then."""
+    """The variant changes with the models, the sample and the ways of asking, so that sealed shards are opened again, and only then."""
     variants = []
-    for models, sample in ((BASE, 2), (BASE, 2), (BOTH, 2), ({**BOTH, "tuned": "ft:other"}, 2), (BASE, 3)):
-        made = job(pairs, retriever, models=models, sample=sample)
+    for models, sample, alone in (
+        (BASE, 2, False),
+        (BASE, 2, False),
+        (BOTH, 2, False),
+        ({**BOTH, "tuned": "ft:other"}, 2, False),
+        (BASE, 3, False),
+        (BASE, 2, True),
+    ):
+        made = job(pairs, retriever, models=models, sample=sample, alone=alone)
         assert made.prepare is not None
         await made.prepare()
         variants.append(made.variant())
     assert variants[0] == variants[1]
-    assert len(set(variants)) == 4
+    assert len(set(variants)) == 5
 
 
 async def test_a_tuned_model_is_added(tmp_path: Path, pairs: Dataset[Pair], retriever: Retriever) -> None:

@@ -255,6 +255,14 @@ def test_the_estimate_of_candidates(tmp_path: Path) -> None:
     assert found["respond"].cost_usd == pytest.approx(10 * (100 + 80 + 100) * 10 / 1e6)
 
 
+def test_the_estimate_without_retrieval(tmp_path: Path) -> None:
+    """Asking the bare questions too doubles the answers, with prompts that hold no chunk."""
+    twice = validate({**REMOTE.model_dump(), "evaluate": {"sample": 5, "without_retrieval": True}})
+    found = estimate(twice, corpus(tmp_path, 30))
+    assert [found[job].requests for job in ("respond", "similarity", "judge")] == [20, 20, 20]
+    assert found["respond"].prompt_tokens == 10 * (100 + 80) + 10 * 80
+
+
 def test_the_printed_estimate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A line a job and their sum; models without a price are named, and that nothing was sent."""
     print_estimate(REMOTE, corpus(tmp_path, 30))
