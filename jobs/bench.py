@@ -83,7 +83,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 def find_target(
     role: str, flags: Mapping[str, str | None], *, file: Path | None = None, simulated: str | None = None
 ) -> Target:
-    """The model of `role` in the configuration `file`, with what `flags` say of it; or that at the URL of a `simulated` one.
+    """The model of `role` in the configuration `file`, with what `flags` say of it; or one at the URL `simulated`.
 
     A configuration's key goes to its own address only. Raises `BadInput` for what is no endpoint.
     """
@@ -206,8 +206,8 @@ async def _load(call: Call, requests: Iterator[Request], plan: Plan, at: float, 
 
 _NOTES = (
     "A journal appends rows and syncs them before the line that promises them. After a crash a torn last line is "
-    "dropped, and the data file is cut to the last byte that was promised. Commits are grouped, so that one sync serves "
-    "many rows; the next group is what arrived while the last one was written. A seal makes a file final: its rows are "
+    "dropped, and the data file is cut to the last byte that was promised. Commits are grouped: one sync serves many "
+    "rows, and the next group is what arrived while the last one was written. A seal makes a file final: its rows are "
     "sorted, written under another name, synced and renamed. "
 )
 _CHARACTERS_PER_TOKEN = 4.8  # of English prose like this one, in the tokenizers of today
@@ -237,7 +237,7 @@ def _announcement(target: Target, plan: Plan) -> str:
     if model.input_usd_per_million is not None:
         dollars = (sent * model.input_usd_per_million + got * (model.output_usd_per_million or 0)) / 1e6
         price = f", about ${dollars:.2f}"
-    return f"measures {whose}: at most {most:,} requests, about {sent:,} tokens in and at most {got:,} out{price}"
+    return f"measures {whose}: at most {most:,} requests, about {sent:,} tokens in, {got:,} out{price}"
 
 
 def _findings(target: Target, plan: Plan, loads: list[Load], *, stopped: bool) -> Findings:

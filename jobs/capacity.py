@@ -46,10 +46,10 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
 class Load(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one load. ``level`` is its requests in flight (closed loop) or a second (open loop).
 
-    ``requests`` were sent and ``answers`` came; a second of these, with their tokens. ``in_flight`` is their mean number
-    by Little's law. ``first_token`` is None where nothing was streamed. ``late_p99_s`` says how late the client itself
-    sent: above a few hundredths, this machine is what was measured. ``errors`` are by kind; "rate_limited" is status 429.
-    The limits a minute are those that the server's headers told.
+    Of ``requests`` that were sent ``answers`` came; tokens a second are theirs. ``in_flight`` is how many requests were
+    on average, by Little's law. ``first_token`` is None where nothing was streamed. ``late_p99_s`` says how late the
+    client itself sent: above a few hundredths, this machine is what was measured. ``errors`` are by kind; status 429 is
+    "rate_limited". The limits a minute are those that the server's headers told.
     """
 
     loop: Loop

@@ -80,6 +80,7 @@ class Endpoint:
             timeout=aiohttp.ClientTimeout(total=self._model.timeout_s, sock_connect=30),
             headers=self._headers,
             auto_decompress=True,
+            middlewares=(_again_where_hung_up,) if self._stream else (),
         )
         return self
 
@@ -221,6 +222,22 @@ def _most_bytes(request: Request) -> int:
     if request.route == "embeddings":
         return (1 << 20) + (len(request.body["input"]) << 18)
     return (1 << 20) + (request.max_output_tokens << 10)
+
+
+async def _again_where_hung_up(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send once more what met a connection that was ended before a byte came back.
+
+    Some servers, llama.cpp's among them, end one after each stream without saying so, and only the next request on it
+    finds out. aiohttp does this by itself for methods that may be repeated.
+    """
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        return await send(request)
 
 
 async def _whole(

@@ -16,7 +16,7 @@ _STEPS = [step * 10.0**power for power in range(-2, 300) for step in (1, 2, 5)]
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a plot: its colour ("m0" to "m3"), and its points in a square of 100 by 100, of which some are dots."""
+    """One line of a plot: its colour ("m0" to "m3"), and its points in a square of 100 by 100, drawn as dots or not."""
 
     name: str
     hue: str
@@ -25,7 +25,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lines(msgspec.Struct, frozen=True, kw_only=True):
-    """A plot: ticks up, names across and marks, which are vertical lines with a name, at their per cent of the width."""
+    """A plot: ticks up; names across, and marks (vertical lines with a name), each at its per cent of the width."""
 
     ticks: list[float]
     across: list[tuple[float, str]]

@@ -18,7 +18,7 @@ __all__ = ["Findings", "cells", "heads", "level", "notes", "print_findings", "sn
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of a benchmark, as `--json` writes it; times are in seconds, and what a field of a load means stands at `Load`.
+    """All of a benchmark, as `--json` writes it; what the fields of a load mean stands at `Load`, times are in seconds.
 
     ``capacity`` is None where nothing was answered; ``stopped`` says that it was ended before all loads were measured.
     """
@@ -88,6 +88,8 @@ def notes(findings: Findings) -> Iterator[str]:
     """What a reader should know of the table: where the knee is, and what to beware of."""
     if findings.stopped:
         yield "stopped before all loads were measured"
+    if any(load.answers and not load.input_tokens_per_second for load in findings.loads):
+        yield "the endpoint told no usage, so tokens are unknown"
     late = max((load.late_p99_s for load in findings.loads), default=0.0)
     if late > _LATE_S:
         yield f"this machine sent up to {late:.2f} s too late (p99): it is part of what was measured"

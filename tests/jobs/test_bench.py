@@ -48,20 +48,20 @@ def measure(plan: Plan, *, role: str = "generator", **knobs: Any) -> tuple[list[
 
 def test_percentiles_are_those_of_the_latency() -> None:
     """Of lognormal latencies the percentiles that are reported are those of the distribution."""
-    plan = Plan(loop="closed", levels=(50,), requests=1500, seconds=1e6)
+    plan = Plan(loop="closed", levels=(50,), requests=2000, seconds=1e6)
     loads, _ = measure(plan, latency_mean_s=2.0, latency_sigma=0.5)
     found = loads[0].latency
     assert found is not None
-    for share, value in ((0.5, found.p50), (0.9, found.p90), (0.99, found.p99)):
+    for share, value, error in ((0.5, found.p50, 0.05), (0.9, found.p90, 0.06), (0.99, found.p99, 0.12)):
         expected = 2.0 * math.exp(0.5 * NormalDist().inv_cdf(share) - 0.125)
-        assert value == pytest.approx(expected, rel=0.08)
+        assert value == pytest.approx(expected, rel=error)  # about three standard errors
     assert loads[0].answers_per_second == pytest.approx(25, rel=0.03)
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.4])
 def test_the_knee_is_at_the_slots_of_the_endpoint(sigma: float) -> None:
     """An endpoint that answers eight at a time has its knee and its saturation at eight in flight."""
-    loads, _ = measure(Plan(**LOOP), latency_mean_s=0.5, latency_sigma=sigma, slots=8)
+    loads, _ = measure(Plan(**LOOP, requests=400), latency_mean_s=0.5, latency_sigma=sigma, slots=8)
     found = capacity(loads)
     assert found is not None
     assert (found.knee, found.saturation, found.settings, found.more) == (8, 8, Settings(max_concurrency=8), False)
@@ -111,7 +111,7 @@ def test_embeddings_can_be_measured() -> None:
 
 @pytest.mark.parametrize("plan", [Plan(**LOOP), Plan(loop="open", levels=(3, 30), seconds=2)], ids=["closed", "open"])
 def test_no_more_is_sent_than_was_said(plan: Plan) -> None:
-    """What the endpoint was sent is what was announced, all of it answered or counted as an error, none of it cached."""
+    """The endpoint was sent what was announced, all of it was answered or counted as an error, and no prompt twice."""
     loads, counters = measure(plan, latency_mean_s=0.01, fault_500=0.2, fault_sticky=1.0)
     assert counters.requests["chat"] == plan.most_requests
     assert sum(load.requests for load in loads) == plan.most_requests - 1

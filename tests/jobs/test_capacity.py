@@ -57,7 +57,7 @@ def test_start_and_stragglers_do_not_weigh() -> None:
 @pytest.mark.parametrize("requests_each", [4, 5, 8])
 @pytest.mark.parametrize("sigma", [0.0, 0.3, 0.6])
 def test_answers_a_second_are_those_of_full_load(requests_each: int, sigma: float) -> None:
-    """Whatever the latencies and the number of requests, clients of mean latency 1 s are answered once a second each."""
+    """Whatever the latencies and the number of requests, clients of mean latency 1 s get an answer a second each."""
     luck = random.Random(1)
     free, ends = [0.0] * 64, []
     for _ in range(64 * requests_each):

@@ -521,6 +521,14 @@ def test_the_first_token_is_timed() -> None:
     assert whole_s > 5
 
 
+async def test_a_server_that_hangs_up_after_a_stream() -> None:
+    """A connection that the server ended after a stream without saying so, as llama.cpp does, spoils no request."""
+    async with answering(200, stream(*WORDS), EVENTS) as server, endpoint(server.url, stream=True) as opened:
+        replies = [await opened(CHAT) for _ in range(5)]
+    assert [text(reply) for reply in replies] == ["Two words."] * 5
+    assert len(server.bodies) == 5
+
+
 async def test_a_server_that_does_not_stream() -> None:
     """A plain answer to a request for a stream is an answer; its first token is not known."""
     _, reply = await streamed(json.dumps(chat_reply("Whole.").body).encode(), {"Content-Type": "application/json"})

@@ -64,7 +64,7 @@ def test_a_closed_loop_ends_with_its_time() -> None:
 
 
 def test_an_open_loop_keeps_its_rate() -> None:
-    """Requests are sent when they are due, however slow the endpoint is, and what they waited for is in their latency."""
+    """Requests are sent when they are due, however slow the endpoint is, and what they waited is in their latency."""
 
     async def measure() -> list[Outcome]:
         return await open_loop(Slow(2.0, single=True), requests(20), rate=5, seconds=60, stop=Stop())
