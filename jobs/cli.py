@@ -55,10 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     for name, command, text in (
         ("finetune", _finetune, "tune the base model on the run's training data"),
-        ("evaluate", _evaluate, "let every model answer, judge the answers, and report"),
         ("report", _report, "write results.json and report.html from what is there"),
     ):
         _add(commands, name, command, text)
+    _add_evaluate(commands)
     status = _add(commands, "status", _status, "what is done and what failed, with reasons")
     status.add_argument("--json", action="store_true", help="as one JSON object")
     retry = _add(commands, "retry", _retry, "try failed records again, and go on from there")
@@ -96,6 +96,21 @@ def _add_run(commands: Any) -> None:
         "--dry-run", action="store_true", help="parse, estimate requests, tokens and cost, and send nothing"
     )
     run.set_defaults(command=_run)
+
+
+def _add_evaluate(commands: Any) -> None:
+    text = "let every model answer, judge the answers, and report; nothing is generated again"
+    evaluate = _add(commands, "evaluate", _evaluate, text)
+    evaluate.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME=SPEC",
+        help="one more model: MODEL at the base's address, MODEL@BASE_URL, local, or local:FILE.gguf",
+    )
+    evaluate.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, as in evaluate.sample=100"
+    )
 
 
 def _add_bench(commands: Any) -> None:
@@ -190,8 +205,16 @@ def _finetune(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    folder, settings = _existing(arguments)
-    return _work(folder, settings)
+    from jobs import config
+    from jobs.candidates import add_candidates
+    from jobs.folder import RunFolder
+
+    folder = RunFolder(arguments.run)
+    table = folder.table()
+    answered = {row.model for row in folder.datasets()["responses"].rows()} if arguments.model else set()
+    add_candidates(table, arguments.model, answered=answered)
+    config.assign(table, arguments.set)
+    return _work(folder, config.validate(table))
 
 
 def _report(arguments: argparse.Namespace) -> int:

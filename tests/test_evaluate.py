@@ -96,3 +96,36 @@ def test_with_and_without_retrieval(
     results = json.loads((out / "results.json").read_bytes())
     assert {row["name"] for row in results["retrieval_effects"]} >= {"rival with − without retrieval, validation"}
     assert "rival with − without retrieval, validation, Correctness:" in capsys.readouterr().out
+
+
+def test_evaluate_names_models(
+    example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`evaluate RUN --model` asks the named models alone, keeps them in the run, and generates nothing again."""
+    url, other, out = simulate("--models", "*"), simulate("--models", "big"), tmp_path / "run"
+    run = ["run", str(example_papers), "--out", str(out)]
+    assert main([*run, "--config", str(configured(url))]) == 0
+    kept = {name: rows(out, name) for name in ("questions", "pairs", "examples", "responses")}
+    asked, sample = answered(url), len(kept["responses"])
+    evaluate = ["evaluate", str(out), "--model", f"wrong=bgi@{other}"]
+    assert main(evaluate) == 1
+    assert (
+        "knows no model 'bgi' (404); check model and base_url in [models.candidates.wrong]" in capsys.readouterr().err
+    )
+    evaluate = ["evaluate", str(out), "--model", "rival=middling", "--model", f"wrong=big@{other}"]
+    assert main(evaluate) == 0
+    assert answered(other) == {"big": sample}
+    new = answered(url) - asked
+    assert (new["middling"], new["simulated-chat"]) == (sample, 2 * sample)
+    for name in ("questions", "pairs", "examples"):
+        assert rows(out, name) == kept[name]
+    assert [row for row in rows(out, "responses") if row["model"] == "base"] == kept["responses"]
+    assert table(out)[:3] == ["base, validation", "wrong, validation", "rival, validation"]
+    told, asked = capsys.readouterr().out, answered(url)
+    assert "rival − base, validation, Correctness:" in told
+    for again in (evaluate, ["evaluate", str(out)], ["report", str(out)], run):
+        assert main(again) == 0
+        assert answered(url) == asked
+        assert table(out)[2] == "rival, validation"
+    assert main(["evaluate", str(out), "--model", "rival=other"]) == 1
+    assert "in this run that is middling; choose another name" in capsys.readouterr().err
