@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["print_columns"]
 
@@ -14,24 +15,33 @@ __all__ = ["print_columns"]
 def print_columns(
     heads: Sequence[str], lines: Sequence[Sequence[str]], console: Console, *, numbers: bool = False
 ) -> None:
-    """Print `lines` under `heads`; with `numbers` all cells but those of the last column are flush right."""
-    right = [numbers and number < len(heads) - 1 for number in range(len(heads))]
-    if console.is_terminal:
-        from rich.table import Table
-        from rich.text import Text
+    """Print `lines` under `heads`; with `numbers` all cells but those of the last column are flush right.
 
-        table = Table()
-        for head, flush in zip(heads, right, strict=True):
-            table.add_column(head, justify="right" if flush else "left")
-        for line in lines:
-            table.add_row(*map(Text, line))
-        console.print(table)
+    On a terminal that is too narrow for whole numbers they stand as text, too.
+    """
+    if console.is_terminal and not numbers:
+        console.print(_table(heads, lines))
         return
-    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    columns = list(zip(heads, *lines, strict=True))
+    least = [max(map(len, [*head.split(), *cells])) for head, *cells in columns]
+    if console.is_terminal and sum(least) + 2 * len(heads) <= console.width:
+        console.print(_table(heads, lines, least))
+        return
+    widths = [max(map(len, column)) for column in columns]
     for line in [heads, *lines]:
-        cells = map(_filled, line, widths, right)
-        console.out("  ".join(cells).rstrip(), highlight=False)
+        *cells, last = map(str.rjust if numbers else str.ljust, line, widths)
+        console.out("  ".join([*cells, last.strip()]).rstrip(), highlight=False)
 
 
-def _filled(cell: str, width: int, right: bool) -> str:
-    return cell.rjust(width) if right else cell.ljust(width)
+def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], least: Sequence[int] = ()) -> Table:
+    """rich's table; with the `least` widths of its columns, which hold numbers, it has no frame."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False) if least else Table()
+    for number, head in enumerate(heads):
+        right = least and number < len(heads) - 1
+        table.add_column(head, justify="right" if right else "left", min_width=least[number] if least else None)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table

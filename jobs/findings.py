@@ -61,8 +61,8 @@ def print_findings(findings: Findings, console: Console) -> None:
 def heads(findings: Findings) -> list[str]:
     """What stands over the columns of `cells`."""
     load = "in flight" if findings.loop == "closed" else "due/s"
-    first = ["first token p50", "first token p99"] if findings.streamed else []
-    times = ["latency p50", "latency p90", "latency p99", *first]
+    first = ["first token p50 s", "first token p99 s"] if findings.streamed else []
+    times = ["latency p50 s", "latency p90 s", "latency p99 s", *first]
     return [load, "answers/s", "tokens/s in", "tokens/s out", *times, "429s", "errors"]
 
 
@@ -81,7 +81,7 @@ def cells(load: Load, *, streamed: bool) -> Iterator[str]:
 
 def _times(found: Percentiles | None, *names: str) -> Iterator[str]:
     for name in names:
-        yield "–" if found is None else f"{getattr(found, name):.3f} s"
+        yield "–" if found is None else f"{getattr(found, name):.3f}"
 
 
 def notes(findings: Findings) -> Iterator[str]:

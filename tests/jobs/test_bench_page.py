@@ -70,7 +70,7 @@ def test_the_page_says_what_was_found() -> None:
         "[models.judge] max_concurrency = 64",
         "the highest load was not too much: higher ones may give more.",
         "Time to the first token p50 p99",
-        "8 15.0 4,215 622 0.520 s 0.780 s 1.300 s 0.130 s 0.325 s 0",
+        "8 15.0 4,215 622 0.520 0.780 1.300 0.130 0.325 0",
         "3 1 timeout",
         "So many clients each send a request",
     ):
