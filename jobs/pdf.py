@@ -6,6 +6,7 @@ It runs in a worker process (`engine.workers`): a hostile file may crash, hang o
 from __future__ import annotations
 
 from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -142,43 +143,47 @@ def _document(document: Any) -> Extracted:
         raise failed("damaged" if document.is_repaired else "no_pages")
     if count > MAX_PAGES:
         raise failed("too_large", f"{count:,} pages")
-    texts = _page_texts(document)
+    texts, first = _page_texts(document)
     pages = clean_pages([text or "" for text in texts])
     unreadable = sum(text is None for text in texts)
     _check_text(document, pages, unreadable)
     return Extracted(
-        title=_title(document, pages[0]),
+        title=_title(document, pages[0], first),
         pages=pages,
         unreadable_pages=unreadable,
         repaired=bool(document.is_repaired),
     )
 
 
-def _page_texts(document: Any) -> list[str | None]:
-    """The raw text of each page, None where it cannot be read."""
+def _page_texts(document: Any) -> tuple[list[str | None], Any]:
+    """The raw text of each page, None where it cannot be read; and the first page's text with its print, if it can."""
     import pymupdf
 
     # Without CID_FOR_UNKNOWN a glyph of unknown meaning becomes U+FFFD, which is removed, not a letter by accident.
     flags = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
     texts: list[str | None] = []
+    first = None
     characters = 0
     for number in range(document.page_count):
         try:
-            blocks = document[number].get_text("blocks", flags=flags)
+            printed = document.load_page(number).get_textpage(flags=flags)
+            texts.append("\n\n".join(block[4] for block in printed.extractBLOCKS()))
         except pymupdf.mupdf.FzErrorSystem:
             raise
         except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError):
             texts.append(None)
             continue
-        texts.append("\n\n".join(block[4] for block in blocks))
+        if not number:
+            first = printed
         characters += len(texts[-1] or "")
         if characters > MAX_CHARACTERS:
             raise failed("too_large", f"more than {MAX_CHARACTERS:,} characters")
-    return texts
+    return texts, first
 
 
 def _check_text(document: Any, pages: list[str], unreadable: int) -> None:
-    characters = sum(character.isalnum() for page in pages for character in page)
+    letters_and_digits = filter(str.isalnum, chain.from_iterable(pages))
+    characters = sum(1 for _ in islice(letters_and_digits, MIN_CHARACTERS))
     if not characters and (unreadable or document.is_repaired):
         raise failed("damaged")
     if characters < MIN_CHARACTERS:
@@ -192,15 +197,22 @@ def _check_text(document: Any, pages: list[str], unreadable: int) -> None:
         raise failed("no_text", "an XFA form, whose content is not on its pages")
 
 
-def _title(document: Any, first_page: str) -> str:
+def _title(document: Any, first_page: str, printed: Any) -> str:
+    metadata = (document.metadata or {}).get("title") or ""
+    return choose_title(lambda: _lines(_blocks(document, printed)), metadata=metadata, first_page=first_page)
+
+
+def _blocks(document: Any, printed: Any) -> list[dict[str, Any]]:
+    """What is printed on the first page. Glyphs of unknown meaning may be letters here: read again, where there are any."""
     import pymupdf
 
     try:
-        blocks = document[0].get_text("dict", flags=pymupdf.TEXTFLAGS_TEXT)["blocks"]
+        if printed is None or "\ufffd" in printed.extractText():
+            printed = document.load_page(0).get_textpage(flags=pymupdf.TEXTFLAGS_TEXT)
+        blocks: list[dict[str, Any]] = printed.extractDICT()["blocks"]
     except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError):
-        blocks = []
-    metadata = (document.metadata or {}).get("title") or ""
-    return choose_title(_lines(blocks), metadata=metadata, first_page=first_page)
+        return []
+    return blocks
 
 
 def _lines(blocks: list[dict[str, Any]]) -> list[Line]:

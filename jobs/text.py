@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import chain
 
 import msgspec
 
@@ -18,8 +20,11 @@ CLEANING_VERSION = 1  # raise it when any rule here changes what text or title c
 LONGEST_WORD = 256  # what is longer is encoded data: no language and no URL that anyone reads
 LONGEST_TITLE = 300
 
-_LIGATURES = str.maketrans(
-    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"}  # those of Latin print
+_LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"}  # those of Latin print
+# Whatever `_regular` replaces or removes, and its neighbours: one look tells that a page has nothing of it, as most.
+_IRREGULAR = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\xa0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
+    "\u205f-\u206f\u3000\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff9-\uffff\U00010000-\U0010ffff]"
 )
 _LINE_END = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028]")
 _SPACE = re.compile(r"[\t\x1f \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
@@ -44,13 +49,14 @@ _JOINER = re.compile(r"(?<![\u0600-\u0dff])[\u200c\u200d]|[\u200c\u200d](?![\u06
 # TeX's old fonts print "é" as an accent and a letter: "Jos´e".
 _ACCENT = re.compile("([´`¨ˆ˜ˇ˘˚])([A-Za-zı])")
 _COMBINING = dict(zip("´`¨ˆ˜ˇ˘˚", "\u0301\u0300\u0308\u0302\u0303\u030c\u0306\u030a", strict=True))
-_WORD_BREAK = re.compile(r"(?<=[^\W\d_])(?:[-\u2010]\u00ad?|\u00ad)[ ]*\n\s*(?=\w)")
-_BROKEN_WORD = re.compile(r"[^\W\d_]+(?:[-\u2010]\u00ad?|\u00ad)[ ]*\n\s*\w+")
-_OPEN_PARAGRAPH = re.compile(r"(?<=[^\W\d_]|[,;])[ ]*\n\s*\n\s*(?=[a-z])")
+# Each starts with the hyphen, which is rare, and looks back for the letter: so most of a page is only skimmed.
+_BREAK = r"[-\u2010\u00ad](?<=[^\W\d_].)(?:(?<!\u00ad)\u00ad)?\n+"
+_WORD_BREAK = re.compile(rf"{_BREAK}(?=\w)")
+_SECOND_HALF = re.compile(rf"{_BREAK}\w+")
 _COMPOUND = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)+")
 _WORD = re.compile(r"[^\W\d_]+")
 _ENDLESS = re.compile(rf"[!-~]{{{LONGEST_WORD + 1},}}")
-_NOT_LETTER_OR_DIGIT = re.compile(r"[\W_]+")
+_LETTERS_OR_DIGITS = re.compile(r"[^\W_]+")
 
 
 def clean(text: str) -> str:
@@ -69,7 +75,7 @@ def clean(text: str) -> str:
 def clean_pages(pages: Sequence[str]) -> list[str]:
     """`clean` each page, with the words of all of them to decide about hyphens."""
     printable = [_printable(page) for page in pages]
-    vocabulary = _vocabulary(printable)
+    vocabulary = cache(lambda: _vocabulary(printable))
     return [_flow(page, vocabulary) for page in printable]
 
 
@@ -83,15 +89,25 @@ def is_plain(text: str) -> bool:
 
 def letters_and_digits(text: str) -> str:
     """What `text` says without case, accents' encoding, spaces and punctuation: for comparing, not for reading."""
-    return _NOT_LETTER_OR_DIGIT.sub("", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(_LETTERS_OR_DIGITS.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
 def _printable(text: str) -> str:
+    """Characters that are to be read, on lines without blanks around them."""
+    if _IRREGULAR.search(text):
+        text = _regular(text)
+    for ligature, letters in _LIGATURES.items():
+        text = text.replace(ligature, letters)
+    if any(accent in text for accent in _COMBINING):
+        text = _ACCENT.sub(_accented, text)
+    return _tight(unicodedata.normalize("NFC", text))
+
+
+def _regular(text: str) -> str:
+    """One sign for a line end, one for a blank, and nothing that is not to be seen."""
     text = _LINE_END.sub("\n", text.replace("\u2029", "\n\n"))
-    text = _SOFT_HYPHEN.sub("", _UNWANTED.sub("", text)).translate(_LIGATURES)
-    text = _JOINER.sub("", text)
-    text = _ACCENT.sub(_accented, text)
-    return unicodedata.normalize("NFC", _SPACE.sub(" ", text))
+    text = _SOFT_HYPHEN.sub("", _UNWANTED.sub("", text))
+    return _SPACE.sub(" ", _JOINER.sub("", text))
 
 
 def _accented(match: re.Match[str]) -> str:
@@ -100,44 +116,91 @@ def _accented(match: re.Match[str]) -> str:
     return letter if len(letter) == 1 else match.group()
 
 
-def _flow(text: str, vocabulary: frozenset[str]) -> str:
+def _tight(text: str) -> str:
+    return _single_blanks(text).replace(" \n", "\n").replace("\n ", "\n")
+
+
+def _single_blanks(text: str) -> str:
+    return re.sub(" {2,}", " ", text) if "  " in text else text
+
+
+def _flow(text: str, vocabulary: Callable[[], frozenset[str]]) -> str:
     """From lines to paragraphs."""
     text = _WORD_BREAK.sub(lambda match: _hyphen(match, vocabulary), text)
-    text = text.replace("\u00ad", "")
-    text = _OPEN_PARAGRAPH.sub(" ", text)
-    paragraphs = (" ".join(lines.split()) for lines in re.split(r"\n\s*\n", text))
-    whole = (_ENDLESS.sub("", paragraph).strip() for paragraph in paragraphs)
-    return "\n\n".join(re.sub(" {2,}", " ", paragraph) for paragraph in whole if paragraph)
+    if "\u00ad" in text:
+        text = _tight(text.replace("\u00ad", ""))
+    return _without_endless(_paragraphs(text))
 
 
-def _hyphen(match: re.Match[str], vocabulary: frozenset[str]) -> str:
+def _paragraphs(text: str) -> str:
+    """Each on one line. One that ends in mid-sentence goes on in the next, if that has a small letter first."""
+    parts: list[str] = []
+    for lines in text.split("\n\n"):
+        if paragraph := lines.strip().replace("\n", " "):
+            if parts:
+                parts.append(" " if "a" <= paragraph[0] <= "z" and _runs_on(parts[-1][-1]) else "\n\n")
+            parts.append(paragraph)
+    return "".join(parts)
+
+
+def _runs_on(last: str) -> bool:
+    return last in ",;" or _is_letter(last)
+
+
+def _is_letter(sign: str) -> bool:
+    return sign.isalnum() and not sign.isdecimal()
+
+
+def _hyphen(match: re.Match[str], vocabulary: Callable[[], frozenset[str]]) -> str:
     """What stands for a line end inside a word: nothing, or its own hyphen. Before a new paragraph, what stood."""
     if match.group().count("\n") > 1 and not match.string[match.end()].islower():
         return match.group()
     if "\u00ad" in match.group():
         return ""
-    before = re.search(r"\S+$", match.string[: match.start()][-100:])
-    after = re.match(r"\S+", match.string[match.end() : match.end() + 100])
-    assert before is not None
-    assert after is not None
-    if not after.group()[0].islower() or "-" in before.group() or "-" in after.group():
+    before = match.string[max(0, match.start() - 100) : match.start()].split()[-1]
+    after = match.string[match.end() : match.end() + 100].split()[0]
+    if not after[0].islower() or "-" in before or "-" in after:
         return "-"
-    head, tail = _WORD.findall(before.group())[-1].lower(), _WORD.match(after.group())
+    head, tail = _WORD.findall(before)[-1].lower(), _WORD.match(after)
     assert tail is not None
-    if f"{head}{tail.group()}" in vocabulary:
+    words = vocabulary()
+    if f"{head}{tail.group()}" in words:
         return ""
-    both_are_words = len(head) > 3 and len(tail.group()) > 3 and {head, tail.group()} <= vocabulary
-    return "-" if both_are_words or f"{head}-{tail.group()}" in vocabulary else ""
+    both_are_words = len(head) > 3 and len(tail.group()) > 3 and {head, tail.group()} <= words
+    return "-" if both_are_words or f"{head}-{tail.group()}" in words else ""
 
 
 def _vocabulary(pages: Iterable[str]) -> frozenset[str]:
     """The words of a text that no line end breaks, with and without hyphens in them, in lower case."""
-    words: set[str] = set()
+    distinct: set[str] = set()
     for page in pages:
-        lower = _BROKEN_WORD.sub(" ", page).lower()
-        words.update(_WORD.findall(lower))
-        words.update(word.replace("\u2010", "-") for word in _COMPOUND.findall(lower))
-    return frozenset(words)
+        distinct.update(_without_broken_words(page).split())
+    lower = " ".join(distinct).lower()
+    hyphened = " ".join(word for word in lower.split() if "-" in word or "\u2010" in word)
+    compounds = (word.replace("\u2010", "-") for word in _COMPOUND.findall(hyphened))
+    return frozenset(_WORD.findall(lower)).union(compounds)
+
+
+def _without_broken_words(text: str) -> str:
+    kept = []
+    end = 0
+    for match in _SECOND_HALF.finditer(text):
+        start = match.start()
+        while start > end and _is_letter(text[start - 1]):
+            start -= 1
+        if start < match.start():  # else its first half is the second of the word before
+            kept.append(text[end:start])
+            end = match.end()
+    return " ".join([*kept, text[end:]])
+
+
+def _without_endless(text: str) -> str:
+    # One word that is too long fills at least one of these steps.
+    step = (LONGEST_WORD + 2) // 2
+    if all(" " in text[start : start + step] for start in range(0, len(text) - step + 1, step)):
+        return text
+    paragraphs = (_single_blanks(_ENDLESS.sub("", paragraph).strip()) for paragraph in text.split("\n\n"))
+    return "\n\n".join(filter(None, paragraphs))
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,18 +228,20 @@ _BANNER = re.compile(
 _FOOTNOTE_MARKS = " \t\n*∗⁎†‡§¶#⋆,;:¹²³⁴⁵"
 
 
-def choose_title(lines: Sequence[Line], *, metadata: str, first_page: str) -> str:
+def choose_title(first_lines: Callable[[], Sequence[Line]], *, metadata: str, first_page: str) -> str:
     """The title of a paper, cleaned; "" when the file tells none.
 
     In this order: the title in the file's metadata, if the first page says it too; the largest print on the first
-    page that reads like a title; the metadata's title; the first line that reads like one.
+    page that reads like a title; the metadata's title; the first line that reads like one. The lines of the page are
+    asked for only where the first does not serve.
     """
     named = _tidy(metadata)
     if _like_title(named) and letters_and_digits(named) in letters_and_digits(first_page):
         return named
-    runs = [_tidy("\n".join(line.text for line in run)) for run in _largest_first(_runs(lines))]
+    lines = first_lines()
+    runs = (_tidy("\n".join(line.text for line in run)) for run in _largest_first(_runs(lines)))
     opening = (_tidy(line.text) for line in lines)
-    return next((title for title in (*runs, named, *opening) if _like_title(title)), "")
+    return next((title for title in chain(runs, [named], opening) if _like_title(title)), "")
 
 
 def _tidy(title: str) -> str:
