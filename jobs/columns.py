@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def print_columns(
         return
     columns = list(zip(heads, *lines, strict=True))
     least = [max(map(len, [*head.split(), *cells])) for head, *cells in columns]
-    if console.is_terminal and sum(least) + 2 * len(heads) <= console.width:
+    if console.is_terminal and sum(least) + 2 * (len(heads) - 1) <= console.width:
         console.print(_table(heads, lines, least))
         return
     widths = [max(map(len, column)) for column in columns]
@@ -34,14 +35,17 @@ def print_columns(
 
 
 def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], least: Sequence[int] = ()) -> Table:
-    """rich's table; with the `least` widths of its columns, which hold numbers, it has no frame."""
+    """rich's table; with the `least` widths of columns of numbers it is as narrow as it can be, and has no frame."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False) if least else Table()
     for number, head in enumerate(heads):
-        right = least and number < len(heads) - 1
-        table.add_column(head, justify="right" if right else "left", min_width=least[number] if least else None)
+        if least:
+            right = number < len(heads) - 1
+            table.add_column(fill(head, least[number]), justify="right" if right else "left", no_wrap=True)
+        else:
+            table.add_column(head)
     for line in lines:
         table.add_row(*map(Text, line))
     return table
