@@ -230,11 +230,16 @@ class Evaluate(_Section):
 
     "agreement" (the probability that the judge agrees with the reference; for models too small to give a score).
     "auto" takes "agreement" for a local judge. ``without_retrieval`` has every model answer the bare questions too, so
-    that the table tells what retrieval adds."""
+    that the table tells what retrieval adds.
+
+    So many pairs of each split, of those in the sample, have their answers judged a second time (``rejudge``), for the
+    judge's own noise, and set beside the base's answers in both orders (``pairwise``)."""
 
     sample: int = Field(50, gt=0)
     without_retrieval: bool = False
     method: Literal["auto", "score", "agreement"] = "auto"
+    rejudge: int = Field(0, ge=0)
+    pairwise: int = Field(0, ge=0)
 
 
 class Budget(_Section):

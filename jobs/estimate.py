@@ -60,7 +60,24 @@ def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
         **({"critique": _critique(judge, questions, chunk_tokens)} if config.curate.critic else {}),
         "respond": sum((_usage(model, *answered) for model in compared), Usage()),
         "similarity": _usage(vectors, answers, 2 * answers * _ANSWER_TOKENS, 0),
-        "judge": _usage(judge, answers, answers * (_JUDGE_TOKENS + 2 * _ANSWER_TOKENS), answers * _ANSWER_TOKENS),
+        **_judging(config, judge, answers, len(compared)),
+    }
+
+
+def _judging(config: Config, judge: Model, answers: int, models: int) -> dict[str, Usage]:
+    """What the judge is asked: of each answer once, of some again, and of some beside the base's in both orders."""
+    settings = config.evaluate
+
+    def asked(requests: int) -> Usage:
+        return _usage(judge, requests, requests * (_JUDGE_TOKENS + 2 * _ANSWER_TOKENS), requests * _ANSWER_TOKENS)
+
+    def sampled(count: int, of: int) -> int:
+        return of * min(count, settings.sample) // settings.sample
+
+    return {
+        "judge": asked(answers),
+        **({"rejudge": asked(sampled(settings.rejudge, answers))} if settings.rejudge else {}),
+        **({"prefer": asked(2 * sampled(settings.pairwise, answers - answers // models))} if settings.pairwise else {}),
     }
 
 

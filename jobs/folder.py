@@ -24,8 +24,10 @@ from jobs.records import (
     Example,
     Pair,
     Paper,
+    Preference,
     Probe,
     Question,
+    Rejudgement,
     Response,
     Similarity,
     Vector,
@@ -47,6 +49,8 @@ _ROWS: Mapping[str, type[Record]] = {
     "responses": Response,
     "similarities": Similarity,
     "verdicts": Verdict,
+    "rejudgements": Rejudgement,
+    "preferences": Preference,
 }
 
 

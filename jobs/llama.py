@@ -23,7 +23,7 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
 )
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.evaluation import correctness
+from llama_index.core.evaluation import correctness, pairwise
 from llama_index.core.evaluation.dataset_generation import DEFAULT_QUESTION_GENERATION_PROMPT, DatasetGenerator
 from llama_index.core.llms import CustomLLM
 from llama_index.core.prompts.chat_prompts import TEXT_QA_SYSTEM_PROMPT
@@ -43,7 +43,8 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True):
     ``question_generation`` (DatasetGenerator's DEFAULT_QUESTION_GENERATION_PROMPT) and ``text_qa``
     (DEFAULT_TEXT_QA_PROMPT, the notebook's own) take ``context_str`` and ``query_str``; ``text_qa_system`` is the system
     message of CHAT_TEXT_QA_PROMPT, with no place to fill. CorrectnessEvaluator's ``correctness_system`` has none
-    either; its ``correctness_user`` takes ``query``, ``reference_answer`` and ``generated_answer``.
+    either; its ``correctness_user`` takes ``query``, ``reference_answer`` and ``generated_answer``. So it is with
+    PairwiseComparisonEvaluator's two, whose user message takes ``query``, ``reference``, ``answer_1`` and ``answer_2``.
     """
 
     question_generation: str
@@ -51,6 +52,8 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True):
     text_qa_system: str
     correctness_system: str
     correctness_user: str
+    pairwise_system: str
+    pairwise_user: str
 
 
 @cache
@@ -62,6 +65,8 @@ def prompts() -> Prompts:
         text_qa_system=TEXT_QA_SYSTEM_PROMPT.content or "",
         correctness_system=correctness.DEFAULT_SYSTEM_TEMPLATE,
         correctness_user=correctness.DEFAULT_USER_TEMPLATE,
+        pairwise_system=pairwise.DEFAULT_SYSTEM_TEMPLATE,
+        pairwise_user=pairwise.DEFAULT_USER_TEMPLATE,
     )
 
 

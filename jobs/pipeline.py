@@ -33,7 +33,9 @@ from jobs.lazy import imported
 from jobs.models import EMBEDDED_EMBEDDING, model_name, slots
 from jobs.papers import Catalogue, deal
 from jobs.parse import parse
+from jobs.prefer import prefer
 from jobs.probe import probe
+from jobs.rejudge import rejudge
 from jobs.respond import Compared, respond
 from jobs.rules import RULES_VERSION
 from jobs.split import side
@@ -237,16 +239,32 @@ def _comparing(mill: Mill, retriever: Retriever) -> Pipeline:
         judging.similarity(
             fingerprint={"embedding": model_name(models.embedding, EMBEDDED_EMBEDDING)}, slots=slots(models.embedding)
         ),
-        judging.judge(
-            method=judging.by_agreement if config.evaluate.method == "agreement" else judging.by_score,
-            fingerprint={
-                **_PROMPTS,
-                "judge": mill.name(models.judge),
-                "temperature": models.judge.temperature,
-                "method": config.evaluate.method,
-            },
-            slots=slots(models.judge),
-        ),
+        *_judging(mill),
+    ]
+
+
+def _judging(mill: Mill) -> Pipeline:
+    """What the judge says of each answer, and where it is asked for, once more and of two side by side."""
+    settings, model, seed = mill.config.evaluate, mill.config.models.judge, mill.config.seed
+    pairs = kept_pairs(mill.datasets, mill.config)
+    method = judging.by_agreement if settings.method == "agreement" else judging.by_score
+    asked = {**_PROMPTS, "judge": mill.name(model), "temperature": model.temperature}
+    judged = {**asked, "method": settings.method}
+    again = rejudge(
+        method=method, pairs=pairs, sample=settings.rejudge, seed=seed, fingerprint=judged, slots=slots(model)
+    )
+    beside = prefer(
+        pairs=pairs,
+        sample=settings.pairwise,
+        seed=seed,
+        max_tokens=model.max_tokens,
+        fingerprint=asked,
+        slots=slots(model),
+    )
+    return [
+        judging.judge(method=method, fingerprint=judged, slots=slots(model)),
+        *([again] if settings.rejudge else []),
+        *([beside] if settings.pairwise else []),
     ]
 
 
@@ -331,7 +349,7 @@ def _report(mill: Mill) -> Step:
         await asyncio.to_thread(write_report, data, mill.folder.path)
         mill.show(data)
 
-    return Step(name="report", run=run, waits_for=("judge",))
+    return Step(name="report", run=run, waits_for=("judge", "rejudge", "prefer"))
 
 
 def worker_count(config: Config) -> int:

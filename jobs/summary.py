@@ -43,10 +43,12 @@ _JOBS = {
     "respond": ("responses", "base"),
     "similarity": ("similarities", "embedding"),
     "judge": ("verdicts", "judge"),
+    "rejudge": ("rejudgements", "judge"),
+    "prefer": ("preferences", "judge"),
 }
 """Each job with the dataset that it writes and the role that it calls."""
 
-_OPTIONAL = ("probe", "critique", "curate")
+_OPTIONAL = ("probe", "critique", "curate", "rejudge", "prefer")
 """Jobs that are left out where they are switched off."""
 
 _DETAILED_FAILURES = 1000
@@ -116,8 +118,8 @@ def report_data(
         gains=gains,
         losses=losses,
         found=_found(datasets, config.seed),
-        noise=judge_noise(_rows(datasets, "rejudgements")),
-        preferences=preferences(_rows(datasets, "preferences")),
+        noise=judge_noise(datasets["rejudgements"].rows()),
+        preferences=preferences(datasets["preferences"].rows()),
         loss_curve=_loss_curve(folder.losses),
         coverage=_coverage(datasets, states, verdicts),
         jobs=[_summary(state, config) for state in states],
@@ -192,9 +194,9 @@ def _asked(config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping
 
 
 def _found(datasets: Mapping[str, Dataset[Any]], seed: int) -> list[Found]:
-    responses = list(_rows(datasets, "responses"))
+    responses = list(datasets["responses"].rows())
     asked = {response.pair_id for response in responses}
-    sources = {pair.id: pair.chunk_id for pair in _rows(datasets, "pairs") if pair.id in asked}
+    sources = {pair.id: pair.chunk_id for pair in datasets["pairs"].rows() if pair.id in asked}
     return retrieval_quality(responses, sources, seed=seed)
 
 
@@ -207,10 +209,6 @@ def _loss_curve(path: Path) -> list[Loss]:
         with contextlib.suppress(msgspec.DecodeError):
             losses.append(msgspec.json.decode(line, type=Loss))
     return losses
-
-
-def _rows(datasets: Mapping[str, Dataset[Any]], name: str) -> Iterator[Any]:
-    return datasets[name].rows() if name in datasets else iter(())
 
 
 def _first_of_each(found: Iterable[Failure]) -> list[Failure]:

@@ -129,3 +129,27 @@ def test_evaluate_names_models(
         assert table(out)[2] == "rival, validation"
     assert main(["evaluate", str(out), "--model", "rival=other"]) == 1
     assert "in this run that is middling; choose another name" in capsys.readouterr().err
+
+
+def test_the_judge_is_judged(example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured) -> None:
+    """On a finished run a sample is judged twice and side by side; only that is asked, and the report says what came."""
+    url, out = simulate("--models", "*"), tmp_path / "run"
+    run = ["run", str(example_papers), "--out", str(out)]
+    assert main([*run, "--config", str(configured(url, candidate("rival", url)))]) == 0
+    asked, verdicts = counters(url)["answered"], rows(out, "verdicts")
+    assert main([*run, "--set", "evaluate.rejudge=3", "--set", "evaluate.pairwise=2"]) == 0
+    rejudged, preferred = rows(out, "rejudgements"), rows(out, "preferences")
+    assert Counter((row["split"], row["model"]) for row in rejudged) == dict.fromkeys(
+        [(split, model) for split in ("val", "train") for model in ("base", "rival")], 3
+    )
+    assert Counter((row["split"], row["order"]) for row in preferred) == dict.fromkeys(
+        [(split, order) for split in ("val", "train") for order in ("model first", "against first")], 2
+    )
+    assert counters(url)["answered"] - asked == len(rejudged) + len(preferred)
+    assert rows(out, "verdicts") == verdicts
+    found = json.loads((out / "results.json").read_bytes())
+    assert found["judge_noise"] == {"exact": 1, "absolute": 0, "deviation": 0, "scored": 12, "total": 12}
+    assert [(each["model"], each["against"], each["split"], each["total"]) for each in found["preferences"]] == [
+        ("rival", "base", "val", 2),
+        ("rival", "base", "train", 2),
+    ]

@@ -37,14 +37,15 @@ _QUESTIONS = re.compile(
     r"\b(?:generate|set ?up|write|create|ask|make|pose)\b\D{0,60}?\b(\d+|an?|one)\s+(?:[\w-]+\s+){0,3}questions?\b",
     re.IGNORECASE,
 )
+_BESIDE = re.compile(r"\[The Start of [^\]]+\]\n(.*?)\n\[The End of", re.DOTALL)
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]?\s+")
 
 
 def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: Any = None) -> str:
     """The answer to `prompt` (all messages, one under the other), made of the prompt's own words.
 
-    A question-writing prompt gets numbered questions; LlamaIndex's correctness prompt a score and a reason; a prompt
-    that says "Yes or No" one of the two; a JSON `schema` JSON that conforms to it; any other one sentences of its context,
+    A question-writing prompt gets numbered questions; LlamaIndex's correctness prompt a score and a reason, its pairwise
+    prompt a preference; a prompt that says "Yes or No" one of the two; a JSON `schema` JSON that conforms to it; any other one sentences of its context,
     after one in ``<quote>`` where the prompt asks for quotes.
     """
     context, around = _parts(prompt)
@@ -52,12 +53,14 @@ def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: An
         return msgspec.json.encode(_Conforming(simulation.seed, key, context, schema).value(schema, "$")).decode()
     if "## Generated Answer" in prompt:
         return _verdict(prompt, draw(simulation.seed, key, "score"))
+    if len(_BESIDE.findall(prompt)) >= 3:
+        return _preference(prompt, draw(simulation.seed, key, "score"))
     if "question" in around and (asked := _QUESTIONS.search(around)):
         count = int(asked[1]) if asked[1].isdecimal() else 1
         start = draw(simulation.seed, key, "place")
         lines = (f"{i + 1}. {_question(context, (start + i / count) % 1, i)}" for i in range(min(count, 1000)))
         return "\n".join(lines)
-    if "Yes or No" in prompt or "yes or no" in prompt:
+    if "yes or no" in prompt.lower():
         return "Yes" if draw(simulation.seed, key, "score") < 0.7 else "No"
     passage = _passage(simulation, key, model, context, around)
     if "</quote>" in around:
@@ -76,10 +79,25 @@ def _parts(prompt: str) -> tuple[str, str]:
 def _verdict(prompt: str, luck: float) -> str:
     """A score from 1 to 5 in steps of a half: by half luck, by half the words that answer and reference share."""
     reference, _, answer = prompt.rpartition("## Reference Answer")[2].partition("## Generated Answer")
-    wanted, given = set(reference.lower().split()), set(answer.lower().split())
-    overlap = len(wanted & given) / len(wanted | given) if wanted else 0.0
+    overlap = _overlap(reference, answer)
     score = min(5.0, round(2 * (1.5 + 2 * luck + 2 * overlap)) / 2)
     return f"{score}\nThe answer shares {overlap:.0%} of its words with the reference."
+
+
+def _preference(prompt: str, luck: float) -> str:
+    """Which of two answers is better: by half luck, by half the words that each shares with the reference."""
+    reference, *answers = _BESIDE.findall(prompt)
+    first, second = (_overlap(reference, answer) for answer in answers[:2])
+    lead = first - second + luck - 0.5
+    return f"One shares {first:.0%} of its words with the reference, the other {second:.0%}.\n" + (
+        "[[C]]" if abs(lead) < 0.05 else "[[A]]" if lead > 0 else "[[B]]"
+    )
+
+
+def _overlap(one: str, other: str) -> float:
+    """The share of words that both texts have, of all that either has."""
+    words, others = set(one.lower().split()), set(other.lower().split())
+    return len(words & others) / len(words | others) if words else 0.0
 
 
 def _passage(simulation: Simulation, key: str, model: str, context: str, around: str) -> str:

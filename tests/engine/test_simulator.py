@@ -157,6 +157,27 @@ def test_judge_prompt_gets_a_score_that_llama_index_reads() -> None:
     assert mean("Nothing is known of it.") + 0.5 < mean("A seal makes a shard final.")
 
 
+def test_pairwise_prompt_gets_a_preference_that_llama_index_reads() -> None:
+    """A pairwise prompt gets one of LlamaIndex's three verdicts; the answer that is like the reference wins more often."""
+    from llama_index.core.evaluation import pairwise
+
+    def won(first: str, second: str) -> float:
+        scores = []
+        for i in range(50):
+            user = pairwise.DEFAULT_USER_TEMPLATE.format(
+                query=f"Question {i}?", reference="A seal makes a shard final.", answer_1=first, answer_2=second
+            )
+            play = ask(server, chat(pairwise.DEFAULT_SYSTEM_TEMPLATE + user))
+            _, score, _ = pairwise._default_parser_function(said(play))
+            assert score is not None
+            scores.append(score)
+        return float(sum(scores) / len(scores))
+
+    server = endpoint()
+    assert won("A seal makes a shard final.", "Nothing is known.") > 0.6
+    assert won("Nothing is known.", "A seal makes a shard final.") < 0.4
+
+
 def test_schema_answer_conforms_and_quotes_the_prompt() -> None:
     """A json_schema answer validates, its evidence stands in the prompt, and its arrays keep their bounds."""
 

@@ -1,0 +1,121 @@
+"""The `prefer` job: the judge sees two models' answers to one question and says which is better.
+
+The prompts and the reader of the answers are LlamaIndex's `PairwiseComparisonEvaluator`'s. A judge likes what it reads
+first, so each two are asked about twice, with positions swapped; each is a record of its own, with one paid request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.datasets import Dataset
+from engine.errors import Permanent
+from engine.jobs import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.chat import Malformed, ask_until_valid, chat
+from jobs.lazy import imported
+from jobs.records import Pair, Preference, Response
+from jobs.respond import choose
+
+__all__ = ["prefer"]
+
+_AGAINST = "base"
+_MODEL_FIRST, _AGAINST_FIRST = "model first", "against first"
+_VERDICTS = {"[[A]]": 0, "[[B]]": 1, "[[C]]": None}
+"""What the judge ends with, and whose answer it means: the first, the second, or neither."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Duel:
+    id: str
+    model: Response
+    against: Response
+    order: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    place: int | None
+    words: str
+
+
+def prefer(
+    *, pairs: Dataset[Pair], sample: int, seed: int, max_tokens: int, fingerprint: Mapping[str, Any], slots: int
+) -> Job:
+    """Set each model beside the base on `sample` pairs of each split: the first of those that `respond` takes."""
+    chosen: set[str] = set()
+
+    async def prepare() -> None:
+        chosen.update(await asyncio.to_thread(choose, pairs, sample, seed))
+
+    def expand(shard: ShardRows) -> Iterator[Item]:
+        asked = [response for response in shard["responses"] if response.pair_id in chosen]
+        bases = {(row.pair_id, row.retrieval): row for row in asked if row.model == _AGAINST}
+        for response in asked:
+            base = bases.get((response.pair_id, response.retrieval))
+            if base is not None and base is not response:
+                for order in (_MODEL_FIRST, _AGAINST_FIRST):
+                    id_ = make_id("preference", response.id, base.id, order)
+                    yield Item(id=id_, value=_Duel(id=id_, model=response, against=base, order=order))
+
+    async def process(duel: _Duel, call: Call) -> Sequence[Record]:
+        texts = (await imported("jobs.llama")).prompts()
+        answers = [duel.model.response, duel.against.response]
+        sides = ["model", "against"]
+        if duel.order == _AGAINST_FIRST:
+            answers.reverse()
+            sides.reverse()
+        user = texts.pairwise_user.format(
+            query=duel.model.question, reference=duel.model.reference, answer_1=answers[0], answer_2=answers[1]
+        )
+        messages = [{"role": "system", "content": texts.pairwise_system}, {"role": "user", "content": user}]
+        winner, words = None, ""
+        try:
+            choice = await ask_until_valid(call, chat("judge", messages, max_tokens=max_tokens), _read)
+            winner, words = "tie" if choice.place is None else sides[choice.place], choice.words
+        except Permanent as error:
+            if error.kind != "malformed":
+                raise
+            words = f"unscored: {error}"
+        return [
+            Preference(
+                id=duel.id,
+                parent=duel.model.id,
+                pair_id=duel.model.pair_id,
+                paper_id=duel.model.paper_id,
+                model=duel.model.model,
+                against=duel.against.model,
+                order=duel.order,
+                winner=winner,
+                split=duel.model.split,
+                retrieval=duel.model.retrieval,
+                feedback=words,
+            )
+        ]
+
+    return Job(
+        name="prefer",
+        reads=("responses",),
+        writes="preferences",
+        row=Preference,
+        expand=expand,
+        process=process,
+        origin=lambda row: row.id,
+        waits_for=("respond",),  # the sample is drawn from all pairs
+        prepare=prepare,
+        variant=lambda: make_id(*sorted(chosen)),
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+def _read(answer: str) -> _Choice:
+    """The one verdict in the judge's answer. Raises `Malformed` for none, and for several that differ."""
+    places = {place for mark, place in _VERDICTS.items() if mark in answer}
+    if len(places) != 1:
+        raise Malformed("End with exactly one of [[A]], [[B]] and [[C]].")
+    return _Choice(place=places.pop(), words=answer)
