@@ -271,7 +271,8 @@ def _export(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     from contextlib import nullcontext
 
-    from jobs.bench import Plan, find_target, run, simulated
+    from jobs.bench import run, simulated
+    from jobs.workload import Plan, find_target
 
     plan = Plan(
         loop="open" if arguments.rate else "closed",

@@ -22,11 +22,12 @@ from engine.errors import BadInput, Fatal
 from engine.signals import Stop
 from engine.testing import Counters, simulated_endpoint
 from engine.virtualtime import run_virtual
-from jobs.bench import Plan, Target, bench, find_target
+from jobs.bench import bench
 from jobs.capacity import Load, Settings, capacity
 from jobs.cli import main
 from jobs.config import Model
 from jobs.findings import Findings
+from jobs.workload import Plan, Target, find_target
 
 KEY = "plain+key/0123456789"
 LOOP: dict[str, Any] = {"loop": "closed", "levels": (1, 2, 4, 8, 16, 32)}
