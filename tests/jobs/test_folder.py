@@ -13,7 +13,7 @@ from jobs.records import Chunk, Verdict
 
 CONTRACT = [
     *("papers", "chunks", "questions", "pairs", "index", "probes", "critiques", "curated"),
-    *("examples", "responses", "similarities", "verdicts"),
+    *("examples", "responses", "similarities", "verdicts", "rejudgements", "preferences"),
 ]
 
 
@@ -23,7 +23,7 @@ def test_the_layout(tmp_path: Path) -> None:
     datasets = folder.datasets()
     assert list(datasets) == CONTRACT
     assert [dataset.folder for dataset in datasets.values()] == [tmp_path / "run" / name for name in CONTRACT]
-    assert (datasets["chunks"].row, datasets["verdicts", "rejudgements", "preferences"].row) == (Chunk, Verdict)
+    assert (datasets["chunks"].row, datasets["verdicts"].row) == (Chunk, Verdict)
     assert not (tmp_path / "run").exists()
 
 
