@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["JOBS", "REDOABLE", "ROLES"]
 
 _MAKING = ("parse", "ask", "answer", "index", "probe", "critique", "curate", "augment")
-_COMPARING = ("respond", "similarity", "judge", "rejudge", "prefer")
+_COMPARING = ("respond", "similarity", "judge", "assess", "rejudge", "prefer")
 
 REDOABLE = (*_MAKING, *_COMPARING)
 """The jobs that make rows, in order."""

@@ -17,6 +17,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from engine.errors import BadInput
+from jobs.lexical import LEXICAL
 
 __all__ = ["Config", "Model", "api_key", "assign", "dump", "load", "validate"]
 
@@ -232,6 +233,9 @@ class Evaluate(_Section):
     "auto" takes "agreement" for a local judge. ``without_retrieval`` has every model answer the bare questions too, so
     that the table tells what retrieval adds.
 
+    ``metrics`` are further ones, beside correctness and semantic similarity: "exact_match", "token_f1" and "rouge_l",
+    which compare words and cost nothing.
+
     So many pairs of each split, of those in the sample, have their answers judged a second time (``rejudge``), for the
     judge's own noise, and set beside the base's answers in both orders (``pairwise``)."""
 
@@ -240,6 +244,17 @@ class Evaluate(_Section):
     method: Literal["auto", "score", "agreement"] = "auto"
     rejudge: int = Field(0, ge=0)
     pairwise: int = Field(0, ge=0)
+    metrics: tuple[str, ...] = ()
+
+    @field_validator("metrics")
+    @classmethod
+    def _are_known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        for metric in metrics:
+            if metric not in LEXICAL:
+                near = difflib.get_close_matches(metric, LEXICAL, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(LEXICAL)}"
+                raise ValueError(f"there is no metric {metric!r}; {hint}")
+        return tuple(dict.fromkeys(metrics))
 
 
 class Budget(_Section):

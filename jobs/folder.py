@@ -18,6 +18,7 @@ from engine.shards import total
 from jobs import config as configuration
 from jobs.config import Config
 from jobs.records import (
+    Assessment,
     Chunk,
     Critique,
     Curated,
@@ -49,6 +50,7 @@ _ROWS: Mapping[str, type[Record]] = {
     "responses": Response,
     "similarities": Similarity,
     "verdicts": Verdict,
+    "assessments": Assessment,
     "rejudgements": Rejudgement,
     "preferences": Preference,
 }

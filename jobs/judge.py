@@ -21,7 +21,7 @@ from jobs.judging import Score, judge_messages, parse_score
 from jobs.lazy import imported
 from jobs.records import Response, Similarity, Verdict
 
-__all__ = ["Judgement", "Method", "by_score", "judge", "similarity"]
+__all__ = ["Judgement", "Method", "by_score", "judge", "similarity", "verdict"]
 
 _FEEDBACK_TOKENS = 1024
 
@@ -76,8 +76,8 @@ def judge(*, method: Method, fingerprint: Mapping[str, Any], slots: int) -> Job:
         except Permanent as error:
             if error.kind != "malformed":
                 raise
-            return [_verdict(response, semantic_similarity, None, f"unscored: {error}")]
-        return [_verdict(response, semantic_similarity, judgement, judgement.feedback)]
+            return [verdict(response, semantic_similarity, None, f"unscored: {error}")]
+        return [verdict(response, semantic_similarity, judgement, judgement.feedback)]
 
     return Job(
         name="judge",
@@ -115,9 +115,10 @@ def _read_score(answer: str) -> Score:
     return score
 
 
-def _verdict(
+def verdict(
     response: Response, semantic_similarity: float | None, judgement: Judgement | None, feedback: str
 ) -> Verdict:
+    """The row of one response; `judgement` is None where there is no score, and `feedback` says why."""
     return Verdict(
         id=make_id("verdict", response.id),
         parent=response.id,

@@ -23,6 +23,7 @@ from engine.workers import Workers
 from jobs import ask as asking
 from jobs import judge as judging
 from jobs.answer import answer
+from jobs.assess import assess
 from jobs.augment import augment
 from jobs.config import Config, Model, api_key
 from jobs.critique import critique
@@ -250,6 +251,13 @@ def _judging(mill: Mill) -> Pipeline:
     method = judging.by_agreement if settings.method == "agreement" else judging.by_score
     asked = {**_PROMPTS, "judge": mill.name(model), "temperature": model.temperature}
     judged = {**asked, "method": settings.method}
+    assessed = assess(
+        metrics=settings.metrics,
+        written=mill.datasets["assessments"],
+        # Each metric has rows of its own, so which they are changes the meaning of none.
+        fingerprint=asked,
+        slots=slots(model),
+    )
     again = rejudge(
         method=method, pairs=pairs, sample=settings.rejudge, seed=seed, fingerprint=judged, slots=slots(model)
     )
@@ -263,6 +271,7 @@ def _judging(mill: Mill) -> Pipeline:
     )
     return [
         judging.judge(method=method, fingerprint=judged, slots=slots(model)),
+        *([assessed] if settings.metrics else []),
         *([again] if settings.rejudge else []),
         *([beside] if settings.pairwise else []),
     ]
@@ -349,7 +358,7 @@ def _report(mill: Mill) -> Step:
         await asyncio.to_thread(write_report, data, mill.folder.path)
         mill.show(data)
 
-    return Step(name="report", run=run, waits_for=("judge", "rejudge", "prefer"))
+    return Step(name="report", run=run, waits_for=("judge", "assess", "rejudge", "prefer"))
 
 
 def worker_count(config: Config) -> int:

@@ -189,8 +189,8 @@ class Similarity(Record, frozen=True, kw_only=True):
 
 class Verdict(Record, frozen=True, kw_only=True):
     """The scores of one response. ``correctness`` is 1 to 5, None when the judge's answer could not be read;
-    ``semantic_similarity`` is a cosine, None when the embedding failed. ``scores`` holds the other metrics by name,
-    from 0 to 1, None where one could not be had."""
+    ``semantic_similarity`` is a cosine, None when the embedding failed. ``scores`` is filled in when the report is made:
+    the other metrics by name, from the assessments, None where one could not be had; files hold none."""
 
     pair_id: str
     paper_id: str
@@ -205,16 +205,19 @@ class Verdict(Record, frozen=True, kw_only=True):
 
 
 class Assessment(Record, frozen=True, kw_only=True):
-    """What one metric that asks a model says of one response; `parent` is the response's id.
+    """What one metric says of one response; `parent` is the response's id.
 
-    ``metric`` is its name in the configuration ("faithfulness", "llama:GuidelineEvaluator"); ``score`` runs from 0 to
-    1, None when the answer could not be read."""
+    ``metric`` is its name in the configuration ("token_f1", "faithfulness", "llama:GuidelineEvaluator"); ``score`` runs
+    from 0 to 1, but for LlamaIndex's evaluators, which have scales of their own. It is None when the judge's answer could
+    not be read, as is ``passing``, which only judges tell."""
 
     pair_id: str
     model: str
     metric: str
     score: float | None
+    passing: bool | None
     feedback: str
+    split: str
 
 
 class Rejudgement(Record, frozen=True, kw_only=True):

@@ -264,7 +264,7 @@ def results_json(data: ReportData) -> bytes:
     models, and how much retrieval and the judge are to be trusted. A cost that is not known is null."""
     kinds = [count for job in data.jobs for count in job.failures.values()]
     document = {
-        "rows": data.rows,
+        "rows": [_row(row) for row in data.rows],
         "usage": {
             "total": _usage(total_usage(data.jobs), known=all(map(cost_known, data.jobs))),
             "jobs": {job.job: _usage(job.usage, known=cost_known(job)) for job in data.jobs},
@@ -290,6 +290,13 @@ def total_usage(jobs: Iterable[JobSummary]) -> Usage:
 def cost_known(job: JobSummary) -> bool:
     """Whether the dollars of `job` mean something: its model has a price, or it asked nothing."""
     return job.priced or job.usage.requests == 0
+
+
+def _row(row: Row) -> dict[str, Any]:
+    """A line of the table with a key for each metric, those by option beside the first two."""
+    fields: dict[str, Any] = msgspec.to_builtins(row)
+    metrics: dict[str, Any] = fields.pop("metrics")
+    return fields | metrics
 
 
 def _usage(usage: Usage, *, known: bool) -> dict[str, Any]:

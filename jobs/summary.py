@@ -24,9 +24,10 @@ from jobs.folder import RunFolder
 from jobs.models import EMBEDDED_EMBEDDING, model_name
 from jobs.noise import judge_noise, preferences
 from jobs.recall import retrieval_quality
-from jobs.records import Paper, Verdict
+from jobs.records import Paper
 from jobs.report import Coverage, Failure, Found, JobSummary, Loss, ReportData
 from jobs.respond import choose
+from jobs.scores import joined
 from jobs.times import read_job_seconds
 
 __all__ = ["JobState", "failures", "job_states", "judge_note", "report_data"]
@@ -43,12 +44,13 @@ _JOBS = {
     "respond": ("responses", "base"),
     "similarity": ("similarities", "embedding"),
     "judge": ("verdicts", "judge"),
+    "assess": ("assessments", "judge"),
     "rejudge": ("rejudgements", "judge"),
     "prefer": ("preferences", "judge"),
 }
 """Each job with the dataset that it writes and the role that it calls."""
 
-_OPTIONAL = ("probe", "critique", "curate", "rejudge", "prefer")
+_OPTIONAL = ("probe", "critique", "curate", "assess", "rejudge", "prefer")
 """Jobs that are left out where they are switched off."""
 
 _DETAILED_FAILURES = 1000
@@ -106,7 +108,12 @@ def report_data(
     """
     states = job_states(datasets)
     note = judge_note(config)
-    verdicts = Verdicts(_verdicts(datasets), list(models), asked=_asked(config, datasets, models), seed=config.seed)
+    verdicts = Verdicts(
+        joined(datasets, config.evaluate.metrics),
+        list(models),
+        asked=_asked(config, datasets, models),
+        seed=config.seed,
+    )
     gains, losses = changes(verdicts, datasets, "semantic_similarity" if note else "correctness")
     return ReportData(
         title=folder.path.resolve().name,
@@ -171,15 +178,6 @@ def _named(job: str, failed: Iterable[tuple[str, str, str]]) -> Iterator[Failure
 
 def _with_path(failure: Failure, paths: Mapping[str, str]) -> Failure:
     return msgspec.structs.replace(failure, paper=paths.get(failure.id, ""))
-
-
-def _verdicts(datasets: Mapping[str, Dataset[Any]]) -> list[Verdict]:
-    """The verdicts, each with the similarity of its response, also where that was made later, by a retry."""
-    similarities = {row.parent: row.semantic_similarity for row in datasets["similarities"].rows()}
-    return [
-        msgspec.structs.replace(verdict, semantic_similarity=similarities.get(verdict.parent))
-        for verdict in datasets["verdicts"].rows()
-    ]
 
 
 def _asked(config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str]) -> dict[Cell, int]:

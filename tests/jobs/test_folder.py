@@ -13,7 +13,7 @@ from jobs.records import Chunk, Verdict
 
 CONTRACT = [
     *("papers", "chunks", "questions", "pairs", "index", "probes", "critiques", "curated"),
-    *("examples", "responses", "similarities", "verdicts", "rejudgements", "preferences"),
+    *("examples", "responses", "similarities", "verdicts", "assessments", "rejudgements", "preferences"),
 ]
 
 

@@ -170,12 +170,14 @@ def test_histograms_count_every_score_once() -> None:
 
 def test_results_json_has_its_contract() -> None:
     """The rows hold exactly the fields that users rely on, beside usage, failures and coverage."""
-    results = json.loads(results_json(data()))
+    found = [msgspec.structs.replace(each, scores={"token_f1": 0.5}) for each in verdicts("base", "tuned")]
+    results = json.loads(results_json(data(found)))
     assert list(results)[:6] == ["rows", "usage", "failures", "coverage", "models", "judge_note"]
     assert list(results)[6:] == ["differences", "retrieval_effects", "retrieval", "judge_noise", "preferences"]
     for row in results["rows"]:
         assert list(row)[:5] == ["name", "model", "split", "correctness", "semantic_similarity"]
-        assert list(row)[5:] == ["retrieval", "metrics", "papers"]
+        assert list(row)[5:] == ["retrieval", "papers", "token_f1"]
+        assert list(row["token_f1"]) == list(row["correctness"])
         assert list(row["correctness"]) == ["mean", "low", "high", "scored", "total"]
     assert results["failures"] == {"total": 1, "jobs": {"parse": {"encrypted": 1}}}
     assert results["usage"]["total"] == {
