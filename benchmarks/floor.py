@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
-from work import MODEL, Settings, Started, judged, prompts, quotes, settings
+from work import MODEL, Settings, Started, judged, plausible, prompts, settings
 
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
@@ -34,7 +34,7 @@ async def ask_all(given: Settings, asked: list[str], path: Path, clocks: Started
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
             clocks.trouble(type(error).__name__)
             return None
-        if given.attempts > 1 and not quotes(text, asked[number]):
+        if given.attempts > 1 and not plausible(text, asked[number]):
             clocks.trouble("malformed")
             return None
         return text

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from work import MODEL, Settings, Started, judged, prompts, quotes, settings
+from work import MODEL, Settings, Started, judged, plausible, prompts, settings
 
 from engine.calls import batched
 from engine.datasets import Dataset
@@ -45,7 +45,7 @@ class Answer(Record, frozen=True, kw_only=True):
 def job(given: Settings, model: Model, clocks: Started) -> Job:
     async def process(prompt: Prompt, call: Call) -> Sequence[Record]:
         def read(text: str) -> str:
-            if not quotes(text, prompt.text):
+            if not plausible(text, prompt.text):
                 clocks.trouble("malformed")
                 raise Malformed("It is not said in the words of the text.")
             return text

@@ -57,10 +57,13 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return 1000 * outcome.cpu_s / (outcome.valid + outcome.bad + outcome.lost)
 
 
-def work_of(client: str, *, simulation: dict[str, Any], python: Path | str = sys.executable, **given: Any) -> Measured:
+def work_of(
+    client: str, *, simulation: dict[str, Any] | None, python: Path | str = sys.executable, **given: Any
+) -> Measured:
     """Start an endpoint with the fields of `simulation`, let ``floor``, ``mill`` or a rival do the work, and stop both.
 
-    `python` is the interpreter of the client: a rival has an environment of its own.
+    Where that is None the endpoint is that of canned.py, which answers at once and costs next to nothing. `python` is
+    the interpreter of the client: a rival has an environment of its own.
     """
     with simulated(simulation) as base_url, tempfile.TemporaryDirectory() as folder:
         settings = msgspec.json.encode(Settings(base_url=base_url, folder=folder, **given)).decode()
@@ -161,10 +164,11 @@ def _grains(do: str, **given: Any) -> bytes:
 
 
 @contextmanager
-def simulated(simulation: dict[str, Any]) -> Iterator[str]:
-    """The base URL of a simulated endpoint in its own process."""
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in simulation.items()]
-    command = [sys.executable, "-m", "jobs.cli", "simulate", *flags]
+def simulated(simulation: dict[str, Any] | None) -> Iterator[str]:
+    """The base URL of a simulated endpoint in its own process, or of a canned one."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in (simulation or {}).items()]
+    program = [str(_HERE / "canned.py")] if simulation is None else ["-m", "jobs.cli", "simulate"]
+    command = [sys.executable, *program, *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         _pin(process.pid, 1)
         assert process.stdout is not None

@@ -12,9 +12,25 @@ from random import Random
 
 import msgspec
 
-__all__ = ["MODEL", "Outcome", "Settings", "Started", "judged", "peak_rss_mb", "prompts", "quotes", "settings"]
+__all__ = [
+    "MODEL",
+    "SAID_IN_ALL",
+    "TOKENS",
+    "Outcome",
+    "Settings",
+    "Started",
+    "judged",
+    "peak_rss_mb",
+    "prompts",
+    "quotes",
+    "settings",
+]
 
 MODEL = "simulated-chat"
+SAID_IN_ALL = "Say in its own words what stands here."
+"""How every prompt begins, so what every answer may be made of."""
+TOKENS = 150
+"""Of an answer, on average."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client did. ``sending_s`` is from the first request that was sent to the last.
+    """What a client did. ``start_cpu_s`` was spent before its clocks ran; ``sending_s`` is from the first request to the last.
 
     ``valid`` answers stand on disk and are what was asked, ``bad`` stand there and are not, ``lost`` do not.
     ``troubles`` counts the attempts that failed, by kind.
@@ -45,6 +61,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     wall_s: float
     cpu_s: float
+    start_cpu_s: float
     peak_rss_mb: float
     sending_s: float
     valid: int
@@ -74,6 +91,7 @@ class Started:
         return Outcome(
             wall_s=time.perf_counter() - self._wall_s,
             cpu_s=time.process_time() - self._cpu_s,
+            start_cpu_s=self._cpu_s,
             peak_rss_mb=peak_rss_mb(),
             sending_s=self._last_s - self._first_s,
             valid=0,
@@ -95,12 +113,17 @@ def prompts(count: int, seed: int) -> Iterable[str]:
         start = random.randrange(len(_WORDS) // 2)
         words = random.choices(_WORDS[start : start + len(_WORDS) // 2], k=random.randint(140, 390))
         sentences = (" ".join(words[at : at + 13]).capitalize() for at in range(0, len(words), 13))
-        yield f"Say in its own words what stands here.\n{_RULE}\nText {number}. {'. '.join(sentences)}.\n{_RULE}"
+        yield f"{SAID_IN_ALL}\n{_RULE}\nText {number}. {'. '.join(sentences)}.\n{_RULE}"
 
 
 def quotes(answer: str, prompt: str) -> bool:
     """Is the answer what was asked for: said in the prompt's own words?"""
     return set(prompt.split()).issuperset(answer.split())
+
+
+def plausible(answer: str, prompt: str) -> bool:
+    """Do its first words look like that? What a client may ask while it works; `judged` looks at all of them."""
+    return all(word in prompt for word in answer.split(None, _FIRST)[:_FIRST])
 
 
 def judged(outcome: Outcome, answers: Mapping[str, str], asked: Mapping[str, str]) -> Outcome:
@@ -118,6 +141,7 @@ def peak_rss_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
+_FIRST = 12
 _RULE = "---------------------"  # as in LlamaIndex's prompts: what stands between two is the text, in repairs too
 _WORDS = sorted(
     """a an and at by in is it no of on or so to we all any are can few for has its let may new not now one our see set
