@@ -98,11 +98,12 @@ class Disk:
         self.place = ""  # what the operation that comes next is done to
         self.on_loop_thread: list[str] = []
         self.dead = False
+        self._crashing = 0  # the thread that leaves what the disk has kept
         self._fault = fault
         self._short_writes = short_writes
         self._ours = ours
         self._lock = threading.RLock()
-        found = [path for path in root.rglob("*") if self._is_ours(path)]
+        found = [path for path in root.rglob("*") if self._is_below(path)]
         self._names = {str(path): _Inode(None if path.is_dir() else path.read_bytes()) for path in found}
         self._durable_names = dict(self._names)
         self._moves: list[tuple[str, list[tuple[str, _Inode | None]]]] = []  # (folder, what became of names in it)
@@ -134,7 +135,8 @@ class Disk:
                     file.close()
 
     def crash(self, random: Random) -> None:
-        """Leave in the root what a disk may hold after the power went."""
+        """Leave in the root what a disk may hold after the power went. While it is mounted nobody else may write."""
+        self._crashing = threading.get_ident()
         names = dict(self._durable_names)
         patience = random.choice([0.0, 0.5, 1.0])  # how many of the unsynced names had reached the disk
         for _, changes in self._moves:
@@ -144,7 +146,7 @@ class Disk:
         for path in sorted(Path(self.root).rglob("*"), reverse=True):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
-            elif path.is_file() and self._is_ours(path):
+            elif path.is_file() and self._is_below(path):
                 path.unlink()
         for path, data in sorted(contents.items()):
             if not os.path.isdir(os.path.dirname(path)):  # noqa: PTH112, PTH120
@@ -251,7 +253,7 @@ class Disk:
             with self._lock:
                 folder, _ = self._descriptors.get(kwargs.get("dir_fd") or -1, ("", None))
                 name = f"{folder}/{path}" if folder else os.fspath(path)
-                if name in self._names:
+                if name in self._names and self._is_ours(name):
                     self.step("unlink", name)
                 real(path, **kwargs)
                 self._move(name, [(name, None)])
@@ -271,6 +273,9 @@ class Disk:
         return mkdir
 
     def _is_ours(self, path: Any) -> bool:
+        return threading.get_ident() != self._crashing and self._is_below(path)
+
+    def _is_below(self, path: Any) -> bool:
         if not isinstance(path, (str, os.PathLike)):
             return False
         name = os.fspath(path)
