@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import hostile
 import msgspec
 import pytest
 
@@ -192,6 +193,31 @@ def test_every_file_is_accounted_for(
     assert {"duplicate", "not_pdf", "encrypted", "no_text", "damaged", "no_pages", "empty_file"} == {
         failure["kind"] for failure in failed.values()
     }
+
+
+def test_papers_that_harm_their_reader(
+    example_papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reader that is killed, one that never ends and one that takes 8 GiB: three failures, and all others are done."""
+    monkeypatch.setattr("jobs.work.WARM_UP", hostile.INITIALIZER)
+    out, papers = tmp_path / "run", tmp_path / "hostile"
+    papers.mkdir()
+    hostile.write_papers(papers)
+    bounds = ("parse.timeout_s=4", "parse.memory_mb=1024", "parse.workers=1")
+    settings = [part for bound in bounds for part in ("--set", bound)]
+    assert main(["run", str(papers), str(example_papers), "--out", str(out), "--until", "parse", *settings]) == 3
+    capsys.readouterr()
+    assert main(["status", str(out), "--json"]) == 0
+    failures = json.loads(capsys.readouterr().out)["failures"]
+    found = {Path(failure["paper"]).stem: (failure["kind"], failure["reason"]) for failure in failures}
+    assert found.keys() == hostile.HARM.keys()
+    assert found["killed"][0] == "crashed"
+    assert "SIGKILL" in found["killed"][1]
+    assert found["endless"] == ("timed_out", "no result within 4 s")
+    assert found["greedy"][0] == "out_of_memory"
+    parsed = {row["paper_id"] for row in rows(out, "chunks")}
+    assert parsed == {row["id"] for row in rows(out, "papers") if Path(row["path"]).stem not in hostile.HARM}
+    assert len(parsed) == len(list(example_papers.iterdir()))
 
 
 def test_kills_in_ask_and_judge_leave_no_trace(
