@@ -28,6 +28,7 @@ from engine.events import (
 )
 from engine.requests import Usage
 from jobs.finetune import FinetuneProgress
+from jobs.markup import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,7 +134,8 @@ class Progress:
         now = time.monotonic()
         if event.wait_s >= _LONG_WAIT_S and now - line.trouble_told_at >= _PLAIN_EVERY_S:
             line.trouble_told_at = now
-            self._console.print(f"{event.job}: {event.reason}; {line.trouble}", highlight=False, markup=False)
+            reason = visible(event.reason)  # as the server says it
+            self._console.print(f"{event.job}: {reason}; {line.trouble}", highlight=False, markup=False)
 
     @contextmanager
     def showing(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from jobs.curate import rejections
 from jobs.folder import RunFolder
+from jobs.markup import visible
 from jobs.report import Failure
 from jobs.summary import JobState, failures, job_states
 
@@ -44,7 +45,8 @@ def print_status(folder: RunFolder, *, as_json: bool) -> None:
         )
     for (job, kind), group in groupby(failures(datasets), key=lambda failure: (failure.job, failure.kind)):
         for failure in group:
-            console.print(Text(f"{job} {kind}: {_named(failure)}: {failure.reason}"))
+            # A file may be named so that a terminal takes its name for a command.
+            console.print(Text(f"{job} {kind}: {visible(_named(failure), 4096)}: {visible(failure.reason)}"))
 
 
 def _table(states: list[JobState]) -> Table:
