@@ -123,8 +123,8 @@ def _split(text: str, offset: int, limit: int, means: _Means) -> Iterator[_Split
 
 
 def _size(text: str, limit: int, means: _Means) -> int:
-    # Where the length alone shows that it is too long, nobody needs the exact number.
-    at_least = len(text) // LONGEST_TOKEN
+    # Where the length or the blanks show that it is too long, nobody needs the exact number.
+    at_least = max(len(text) // LONGEST_TOKEN, text.count(" ") if means is _PLAIN else 0)
     return at_least if at_least > limit else means.tokens(text)
 
 

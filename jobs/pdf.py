@@ -156,7 +156,7 @@ def _document(document: Any) -> Extracted:
 
 
 def _page_texts(document: Any) -> tuple[list[str | None], Any]:
-    """The raw text of each page, None where it cannot be read; and the first page's text with its print, if it can."""
+    """The raw text of each page, None where it cannot be read; and what is printed on the first, if each glyph is known."""
     import pymupdf
 
     # Without CID_FOR_UNKNOWN a glyph of unknown meaning becomes U+FFFD, which is removed, not a letter by accident.
@@ -167,15 +167,16 @@ def _page_texts(document: Any) -> tuple[list[str | None], Any]:
     for number in range(document.page_count):
         try:
             printed = document.load_page(number).get_textpage(flags=flags)
-            texts.append("\n\n".join(block[4] for block in printed.extractBLOCKS()))
+            text = "\n\n".join(block[4] for block in printed.extractBLOCKS())
         except pymupdf.mupdf.FzErrorSystem:
             raise
         except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError):
             texts.append(None)
             continue
-        if not number:
+        texts.append(text)
+        if number == 0 and "\ufffd" not in text:
             first = printed
-        characters += len(texts[-1] or "")
+        characters += len(text)
         if characters > MAX_CHARACTERS:
             raise failed("too_large", f"more than {MAX_CHARACTERS:,} characters")
     return texts, first
@@ -203,11 +204,11 @@ def _title(document: Any, first_page: str, printed: Any) -> str:
 
 
 def _blocks(document: Any, printed: Any) -> list[dict[str, Any]]:
-    """What is printed on the first page. Glyphs of unknown meaning may be letters here: read again, where there are any."""
+    """What is printed on the first page, where a glyph of unknown meaning may be a letter."""
     import pymupdf
 
     try:
-        if printed is None or "\ufffd" in printed.extractText():
+        if printed is None:
             printed = document.load_page(0).get_textpage(flags=pymupdf.TEXTFLAGS_TEXT)
         blocks: list[dict[str, Any]] = printed.extractDICT()["blocks"]
     except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError):

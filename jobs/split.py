@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
+from itertools import accumulate
 
 from jobs.text import letters_and_digits
 
@@ -56,6 +57,8 @@ def chunk_key(text: str) -> str:
 
 
 def _smallest_shingle(text: str) -> str:
-    words = _WORD.findall(text.casefold())[:MOST_WORDS]
-    runs = (" ".join(words[start : start + SHINGLE_WORDS]) for start in range(max(1, len(words) - SHINGLE_WORDS + 1)))
-    return min(blake2b(run.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() for run in runs)
+    words = [word.encode("utf-8", "surrogatepass") for word in _WORD.findall(text.casefold())[:MOST_WORDS]]
+    joined = b" ".join(words)
+    ends = list(accumulate((len(word) + 1 for word in words), initial=0))  # each is where the next word starts, too
+    runs = zip(ends, ends[SHINGLE_WORDS:], strict=False) if len(words) > SHINGLE_WORDS else [(0, len(joined) + 1)]
+    return min(blake2b(joined[start : end - 1], digest_size=8).digest() for start, end in runs).hex()

@@ -24,7 +24,7 @@ _LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl",
 # Whatever `_regular` replaces or removes, and its neighbours: one look tells that a page has nothing of it, as most.
 _IRREGULAR = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\xa0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
-    "\u205f-\u206f\u3000\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff9-\uffff\U00010000-\U0010ffff]"
+    "\u205f-\u206f\u3000\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff9-\uffff\U00010000-\U0010ffff]+"
 )
 _LINE_END = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028]")
 _SPACE = re.compile(r"[\t\x1f \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
@@ -106,7 +106,8 @@ def _printable(text: str) -> str:
 def _regular(text: str) -> str:
     """One sign for a line end, one for a blank, and nothing that is not to be seen."""
     text = _LINE_END.sub("\n", text.replace("\u2029", "\n\n"))
-    text = _SOFT_HYPHEN.sub("", _UNWANTED.sub("", text))
+    text = _IRREGULAR.sub(lambda match: _UNWANTED.sub("", match.group()), text)  # it skims faster than what it leads to
+    text = _SOFT_HYPHEN.sub("", text)
     return _SPACE.sub(" ", _JOINER.sub("", text))
 
 
