@@ -107,12 +107,13 @@ _NOTES = (
     "rows, and the next group is what arrived while the last one was written. A seal makes a file final: its rows are "
     "sorted, written under another name, synced and renamed. "
 )
-_CHARACTERS_PER_TOKEN = 4.8  # of English prose like this one, in the tokenizers of today
+_CHARACTERS_PER_TOKEN = 4.55  # of these notes in cl100k_base, as are the tokens of what stands around them
+_TOKENS_AROUND = 22
 
 
 def requests(target: Target, plan: Plan, nonce: str) -> Iterator[Request]:
     """Requests of about `plan.input_tokens` each; they differ from their first words on, where caches look."""
-    length = int(plan.input_tokens * _CHARACTERS_PER_TOKEN)
+    length = int(max(0, plan.input_tokens - _TOKENS_AROUND) * _CHARACTERS_PER_TOKEN)
     notes = (_NOTES * (1 + length // len(_NOTES)))[:length]
     number = 0
     while True:

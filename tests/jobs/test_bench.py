@@ -27,7 +27,8 @@ from jobs.capacity import Load, Settings, capacity
 from jobs.cli import main
 from jobs.config import Model
 from jobs.findings import Findings
-from jobs.workload import Plan, Target, find_target
+from jobs.tokens import count_any_tokens
+from jobs.workload import Plan, Target, find_target, requests
 
 KEY = "plain+key/0123456789"
 LOOP: dict[str, Any] = {"loop": "closed", "levels": (1, 2, 4, 8, 16, 32)}
@@ -59,10 +60,10 @@ def test_percentiles_are_those_of_the_latency() -> None:
     assert loads[0].answers_per_second == pytest.approx(25, rel=0.03)
 
 
-@pytest.mark.parametrize("sigma", [0.0, 0.4])
-def test_the_knee_is_at_the_slots_of_the_endpoint(sigma: float) -> None:
+@pytest.mark.parametrize(("sigma", "requests"), [(0.0, None), (0.4, 400)])
+def test_the_knee_is_at_the_slots_of_the_endpoint(sigma: float, requests: int | None) -> None:
     """An endpoint that answers eight at a time has its knee and its saturation at eight in flight."""
-    loads, _ = measure(Plan(**LOOP, requests=400), latency_mean_s=0.5, latency_sigma=sigma, slots=8)
+    loads, _ = measure(Plan(**LOOP, requests=requests), latency_mean_s=0.5, latency_sigma=sigma, slots=8)
     found = capacity(loads)
     assert found is not None
     assert (found.knee, found.saturation, found.settings, found.more) == (8, 8, Settings(max_concurrency=8), False)
@@ -122,11 +123,18 @@ def test_no_more_is_sent_than_was_said(plan: Plan) -> None:
     assert counters.answered_twice == 0
 
 
-def test_prompts_have_the_length_that_was_asked_for() -> None:
-    """A prompt has about as many tokens as the flag says; answers that are cut off at their length count."""
-    plan = Plan(loop="closed", levels=(1,), input_tokens=1000, max_tokens=20)
+@pytest.mark.parametrize("tokens", [64, 256, 1024])
+def test_prompts_have_the_length_that_was_asked_for(tokens: int) -> None:
+    """A prompt has about as many tokens as the flag says, by a tokenizer that models use."""
+    target = Target(role="generator", model=Model(model="m"))
+    request = next(requests(target, Plan(loop="closed", levels=(1,), input_tokens=tokens), "a1b2c3"))
+    assert count_any_tokens(request.body["messages"][0]["content"]) == pytest.approx(tokens, rel=0.07)
+
+
+def test_answers_that_are_cut_off_count() -> None:
+    """An answer that ends at the length that was asked for took its time, and is measured like any."""
+    plan = Plan(loop="closed", levels=(1,), max_tokens=20)
     (load,), counters = measure(plan, output_tokens_mean=100.0)
-    assert counters.prompt_tokens / counters.answered == pytest.approx(1000, rel=0.15)
     assert load.answers == load.requests
     assert counters.completion_tokens <= 20 * counters.answered
 
