@@ -266,7 +266,7 @@ async def test_what_was_measured_survives_an_interrupt(simulate: Callable[..., s
     url = simulate("--latency-mean-s", "0.02", "--slots", "1")
     command = [sys.executable, "-m", "jobs.cli", "bench", "--base-url", url, "--model", "simulated-chat"]
     process = await asyncio.create_subprocess_exec(
-        *command, "--concurrency", "1,200", cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        *command, "--concurrency", "1,100", cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
@@ -279,5 +279,5 @@ async def test_what_was_measured_survives_an_interrupt(simulate: Callable[..., s
     out, err = await process.communicate()
     assert process.returncode == 130
     rows = out.decode().split("stopped before all loads were measured")[0].splitlines()[1:]
-    assert [row.split()[0] for row in rows] == (["1", "200"] if signals == 1 else ["1"])
+    assert [row.split()[0] for row in rows] == (["1", "100"] if signals == 1 else ["1"])
     assert b"Traceback" not in err
