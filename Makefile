@@ -4,9 +4,10 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 BIN := .venv/bin
+LORA_TESTS := hypothesis pytest pytest-asyncio pytest-timeout
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --extra embedded --python $(PYTHON)
 
-.PHONY: help demo test lint format soak explore bench clean
+.PHONY: help demo test lint format soak explore lora bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,11 +34,14 @@ soak: .venv/dev.stamp ## long runs: kills, faults, scale
 explore: .venv/dev.stamp ## the property tests, with fresh examples and more of them
 	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest -m hypothesis --hypothesis-profile explore --timeout 1800 $(ARGS)
 
+lora: .venv-lora/stamp ## the tests of local fine-tuning, with torch, in an environment of their own
+	GRISTMILL_EMBEDDED_MODEL=small .venv-lora/bin/pytest tests/lora $(ARGS)
+
 bench: .venv/dev.stamp ## measure against the floor and the rivals, into benchmarks/RESULTS.md; ONLY=overhead,parse for some
 	$(BIN)/python benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean: ## take away what was set up and what the demo made
-	rm -rf .venv .uv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lora .uv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # uv lives in an environment of its own, so that nothing on the machine is touched.
 $(UV):
@@ -47,6 +51,13 @@ $(UV):
 
 .venv/dev.stamp: pyproject.toml uv.lock | $(UV)
 	$(SYNC)
+	touch $@
+
+# pip, not uv: torch alone is gigabytes where the index has no build of it for processors, and pip takes one that is here.
+.venv-lora/stamp: pyproject.toml
+	$(PYTHON) -m venv .venv-lora
+	.venv-lora/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-lora/bin/pip install --quiet --disable-pip-version-check -e '.[embedded,lora]' $(LORA_TESTS)
 	touch $@
 
 .venv/demo.stamp: pyproject.toml uv.lock | $(UV)

@@ -20,7 +20,6 @@ import asyncio
 import json
 import os
 import pickle
-import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, Self, TypeVar
 
 from engine.errors import Fatal, GristmillError, Permanent
+from engine.processes import die_with, how_it_ended
 
 __all__ = ["Workers"]
 
@@ -195,7 +195,7 @@ class _Child:
             (length,) = _LENGTH.unpack(await self._outbox.readexactly(_LENGTH.size))
             reply = await self._outbox.readexactly(length)
         except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError):
-            how = _how_it_ended(await self._process.wait())
+            how = how_it_ended(await self._process.wait())
             return _Outcome(error=Permanent(f"the worker process {how}", kind="crashed"), suspect=True)
         return _read_reply(reply)
 
@@ -224,14 +224,6 @@ async def _spawn() -> asyncio.subprocess.Process:
         stderr=asyncio.subprocess.DEVNULL,
         env=environment,
     )
-
-
-def _how_it_ended(returncode: int) -> str:
-    if returncode >= 0:
-        return f"exited with status {returncode}"
-    hint = "; the system may be short of memory" if -returncode == signal.SIGKILL else ""
-    names = {each.value: each.name for each in signal.Signals}  # real-time signals have none
-    return f"was killed by {names.get(-returncode, f'signal {-returncode}')}{hint}"
 
 
 def _read_reply(reply: bytes) -> _Outcome:
@@ -263,7 +255,7 @@ _serve()
 def _serve() -> NoReturn:
     inbox, outbox = _take_pipes()
     setup: _Setup = pickle.loads(_receive(inbox))
-    _die_with(setup.parent)
+    die_with(setup.parent)
     _send(outbox, _answer(_prepare, setup))
     while True:
         _send(outbox, _answer(_call, _receive(inbox)))
@@ -281,16 +273,6 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
     return inbox, outbox
-
-
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        import ctypes
-
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
 
 
 def _prepare(setup: _Setup) -> None:

@@ -200,7 +200,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
 
     folder, settings = _existing(arguments)
     if settings.finetune.backend == "none":
-        raise BadInput('no fine-tuning is configured; set finetune.backend = "openai" and [models.base], as run --set')
+        raise BadInput('no fine-tuning is configured; set finetune.backend to "openai" or "lora", as run --set')
     return _work(folder, settings, last="finetune")
 
 

@@ -216,14 +216,26 @@ class Export(_Section):
 class Finetune(_Section):
     """``backend = "openai"`` is any provider that speaks that API, with the model and key of [models.base].
 
-    A hyperparameter that is not set is the provider's to choose.
-    """
+    ``"lora"`` tunes a local base on this machine. ``epochs`` and ``batch_size`` are the provider's to choose where they
+    are not set, and 3 and 4 here. ``learning_rate_multiplier`` and ``poll_s`` are for a provider; what follows them is
+    for "lora". ``rank``, ``alpha`` and ``dropout`` are LoRA's, on all linear layers. ``learning_rate`` is the highest:
+    it rises over the first tenth of the steps and falls over the others. An example of more than ``max_length`` tokens
+    loses the middle of its prompt. A step is one batch; a checkpoint is written ``checkpoint_every`` steps, and the loss
+    on validation data taken ``validate_every`` steps. ``precision = "auto"`` is bfloat16 where the hardware has it."""
 
-    backend: Literal["none", "openai"] = "none"
+    backend: Literal["none", "openai", "lora"] = "none"
     epochs: int | None = Field(None, gt=0)
     batch_size: int | None = Field(None, gt=0)
     learning_rate_multiplier: float | None = Field(None, gt=0)
     poll_s: float = Field(20, gt=0)
+    learning_rate: float = Field(2e-4, gt=0)
+    rank: int = Field(16, gt=0)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    max_length: int = Field(2048, ge=64)
+    checkpoint_every: int = Field(20, gt=0)
+    validate_every: int = Field(20, gt=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
 class Evaluate(_Section):

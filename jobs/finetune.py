@@ -21,56 +21,18 @@ import msgspec
 
 from engine.errors import BadInput, Fatal
 from engine.events import Event, Hook
-from engine.files import naming_the_disk, write_atomic
 from engine.records import make_id
 from jobs.export import check_chat_line
-from jobs.provider import ENDED, Provider, Sleep, provider_at
+from jobs.ledger import ENDED, Hyperparameters, Ledger, ProviderJob
+from jobs.provider import Provider, Sleep, provider_at
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
 
-__all__ = ["FinetuneJob", "FinetuneProgress", "Hyperparameters", "Models", "finetune", "read_models", "tuned_model"]
+__all__ = ["FinetuneProgress", "finetune"]
 
 MIN_EXAMPLES = 10  # fewer are refused by the provider
 MAX_FILE_BYTES = 512 << 20  # likewise more
-
-
-class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True):
-    """How to train; None leaves the choice to the provider."""
-
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate_multiplier: float | None = None
-    seed: int | None = None
-
-
-class FinetuneJob(msgspec.Struct, frozen=True, kw_only=True):
-    """One fine-tuning job as ``models.json`` keeps it.
-
-    ``key`` hashes what is trained and how. ``endpoint`` is the base URL without credentials. ``status`` is
-    "uploading", "uploaded", then the provider's word: "queued", "running", "succeeded", "failed", "cancelled".
-    """
-
-    key: str
-    backend: str
-    endpoint: str
-    base_model: str
-    training_file_sha256: str
-    validation_file_sha256: str | None
-    settings: Hyperparameters
-    training_file_id: str | None = None
-    validation_file_id: str | None = None
-    job_id: str | None = None
-    status: str = "uploading"
-    tuned_model: str | None = None
-    error: str | None = None
-
-
-class Models(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``models.json`` holds: every job, oldest first, and under "tuned" the model made from the dataset of now."""
-
-    jobs: tuple[FinetuneJob, ...] = ()
-    models: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class FinetuneProgress(Event, frozen=True, kw_only=True):
@@ -103,7 +65,7 @@ async def finetune(
     provider that does not answer, and a job that ended without a model, with its reason.
     """
     wanted = await asyncio.to_thread(_plan, folder, base_url, model, hyperparameters)
-    ledger = _Ledger(folder / "models.json", wanted)
+    ledger = Ledger(folder / "models.json", wanted)
     if ledger.job.tuned_model is None:
         async with provider_at(base_url, api_key, sleep) as provider:
             await _upload(provider, ledger, folder / "dataset")
@@ -113,22 +75,7 @@ async def finetune(
     return _result(ledger.job)
 
 
-def tuned_model(folder: Path) -> str | None:
-    """The name of the model tuned on the run's dataset, None when there is none (yet)."""
-    return read_models(folder / "models.json").models.get("tuned")
-
-
-def read_models(path: Path) -> Models:
-    """Read a ``models.json``; one that is not there is empty, one that cannot be read is `Fatal`."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Models)
-    except FileNotFoundError:
-        return Models()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Fatal(f"{path} is damaged ({error}); restore it, or delete it to look for its jobs anew") from error
-
-
-def _plan(folder: Path, base_url: str, model: str, settings: Hyperparameters) -> FinetuneJob:
+def _plan(folder: Path, base_url: str, model: str, settings: Hyperparameters) -> ProviderJob:
     """Check both files, as the provider would, before anything is sent."""
     training, examples = _checked(folder / "dataset" / "train.jsonl")
     if examples < MIN_EXAMPLES:
@@ -138,9 +85,8 @@ def _plan(folder: Path, base_url: str, model: str, settings: Hyperparameters) ->
         )
     validation, held_out = _checked(folder / "dataset" / "val.jsonl")
     url = urlsplit(base_url)
-    return FinetuneJob(
+    return ProviderJob(
         key=make_id("openai", model, training, validation if held_out else "", repr(settings)),
-        backend="openai",
         endpoint=f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}",
         base_model=model,
         training_file_sha256=training,
@@ -170,33 +116,14 @@ def _checked(path: Path) -> tuple[str, int]:
     return digest.hexdigest(), rows
 
 
-class _Ledger:
-    """The one job that this call is about, and its line in ``models.json``."""
-
-    def __init__(self, path: Path, wanted: FinetuneJob) -> None:
-        self._path = path
-        models = read_models(path)
-        same = [job for job in models.jobs if (job.key, job.endpoint) == (wanted.key, wanted.endpoint)]
-        self.job = next((job for job in reversed(same) if job.status not in ENDED), wanted)
-        self._others = tuple(job for job in models.jobs if job is not self.job)
-
-    async def save(self, **changes: Any) -> None:
-        """Change the job and write it down; the disk has it when this returns."""
-        self.job = msgspec.structs.replace(self.job, **changes)
-        tuned = {"tuned": self.job.tuned_model} if self.job.tuned_model else {}
-        data = msgspec.json.encode(Models(jobs=(*self._others, self.job), models=tuned))
-        with naming_the_disk(self._path):
-            await asyncio.to_thread(write_atomic, self._path, msgspec.json.format(data) + b"\n")
-
-
-async def _upload(provider: Provider, ledger: _Ledger, dataset: Path) -> None:
+async def _upload(provider: Provider, ledger: Ledger[ProviderJob], dataset: Path) -> None:
     if ledger.job.training_file_id is None:
         await ledger.save(training_file_id=await provider.upload(dataset / "train.jsonl"))
     if ledger.job.validation_file_sha256 and ledger.job.validation_file_id is None:
         await ledger.save(validation_file_id=await provider.upload(dataset / "val.jsonl"))
 
 
-async def _start(provider: Provider, ledger: _Ledger) -> RemoteJob:
+async def _start(provider: Provider, ledger: Ledger[ProviderJob]) -> RemoteJob:
     if ledger.job.job_id:
         return await provider.job(ledger.job.job_id)
     await ledger.save(status="uploaded")
@@ -205,7 +132,7 @@ async def _start(provider: Provider, ledger: _Ledger) -> RemoteJob:
     return job
 
 
-def _creation(job: FinetuneJob) -> dict[str, Any]:
+def _creation(job: ProviderJob) -> dict[str, Any]:
     settings = job.settings
     chosen = {
         "n_epochs": settings.epochs,
@@ -227,7 +154,9 @@ def _creation(job: FinetuneJob) -> dict[str, Any]:
     }
 
 
-async def _watch(provider: Provider, ledger: _Ledger, job: RemoteJob, poll_s: float, on_event: Hook) -> None:
+async def _watch(
+    provider: Provider, ledger: Ledger[ProviderJob], job: RemoteJob, poll_s: float, on_event: Hook
+) -> None:
     """Tell the news until the job has ended; its status and its model are written down as they come."""
     told: set[str] = set()
     pause_s = min(1.0, poll_s)
@@ -254,7 +183,7 @@ def _progress(job: RemoteJob, **news: Any) -> FinetuneProgress:
     return FinetuneProgress(job="finetune", job_id=job.id, status=job.status, **news)
 
 
-def _result(job: FinetuneJob) -> str:
+def _result(job: ProviderJob) -> str:
     if job.tuned_model and job.status == "succeeded":
         return job.tuned_model
     reason = job.error or "the provider gave no reason"

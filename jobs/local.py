@@ -12,7 +12,6 @@ of its input. On Linux the kernel is also asked to kill it at our death, for whi
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
 import secrets
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from engine.errors import BadInput, Fatal
+from engine.processes import die_with
 
 __all__ = ["NOT_INSTALLED", "LocalServer"]
 
@@ -155,7 +155,7 @@ def _serve(parent: int) -> None:
     """The child: load, say the address on the real stdout, live until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _die_with(parent)
+    die_with(parent)
     line = sys.stdin.readline()
     if not line:
         return
@@ -165,14 +165,6 @@ def _serve(parent: int) -> None:
     os.write(answers, server.listening_address.encode() + b"\n")
     sys.stdin.read()
     os._exit(0)  # at once: tearing the server down would wait for its requests
-
-
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(0)
 
 
 def _start_server(settings: dict[str, Any]) -> Any:

@@ -28,9 +28,10 @@ from jobs.config import Config, Model, api_key
 if TYPE_CHECKING:
     from yarl import URL
 
+    from jobs.ledger import Served
     from jobs.local import LocalServer
 
-__all__ = ["EMBEDDED_EMBEDDING", "LOCAL_SLOTS", "ModelCalls", "check", "model_name", "slots"]
+__all__ = ["EMBEDDED_EMBEDDING", "LOCAL_SLOTS", "ModelCalls", "check", "local_file", "model_name", "slots"]
 
 LOCAL_SLOTS = 4
 """Requests that the embedded server answers at a time: on two cores more only wait for each other."""
@@ -63,8 +64,8 @@ def check(config: Config) -> None:
         model = config.model(role)
         if not model.local:
             api_key(model, role)
-        if role == "base" and model.local and config.finetune.backend == "openai":
-            raise BadInput('finetune.backend = "openai" tunes a model at an endpoint: configure [models.base]')
+        if role == "base":
+            _check_tunable(model, config.finetune.backend)
         if config.budget.usd is not None and _price(model) is None:
             raise BadInput(
                 f"budget.usd is set, and {model.model!r} of [models.{role}] has no price: state input_usd_per_million "
@@ -72,11 +73,37 @@ def check(config: Config) -> None:
             )
 
 
+def _check_tunable(base: Model, backend: str) -> None:
+    if backend == "openai" and base.local:
+        raise BadInput('finetune.backend = "openai" tunes a model at an endpoint: configure [models.base]')
+    if backend == "lora":
+        if not base.local:
+            raise BadInput(
+                'finetune.backend = "lora" tunes a local model: set [models.base] model = "local" or "local:FILE.gguf"'
+            )
+        from jobs.lora.tune import LORA_NOT_INSTALLED, is_installed
+
+        if not is_installed():
+            raise BadInput(LORA_NOT_INSTALLED)
+
+
+def local_file(model: Model, weights: Path | None) -> Path:
+    """The file of a local model; `weights` are those of the embedded one. Raises `BadInput` when it is not there."""
+    if model.model == "local":
+        if weights is None:
+            raise RuntimeError("the embedded model's weights were not fetched before the run")
+        return weights
+    path = Path(model.model.removeprefix("local:"))
+    if not path.is_file():
+        raise BadInput(f"there is no model file {path}; mend model = {model.model!r}")
+    return path
+
+
 class ModelCalls:
     """The `Call` of a whole run: it sends each request to the model of the section that the request names.
 
-    ``tuned`` gives the tuned model's name, None while there is none; it answers at the address of [models.base].
-    ``weights`` are those of the embedded model, where a role has it.
+    ``tuned`` gives the tuned model's name, None while there is none; it answers at the address of [models.base], or is
+    ``served`` here, where it was tuned here. ``weights`` are those of the embedded model, where a role has it.
     """
 
     def __init__(
@@ -88,6 +115,7 @@ class ModelCalls:
         stop: Stop,
         hook: Hook,
         tuned: Callable[[], str | None],
+        served: Callable[[], Served | None] = lambda: None,
     ) -> None:
         self._config = config
         self._budget = budget
@@ -95,10 +123,11 @@ class ModelCalls:
         self._stop = stop
         self._hook = hook
         self._tuned = tuned
+        self._served = served
         self._opening = asyncio.Lock()
         self._calls: dict[str, Call] = {}
         self._endpoints: dict[tuple[Model, str, str], Call] = {}
-        self._servers: dict[str, LocalServer] = {}
+        self._servers: dict[tuple[Path, Path | None], LocalServer] = {}
         self._limits: dict[tuple[str, ...], Limit] = {}
         self._reached: set[URL] = set()
         self._open = AsyncExitStack()
@@ -164,31 +193,24 @@ class ModelCalls:
             if model.model != "local":
                 raise BadInput('[models.embedding] may be model = "local" or a model at an endpoint, not a local file')
             return self._open.enter_context(LocalEmbedding())
-        server = await self._server(model)
+        server = await self._server(model, self._served() if role == "tuned" else None)
         # A local model may take minutes for an answer while others wait before it: only a dead server times out.
         patient = model.model_copy(update={"timeout_s": max(model.timeout_s, 1800.0)})
         endpoint = Endpoint(role, patient, base_url=server.base_url, api_key=server.api_key, name=model_name(model))
         return _while_up(await self._open.enter_async_context(endpoint), server)
 
-    async def _server(self, model: Model) -> LocalServer:
+    async def _server(self, model: Model, tuned: Served | None) -> LocalServer:
+        """The server of a local model, or of what was made of it here."""
         from jobs.local import LocalServer
 
-        if model.model not in self._servers:
-            server = LocalServer(
-                await self._local_file(model), slots=LOCAL_SLOTS, context_tokens=_context_tokens(self._config)
-            )
-            self._servers[model.model] = await self._open.enter_async_context(server)
-        return self._servers[model.model]
-
-    async def _local_file(self, model: Model) -> Path:
-        if model.model == "local":
-            if self._weights is None:
-                raise RuntimeError("the embedded model's weights were not fetched before the run")
-            return self._weights
-        path = Path(model.model.removeprefix("local:"))
-        if not await asyncio.to_thread(path.is_file):
-            raise BadInput(f"there is no model file {path}; mend model = {model.model!r}")
-        return path
+        lora = tuned.adapter if tuned else None
+        file = tuned.model if tuned else None
+        if file is None:
+            file = await asyncio.to_thread(local_file, model, self._weights)
+        if (file, lora) not in self._servers:
+            server = LocalServer(file, slots=LOCAL_SLOTS, context_tokens=_context_tokens(self._config), lora=lora)
+            self._servers[file, lora] = await self._open.enter_async_context(server)
+        return self._servers[file, lora]
 
 
 def _while_up(call: Call, server: LocalServer) -> Call:

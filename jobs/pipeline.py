@@ -31,7 +31,7 @@ from jobs.curate import curate, kept_pairs
 from jobs.folder import RunFolder
 from jobs.index import Retriever, index
 from jobs.lazy import imported
-from jobs.models import EMBEDDED_EMBEDDING, model_name, slots
+from jobs.models import EMBEDDED_EMBEDDING, local_file, model_name, slots
 from jobs.papers import Catalogue, deal
 from jobs.parse import parse
 from jobs.prefer import prefer
@@ -54,7 +54,7 @@ _PROMPTS = {"llama_index": "0.14"}
 class Mill:
     """What the jobs of one run are made with, as `jobs.work` has opened it.
 
-    `embedded` names the weights behind model = "local"; `tuned` gives the tuned model's name, None while there is
+    `embedded` names the `weights` behind model = "local"; `tuned` gives the tuned model's name, None while there is
     none; `show` is handed what the report says.
     """
 
@@ -65,6 +65,7 @@ class Mill:
     workers: Workers
     catalogue: Catalogue
     embedded: str
+    weights: Path | None
     tuned: Callable[[], str | None]
     show: Callable[[ReportData], None]
     stop: Stop
@@ -318,32 +319,63 @@ def _export(mill: Mill) -> Step:
 
 def _finetune(mill: Mill) -> Step:
     """One fine-tuning job, started or taken up; nothing where no backend is configured."""
+    backends = {"none": _no_tuning, "openai": _tune_at_provider, "lora": _tune_here}
+    run = backends[mill.config.finetune.backend]
+    return Step(name="finetune", run=lambda: run(mill), waits_for=("export",))
 
-    async def run() -> None:
-        from jobs.finetune import Hyperparameters, finetune
 
-        settings, base = mill.config.finetune, mill.config.models.base
-        await imported("openai")
-        await finetune(
-            folder=mill.folder.path,
-            base_url=base.base_url,
-            api_key=api_key(base, "base"),
-            model=base.model,
-            hyperparameters=Hyperparameters(
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                learning_rate_multiplier=settings.learning_rate_multiplier,
-                seed=mill.config.seed,
-            ),
-            poll_s=settings.poll_s,
-            on_event=mill.hook,
-            sleep=mill.stop.sleep,
-        )
+async def _no_tuning(mill: Mill) -> None:
+    pass
 
-    async def nothing() -> None:
-        pass
 
-    return Step(name="finetune", run=nothing if mill.config.finetune.backend == "none" else run, waits_for=("export",))
+async def _tune_at_provider(mill: Mill) -> None:
+    from jobs.finetune import finetune
+    from jobs.ledger import Hyperparameters
+
+    settings, base = mill.config.finetune, mill.config.model("base")
+    await imported("openai")
+    await finetune(
+        folder=mill.folder.path,
+        base_url=base.base_url,
+        api_key=api_key(base, "base"),
+        model=base.model,
+        hyperparameters=Hyperparameters(
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate_multiplier=settings.learning_rate_multiplier,
+            seed=mill.config.seed,
+        ),
+        poll_s=settings.poll_s,
+        on_event=mill.hook,
+        sleep=mill.stop.sleep,
+    )
+
+
+async def _tune_here(mill: Mill) -> None:
+    from jobs.lora.protocol import LoraSettings
+    from jobs.lora.tune import tune
+
+    settings, base = mill.config.finetune, mill.config.models.base
+    await tune(
+        folder=mill.folder.path,
+        base=await asyncio.to_thread(local_file, base, mill.weights),
+        base_name=mill.name(base),
+        settings=LoraSettings(
+            epochs=settings.epochs or 3,
+            batch_size=settings.batch_size or 4,
+            learning_rate=settings.learning_rate,
+            rank=settings.rank,
+            alpha=settings.alpha,
+            dropout=settings.dropout,
+            max_length=settings.max_length,
+            precision=settings.precision,
+            seed=mill.config.seed,
+        ),
+        checkpoint_every=settings.checkpoint_every,
+        validate_every=settings.validate_every,
+        stop=mill.stop,
+        hook=mill.hook,
+    )
 
 
 def _report(mill: Mill) -> Step:

@@ -28,6 +28,7 @@ from engine.events import (
 )
 from engine.requests import Usage
 from jobs.finetune import FinetuneProgress
+from jobs.lora.tune import TrainingStep
 from jobs.markup import visible
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class _Line:
     state: str = "waits"
     trouble: str = ""
     trouble_told_at: float = -math.inf
+    told_left_s: float | None = None
+    validation: str = ""
     recent: deque[tuple[float, int]] = field(default_factory=deque)
 
     def advance(self, now: float) -> None:
@@ -64,6 +67,14 @@ class _Line:
         while self.recent[0][0] < now - _RATE_OVER_S:
             self.recent.popleft()
 
+    def train(self, event: TrainingStep) -> None:
+        self.done, self.total = event.step, event.steps
+        self.worked += 1
+        self.told_left_s = event.left_s
+        if event.val is not None:
+            self.validation = f", validation loss {event.val:.3f}"
+        self.trouble = f"loss {event.train:.3f}{self.validation}"
+
     def per_second(self, now: float) -> float:
         if not self.recent:
             return 0.0
@@ -71,8 +82,12 @@ class _Line:
         return (self.worked - before + 1) / max(now - start, 1.0)
 
     def left_s(self, now: float) -> float | None:
+        if self.state != "works":
+            return None
+        if self.told_left_s is not None:
+            return self.told_left_s
         rate = self.per_second(now)
-        return (self.total - self.done) / rate if rate and self.state == "works" else None
+        return (self.total - self.done) / rate if rate else None
 
 
 class Progress:
@@ -125,6 +140,8 @@ class Progress:
             case FinetuneProgress():
                 line.trouble = f"{event.status} {event.message}".strip()
                 self._console.print(f"{event.job}: {line.trouble}", highlight=False, markup=False)
+            case TrainingStep():
+                line.train(event)
         if not self._console.is_terminal:
             self._tell_plainly()
 

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tenacity
 
 from engine.errors import Fatal, GristmillError, Transient
+from jobs.ledger import ENDED
 
 if TYPE_CHECKING:
     import openai
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
 
-__all__ = ["ENDED", "Provider", "Sleep", "provider_at"]
+__all__ = ["Provider", "Sleep", "provider_at"]
 
 ATTEMPTS = 6  # about half a minute
 PATIENT_ATTEMPTS = 30  # about half an hour
 REQUEST_TIMEOUT_S = 120.0  # between two bytes
-ENDED = ("cancelled", "failed")
 
 _BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=60.0) + tenacity.wait_random(0.0, 0.5)
 

@@ -5,10 +5,8 @@ The same figures go into `gristmill status`, into the exit code and into the rep
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,11 +19,12 @@ from jobs.comparison import Cell, Verdicts
 from jobs.config import Config
 from jobs.curate import kept_pairs, rejections
 from jobs.folder import RunFolder
+from jobs.lora.losses import read_losses
 from jobs.models import EMBEDDED_EMBEDDING, model_name
 from jobs.noise import judge_noise, preferences
 from jobs.recall import retrieval_quality
 from jobs.records import Paper
-from jobs.report import Coverage, Failure, Found, JobSummary, Loss, ReportData
+from jobs.report import Coverage, Failure, Found, JobSummary, ReportData
 from jobs.respond import choose
 from jobs.scores import joined
 from jobs.times import read_job_seconds
@@ -127,7 +126,7 @@ def report_data(
         found=_found(datasets, config.seed),
         noise=judge_noise(datasets["rejudgements"].rows()),
         preferences=preferences(datasets["preferences"].rows()),
-        loss_curve=_loss_curve(folder.losses),
+        loss_curve=read_losses(folder.losses),
         coverage=_coverage(datasets, states, verdicts),
         jobs=[_summary(state, config) for state in states],
         failures=_first_of_each(failures(datasets)),
@@ -196,17 +195,6 @@ def _found(datasets: Mapping[str, Dataset[Any]], seed: int) -> list[Found]:
     asked = {response.pair_id for response in responses}
     sources = {pair.id: pair.chunk_id for pair in datasets["pairs"].rows() if pair.id in asked}
     return retrieval_quality(responses, sources, seed=seed)
-
-
-def _loss_curve(path: Path) -> list[Loss]:
-    """What local tuning wrote down; nothing where there was none, and without a last line that a kill tore."""
-    if not path.exists():
-        return []
-    losses = []
-    for line in path.read_bytes().splitlines():
-        with contextlib.suppress(msgspec.DecodeError):
-            losses.append(msgspec.json.decode(line, type=Loss))
-    return losses
 
 
 def _first_of_each(found: Iterable[Failure]) -> list[Failure]:

@@ -27,8 +27,8 @@ from engine.signals import Stop, Stopped, stop_on_signals
 from engine.workers import Workers
 from jobs import JOBS
 from jobs.config import Config
-from jobs.finetune import tuned_model
 from jobs.folder import RunFolder
+from jobs.ledger import served, tuned_model
 from jobs.models import ModelCalls, check
 from jobs.papers import Catalogue
 from jobs.parse import WARM_UP
@@ -132,6 +132,7 @@ async def _open(
         workers=await opened.enter_async_context(workers),
         catalogue=opened.enter_context(closing(Catalogue(folder.catalogue))),
         embedded=weights.weights.name if weights else "local",
+        weights=weights.path if weights else None,
         tuned=lambda: tuned_model(folder.path),
         show=show,
         stop=stop,
@@ -148,6 +149,7 @@ async def _calls(mill: Mill, weights: Fetched | None) -> ModelCalls:
         stop=mill.stop,
         hook=mill.hook,
         tuned=mill.tuned,
+        served=lambda: served(mill.folder.path, mill.name(mill.config.models.base)),
     )
 
 

@@ -18,7 +18,8 @@ from engine.simulator import FaultScript
 from engine.testing import Fault, Seen, simulated_endpoint
 from engine.virtualtime import run_virtual
 from jobs.export import write_dataset
-from jobs.finetune import FinetuneProgress, Hyperparameters, finetune, read_models, tuned_model
+from jobs.finetune import FinetuneProgress, finetune
+from jobs.ledger import Hyperparameters, read_models, tuned_model
 from jobs.records import Example
 
 KEY = "sk-secret-0123456789"

@@ -1,0 +1,29 @@
+"""What every child process of ours needs: to end with its parent, and words for how it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+__all__ = ["die_with", "how_it_ended"]
+
+
+def die_with(parent: int) -> None:
+    """In a child: on Linux, ask the kernel to kill us when the process `parent` dies."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+
+def how_it_ended(returncode: int) -> str:
+    """In words: "exited with status 1", "was killed by SIGSEGV"."""
+    if returncode >= 0:
+        return f"exited with status {returncode}"
+    hint = "; the system may be short of memory" if -returncode == signal.SIGKILL else ""
+    names = {each.value: each.name for each in signal.Signals}  # real-time signals have none
+    return f"was killed by {names.get(-returncode, f'signal {-returncode}')}{hint}"

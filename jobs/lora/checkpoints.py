@@ -1,0 +1,96 @@
+"""Checkpoints of a training, each a folder: whole or not there.
+
+A checkpoint is written under a temporary name, every file of it synced, then a manifest with their digests, and then
+it is renamed; so a kill at any instant leaves the one before. The digests are for what happens to a disk later: a
+checkpoint whose bytes are not its manifest's is passed over, for the one before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from engine.files import naming_the_disk, sync_folder, write_atomic
+
+__all__ = ["Checkpoint", "Checkpoints"]
+
+_KEPT = 2
+_NAME = re.compile(r"step-(\d{9})")
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What was saved after `step`."""
+
+    step: int
+    folder: Path
+
+
+class Checkpoints:
+    """The checkpoints in `folder`, of which the last two are kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, step: int, files: Mapping[str, Callable[[Path], object]]) -> None:
+        """Save what `files` write, each given the path to write to; raises `Fatal` when the disk refuses."""
+        with naming_the_disk(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            final = self._folder / f"step-{step:09}"
+            temporary = final.with_suffix(".tmp")
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            for name, write in files.items():
+                write(temporary / name)
+                _sync(temporary / name)
+            write_atomic(temporary / _MANIFEST, msgspec.json.encode(_digests(temporary, files)))
+            shutil.rmtree(final, ignore_errors=True)
+            temporary.rename(final)
+            sync_folder(self._folder)
+            self._prune(step)
+
+    def latest(self) -> Checkpoint | None:
+        """The last one that is whole."""
+        return next((found for found in reversed(self._there()) if _is_whole(found.folder)), None)
+
+    def _there(self) -> list[Checkpoint]:
+        paths = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
+        found = [(path, _NAME.fullmatch(path.name)) for path in paths]
+        return [Checkpoint(step=int(match[1]), folder=path) for path, match in found if match]
+
+    def _prune(self, step: int) -> None:
+        """Keep the last two up to `step`. Later ones were not whole, or the training would have gone on from them."""
+        there = self._there()
+        kept = [found.folder for found in there if found.step <= step][-_KEPT:]
+        for path in self._folder.iterdir():
+            if path not in kept:
+                shutil.rmtree(path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _digests(folder: Path, names: Mapping[str, object]) -> dict[str, str]:
+    digests = {}
+    for name in names:
+        with (folder / name).open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        digests = msgspec.json.decode((folder / _MANIFEST).read_bytes(), type=dict[str, str])
+        return _digests(folder, digests) == digests
+    except (OSError, msgspec.DecodeError):
+        return False
