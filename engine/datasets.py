@@ -17,7 +17,7 @@ import msgspec
 from engine.errors import BadInput, Fatal
 from engine.files import make_folder, naming_the_disk, sync_folder, write_atomic
 from engine.records import Record, decode_lines, encode
-from engine.shards import Entry, Seal, Shard
+from engine.shards import Entry, FailedInput, Failure, Seal, Shard
 from engine.signals import Stopped
 
 __all__ = ["SCAN", "Dataset"]
@@ -82,8 +82,9 @@ class Dataset(Generic[R]):
         numbers = sorted(int(path.name.split(".")[0]) for path in self.folder.glob("*.checkpoint.jsonl"))
         return [self.shard(number) for number in numbers if not self.shard(number).done.exists()]
 
-    def write_sealed(self, index: int, rows: Sequence[R]) -> None:
-        """Write a shard that is whole from the start, one input for each row; blocks. For what costs nothing to redo."""
+    def write_sealed(self, index: int, rows: Sequence[R], failures: Sequence[FailedInput] = ()) -> Seal:
+        """Write a shard that is whole from the start, one input for each row and failure; blocks. For what costs nothing
+        to redo."""
         shard = self.shard(index)
         lines = [encode(row) for row in rows]
         with naming_the_disk(shard.data):
@@ -97,7 +98,16 @@ class Dataset(Generic[R]):
             Entry(id=row.id, position=position, rows=1, end=end)
             for position, (row, end) in enumerate(zip(rows, ends, strict=True))
         ]
-        shard.write_seal(entries, {row.id: position for position, row in enumerate(rows)}, "")
+        entries += [
+            Entry(
+                id=failed.id,
+                position=position,
+                end=sum(map(len, lines)),
+                error=Failure(kind=failed.kind, reason=failed.reason),
+            )
+            for position, failed in enumerate(failures, start=len(rows))
+        ]
+        return shard.write_seal(entries, {entry.id: entry.position for entry in entries}, "")
 
     def check(self, job: str, fingerprint: Mapping[str, Any]) -> None:
         """Raise `BadInput`, saying what changed, when rows here were made under another fingerprint; blocks."""
@@ -110,6 +120,11 @@ class Dataset(Generic[R]):
         if theirs is None:
             raise Fatal(f"{path} is missing: with what the rows beside it were made cannot be told; {_REMEDY} {job}")
         raise BadInput(_difference(job, theirs.get("fingerprint", {}), mine["fingerprint"]))
+
+    def owner(self) -> str | None:
+        """The job whose rows these are; None while no job has made the folder its own; blocks."""
+        identity = _read_json(self.folder / "job.json")
+        return None if identity is None else str(identity.get("job"))
 
     def claim(self, job: str, fingerprint: Mapping[str, Any]) -> None:
         """Make the folder this job's: no rows of two meanings are ever mixed in it. Raises as `check` does; blocks."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["JOBS", "REDOABLE", "ROLES"]
+__all__ = ["COMPARING", "JOBS", "REDOABLE", "ROLES"]
 
 _MAKING = ("parse", "ask", "answer", "index", "probe", "critique", "curate", "augment")
-_COMPARING = ("respond", "similarity", "judge", "assess", "rejudge", "prefer")
+COMPARING = ("respond", "similarity", "judge", "assess", "rejudge", "prefer")
 
-REDOABLE = (*_MAKING, *_COMPARING)
+REDOABLE = (*_MAKING, *COMPARING)
 """The jobs that make rows, in order."""
 
-JOBS = (*_MAKING, "export", "finetune", *_COMPARING, "report")
+JOBS = (*_MAKING, "export", "finetune", *COMPARING, "report")
 """All jobs and steps after dealing, in order."""
 
 ROLES = ("generator", "base", "judge", "embedding")

@@ -100,7 +100,12 @@ def _add_run(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     text = "let every model answer, judge the answers, and report; nothing is generated again"
-    evaluate = _add(commands, "evaluate", _evaluate, text)
+    evaluate = commands.add_parser("evaluate", help=text, description=text)
+    evaluate.add_argument("given", type=Path, metavar="RUN|PAIRS", help="a run, or a file of pairs: .json or .jsonl")
+    evaluate.add_argument(
+        "--out", type=Path, metavar="RUN", help="the folder of the run that is made of a file of pairs"
+    )
+    evaluate.add_argument("--config", type=Path, metavar="FILE.toml", help="the configuration of such a run")
     evaluate.add_argument(
         "--model",
         action="append",
@@ -111,6 +116,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, as in evaluate.sample=100"
     )
+    evaluate.set_defaults(command=_evaluate)
 
 
 def _add_bench(commands: Any) -> None:
@@ -184,6 +190,8 @@ def _run(arguments: argparse.Namespace) -> int:
     table = config.load(arguments.config) if arguments.config else folder.table() if folder.exists else {}
     config.assign(table, arguments.set)
     settings = config.validate(table)
+    if settings.evaluate.pairs or (before is not None and before.evaluate.pairs):
+        raise BadInput("a run of the pairs in a file has no papers: gristmill evaluate begins it and goes on with it")
     settings = settings.resolved(papers=count_papers(arguments.papers, enough=config.ENOUGH_PAPERS), before=before)
     if not arguments.dry_run:
         return _work(folder, settings, papers=arguments.papers, last=arguments.until, redo=arguments.redo)
@@ -205,12 +213,18 @@ def _finetune(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from engine.errors import BadInput
     from jobs import config
     from jobs.candidates import add_candidates
     from jobs.folder import RunFolder
+    from jobs.given import configured
 
-    folder = RunFolder(arguments.run)
-    table = folder.table()
+    if arguments.out is None and arguments.given.is_file():
+        raise BadInput(f"{arguments.given} is a file: say with --out in which folder its pairs become a run")
+    if arguments.out is None and arguments.config is not None:
+        raise BadInput("--config goes with a file of pairs and --out; a run has its configuration, change it by --set")
+    folder = RunFolder(arguments.out or arguments.given)
+    table = configured(arguments.given, folder, arguments.config) if arguments.out else folder.table()
     answered = {row.model for row in folder.datasets()["responses"].rows()} if arguments.model else set()
     add_candidates(table, arguments.model, answered=answered)
     config.assign(table, arguments.set)

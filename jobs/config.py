@@ -243,7 +243,8 @@ class Evaluate(_Section):
 
     "agreement" (the probability that the judge agrees with the reference; for models too small to give a score).
     "auto" takes "agreement" for a local judge. ``without_retrieval`` has every model answer the bare questions too, so
-    that the table tells what retrieval adds.
+    that the table tells what retrieval adds. ``pairs`` is the file whose pairs are evaluated instead of a run's own,
+    as ``gristmill evaluate FILE`` sets it.
 
     ``metrics`` are further ones, beside correctness and semantic similarity: "exact_match", "token_f1" and "rouge_l",
     which compare words and cost nothing.
@@ -253,6 +254,7 @@ class Evaluate(_Section):
 
     sample: int = Field(50, gt=0)
     without_retrieval: bool = False
+    pairs: str = ""
     method: Literal["auto", "score", "agreement"] = "auto"
     rejudge: int = Field(0, ge=0)
     pairwise: int = Field(0, ge=0)

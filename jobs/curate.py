@@ -85,8 +85,9 @@ class KeptPairs(Dataset[Pair]):
 
 
 def kept_pairs(datasets: Mapping[str, Dataset[Any]], config: Config) -> Dataset[Pair]:
-    """The pairs that are used: all of them where nothing is curated."""
-    return KeptPairs(datasets["pairs"], datasets["curated"]) if config.curate.on else datasets["pairs"]
+    """The pairs that are used: all of them where nothing is curated, or where they are a file's."""
+    curated = config.curate.on and not config.evaluate.pairs
+    return KeptPairs(datasets["pairs"], datasets["curated"]) if curated else datasets["pairs"]
 
 
 def rejections(curated: Dataset[Curated]) -> dict[str, int]:

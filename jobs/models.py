@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jobs.ledger import Served
     from jobs.local import LocalServer
 
-__all__ = ["EMBEDDED_EMBEDDING", "LOCAL_SLOTS", "ModelCalls", "check", "local_file", "model_name", "slots"]
+__all__ = ["EMBEDDED_EMBEDDING", "LOCAL_SLOTS", "ModelCalls", "check", "local_file", "model_name", "slots", "used"]
 
 LOCAL_SLOTS = 4
 """Requests that the embedded server answers at a time: on two cores more only wait for each other."""
@@ -58,10 +58,15 @@ def model_name(model: Model, embedded: str = "local") -> str:
     return embedded if model.model == "local" else model.model
 
 
+def used(config: Config) -> dict[str, Model]:
+    """The sections whose models a run may ask, each model with its price: nothing is generated for a file's pairs."""
+    unused = "generator" if config.evaluate.pairs else ""
+    return {section: config.model(section) for section in config.models.sections() if section != unused}
+
+
 def check(config: Config) -> None:
     """Raise `BadInput` for a key or a price that is needed and not set, before anything is fetched or sent."""
-    for role in config.models.sections():
-        model = config.model(role)
+    for role, model in used(config).items():
         if not model.local:
             api_key(model, role)
         if role == "base":

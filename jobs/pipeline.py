@@ -29,6 +29,7 @@ from jobs.config import Config, Model, api_key
 from jobs.critique import critique
 from jobs.curate import curate, kept_pairs
 from jobs.folder import RunFolder
+from jobs.given import deal_pairs
 from jobs.index import Retriever, index
 from jobs.lazy import imported
 from jobs.models import EMBEDDED_EMBEDDING, local_file, model_name, slots
@@ -91,8 +92,11 @@ class Mill:
 
 
 def build(mill: Mill) -> Pipeline:
-    """Every job and step, in order."""
-    retriever = Retriever(mill.folder.store)
+    """Every job and step, in order; with the pairs of a file, those that compare models on them."""
+    retriever, evaluate = Retriever(mill.folder.store), mill.config.evaluate
+    if evaluate.pairs:
+        given = deal_pairs(Path(evaluate.pairs), mill.datasets, sample=evaluate.sample, stop=mill.stop, hook=mill.hook)
+        return [given, *_comparing(mill, retriever), _report(mill)]
     return [
         *_parsing(mill),
         *_generating(mill),
@@ -232,8 +236,7 @@ def _comparing(mill: Mill, retriever: Retriever) -> Pipeline:
             retriever=retriever,
             models=mill.compared,
             system_prompt=lambda title: system_prompt.replace("{title}", title),
-            sample=config.evaluate.sample,
-            without_retrieval=config.evaluate.without_retrieval,
+            settings=config.evaluate,
             seed=config.seed,
             fingerprint={**_PROMPTS, "temperature": models.base.temperature, "system_prompt": system_prompt},
             slots=sum(map(slots, (models.base, *models.candidates.values()))),

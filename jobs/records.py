@@ -133,14 +133,14 @@ class Curated(Record, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk before the question: ``rank`` counts from 0, ``score`` is cosine similarity.
+    """A chunk before the question: ``rank`` counts from 0, ``score`` is cosine similarity, None where it was given.
 
     ``role`` is "source" for the chunk that the pair came from, "distractor" for one that was chosen to mislead, and
     "retrieved" for any other that retrieval found."""
 
     chunk_id: str
     rank: int
-    score: float
+    score: float | None
     role: str = "retrieved"
 
 

@@ -21,10 +21,11 @@ from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.augment import augmented
 from jobs.chat import chat, text
+from jobs.config import Evaluate
 from jobs.index import Retriever
 from jobs.records import Context, Example, Pair, Response
 
-__all__ = ["Compared", "choose", "respond"]
+__all__ = ["Compared", "choose", "respond", "ways"]
 
 _ALONE = "without retrieval"
 
@@ -49,6 +50,7 @@ class _Question:
     pair: Pair
     title: str
     contexts: list[Context]
+    prompts: list[str]
     retrieval: bool
 
 
@@ -58,31 +60,29 @@ def respond(
     retriever: Retriever,
     models: Callable[[], Mapping[str, Compared]],
     system_prompt: Callable[[str], str],
-    sample: int,
-    without_retrieval: bool = False,
+    settings: Evaluate,
     seed: int,
     fingerprint: Mapping[str, Any],
     slots: int,
 ) -> Job:
     """Ask every model in ``models()``, by the name of its row, each pair in the sample.
 
-    ``system_prompt`` is a function of the paper's title. The sample is `sample` pairs of each split, those whose id has
-    the smallest hash: the same pairs for every model and in every restart. ``without_retrieval`` asks each twice.
+    ``system_prompt`` is a function of the paper's title. The sample is so many pairs of each split, those whose id has
+    the smallest hash: the same pairs for every model and in every restart.
     """
     chosen: set[str] = set()
-    ways = (True, False) if without_retrieval else (True,)
 
     async def prepare() -> None:
-        chosen.update(await asyncio.to_thread(choose, pairs, sample, seed))
+        chosen.update(await asyncio.to_thread(choose, pairs, settings.sample, seed))
 
     def expand(shard: ShardRows) -> Iterator[Item]:
         contexts: dict[str, list[Example]] = {}
         for example in shard["examples"]:
             contexts.setdefault(example.pair_id, []).append(example)
-        for retrieval, (name, model) in product(ways, models().items()):
+        for retrieval, (name, model) in product((True, False), models().items()):
             for pair in shard["pairs"]:
-                if pair.id in chosen:
-                    examples = contexts.get(pair.id, [])
+                examples = contexts.get(pair.id, [])
+                if pair.id in chosen and retrieval in ways(settings, contexts=bool(examples)):
                     question = _Question(
                         id=make_id("response", pair.id, name, model.model, *([] if retrieval else [_ALONE])),
                         row=name,
@@ -90,19 +90,16 @@ def respond(
                         pair=pair,
                         title=examples[0].title if examples else "",
                         contexts=[context for example in examples for context in example.contexts],
+                        prompts=[example.prompt for example in examples],
                         retrieval=retrieval,
                     )
                     yield Item(id=question.id, value=question)
 
     async def process(question: _Question, call: Call) -> Sequence[Record]:
         pair = question.pair
-        if not question.contexts:
+        if not question.contexts and not settings.pairs:
             raise Permanent("no chunk was retrieved for this question", kind="no_context")
-        if question.retrieval:
-            texts = await retriever.texts([context.chunk_id for context in question.contexts])
-            prompt = await augmented(pair, texts)
-        else:
-            prompt = pair.question
+        prompt = await _prompt(question, retriever)
         messages = [{"role": "system", "content": system_prompt(question.title)}, {"role": "user", "content": prompt}]
         reply = await call(chat(question.model.to, messages, max_tokens=question.model.max_tokens))
         return [
@@ -130,16 +127,23 @@ def respond(
         process=process,
         origin=lambda row: row.id,
         # The sample is drawn from all pairs; the tuned model is there when fine-tuning has ended.
-        waits_for=("augment", "answer", "finetune"),
+        waits_for=("deal", "augment", "answer", "finetune"),
         prepare=prepare,
         variant=lambda: make_id(
             *sorted(chosen),
             *(part for name, model in models().items() for part in (name, model.model)),
-            *([_ALONE] if without_retrieval else []),
+            *([_ALONE] if settings.without_retrieval else []),
         ),
         fingerprint=fingerprint,
         slots=slots,
     )
+
+
+def ways(settings: Evaluate, *, contexts: bool) -> tuple[bool, ...]:
+    """How a pair is asked: with retrieval, without, or both. One of a file that brought no `contexts` is asked alone."""
+    if settings.pairs and not contexts:
+        return (False,)
+    return (True, False) if settings.without_retrieval else (True,)
 
 
 def choose(pairs: Dataset[Pair], sample: int, seed: int) -> dict[str, str]:
@@ -153,3 +157,12 @@ def choose(pairs: Dataset[Pair], sample: int, seed: int) -> dict[str, str]:
         else:
             heapq.heappushpop(heap, (key, pair.id))
     return {id_: split for split, heap in smallest.items() for _, id_ in heap}
+
+
+async def _prompt(question: _Question, retriever: Retriever) -> str:
+    """The example's own prompt; where the contexts make an example each, all of them in one."""
+    if not question.retrieval:
+        return question.pair.question
+    if len(question.prompts) == 1:
+        return question.prompts[0]
+    return await augmented(question.pair, await retriever.texts([context.chunk_id for context in question.contexts]))

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from jobs.curate import rejections
 from jobs.folder import RunFolder
+from jobs.given import are_given
 from jobs.markup import visible
 from jobs.report import Failure
 from jobs.summary import JobState, failures, job_states
@@ -36,7 +37,7 @@ def print_status(folder: RunFolder, *, as_json: bool) -> None:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(status), indent=2).decode() + "\n")
         return
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{folder.path}: {papers} papers", markup=False)
+    console.print(f"{folder.path}: {'pairs from a file' if are_given(datasets) else f'{papers} papers'}", markup=False)
     console.print(_table(states))
     if refused:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())

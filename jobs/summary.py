@@ -14,18 +14,20 @@ import msgspec
 from engine.datasets import Dataset
 from engine.requests import Usage
 from engine.shards import total
+from jobs import COMPARING
 from jobs.changes import changes
 from jobs.comparison import Cell, Verdicts
 from jobs.config import Config
 from jobs.curate import kept_pairs, rejections
 from jobs.folder import RunFolder
+from jobs.given import are_given
 from jobs.lora.losses import read_losses
-from jobs.models import EMBEDDED_EMBEDDING, model_name
+from jobs.models import EMBEDDED_EMBEDDING, model_name, used
 from jobs.noise import judge_noise, preferences
 from jobs.recall import retrieval_quality
 from jobs.records import Paper
 from jobs.report import Coverage, Failure, Found, JobSummary, ReportData
-from jobs.respond import choose
+from jobs.respond import choose, ways
 from jobs.scores import joined
 from jobs.times import read_job_seconds
 
@@ -49,6 +51,11 @@ _JOBS = {
 }
 """Each job with the dataset that it writes and the role that it calls."""
 
+_GIVEN = {"deal": ("pairs", None), **{job: _JOBS[job] for job in COMPARING}}
+"""Those of a run whose pairs came from a file."""
+
+_ALL = _JOBS | _GIVEN
+
 _OPTIONAL = ("probe", "critique", "curate", "assess", "rejudge", "prefer")
 """Jobs that are left out where they are switched off."""
 
@@ -69,13 +76,13 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 
 def job_states(datasets: Mapping[str, Dataset[Any]]) -> list[JobState]:
     """The figures of every job; blocks."""
-    there = {job: name for job, (name, _) in _JOBS.items() if job not in _OPTIONAL or datasets[name].folder.exists()}
-    return [_state(job, datasets[name]) for job, name in there.items()]
+    there = [job for job in _jobs(datasets) if job not in _OPTIONAL or datasets[_ALL[job][0]].folder.exists()]
+    return [_state(job, datasets[_ALL[job][0]]) for job in there]
 
 
 def failures(datasets: Mapping[str, Dataset[Any]]) -> Iterator[Failure]:
     """Every failure of every job, with the path of its paper where the failed input is a paper; blocks."""
-    for job, (name, _) in _JOBS.items():
+    for job, (name, _) in _jobs(datasets).items():
         for number, failed in _failed(datasets[name]):
             if job == "parse" and failed:
                 paths = {paper.id: paper.path for paper in datasets["papers"].read(number)}
@@ -87,7 +94,8 @@ def failures(datasets: Mapping[str, Dataset[Any]]) -> Iterator[Failure]:
 def judge_note(config: Config) -> str:
     """What a reader must know about the correctness column; empty when it is what its name says."""
     if config.evaluate.method == "agreement":
-        same = model_name(config.models.judge) == model_name(config.models.generator)
+        generator = used(config).get("generator")
+        same = generator is not None and model_name(config.models.judge) == model_name(generator)
         return (
             "demo judge: 1 + 4 × the probability that a small local model gives to “agrees with the reference”"
             f"{', by the same model that wrote the questions' if same else ''}; not a rating. "
@@ -137,8 +145,12 @@ def report_data(
     )
 
 
+def _jobs(datasets: Mapping[str, Dataset[Any]]) -> dict[str, tuple[str, str | None]]:
+    return _GIVEN if are_given(datasets) else _JOBS
+
+
 def _names(config: Config, models: Mapping[str, str], embedded: str) -> dict[str, str]:
-    sections = config.models.sections().items()
+    sections = used(config).items()
     roles = {role: model_name(model, embedded) for role, model in sections if role.partition(".")[2] not in models}
     if config.models.embedding.local:
         roles["embedding"] = EMBEDDED_EMBEDDING
@@ -181,20 +193,20 @@ def _with_path(failure: Failure, paths: Mapping[str, str]) -> Failure:
 
 def _asked(config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str]) -> dict[Cell, int]:
     """How many answers each cell of the table should hold: what failed on the way counts as unscored."""
-    sampled = Counter(choose(kept_pairs(datasets, config), config.evaluate.sample, config.seed).values())
-    return {
-        Cell(split, retrieval, model): count
-        for model in models
-        for split, count in sampled.items()
-        for retrieval in (True, False)
-    }
+    settings = config.evaluate
+    sampled = choose(kept_pairs(datasets, config), settings.sample, config.seed)
+    with_contexts = {example.pair_id for example in datasets["examples"].rows()} if settings.pairs else sampled.keys()
+    counts = Counter(
+        (split, way) for id_, split in sampled.items() for way in ways(settings, contexts=id_ in with_contexts)
+    )
+    return {Cell(split, way, model): count for model in models for (split, way), count in counts.items()}
 
 
 def _found(datasets: Mapping[str, Dataset[Any]], seed: int) -> list[Found]:
     responses = list(datasets["responses"].rows())
     asked = {response.pair_id for response in responses}
-    sources = {pair.id: pair.chunk_id for pair in datasets["pairs"].rows() if pair.id in asked}
-    return retrieval_quality(responses, sources, seed=seed)
+    sources = {pair.id: pair.chunk_id for pair in datasets["pairs"].rows() if pair.chunk_id and pair.id in asked}
+    return retrieval_quality(responses, sources, seed=seed) if sources else []
 
 
 def _first_of_each(found: Iterable[Failure]) -> list[Failure]:
@@ -209,19 +221,19 @@ def _first_of_each(found: Iterable[Failure]) -> list[Failure]:
 
 
 def _coverage(datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState], verdicts: Verdicts) -> Coverage:
-    state = {state.job: state for state in states}
+    rows = Counter({state.job: state.rows for state in states})
     sides = Counter(example.split for example in datasets["examples"].rows())
     papers: Dataset[Paper] = datasets["papers"]
-    parsed = state["parse"]
+    parsed = next((state for state in states if state.job == "parse"), None)
     return Coverage(
         papers=sum(seal.rows for seal in papers.seals()),
-        papers_parsed=parsed.inputs - sum(parsed.failures.values()),
-        papers_failed=parsed.failures,
-        chunks=parsed.rows,
-        questions=state["ask"].rows,
-        pairs=state["answer"].rows,
+        papers_parsed=parsed.inputs - sum(parsed.failures.values()) if parsed else 0,
+        papers_failed=parsed.failures if parsed else {},
+        chunks=rows["parse"],
+        questions=rows["ask"],
+        pairs=rows["answer"] + rows["deal"],
         rejected=rejections(datasets["curated"]),
-        examples=state["augment"].rows,
+        examples=rows["augment"],
         train=sides["train"],
         val=sides["val"],
         evaluated=verdicts.evaluated(),
@@ -240,5 +252,5 @@ def _summary(state: JobState, config: Config) -> JobSummary:
 
 
 def _asked_by(job: str, config: Config) -> list[str]:
-    role = _JOBS[job][1]
+    role = _ALL[job][1]
     return [section for section in config.models.sections() if section == role or (job == "respond" and "." in section)]

@@ -29,7 +29,7 @@ from jobs import JOBS
 from jobs.config import Config
 from jobs.folder import RunFolder
 from jobs.ledger import served, tuned_model
-from jobs.models import ModelCalls, check
+from jobs.models import ModelCalls, check, used
 from jobs.papers import Catalogue
 from jobs.parse import WARM_UP
 from jobs.pipeline import Mill, build, worker_count
@@ -163,7 +163,7 @@ def ready_models(config: Config, *, last: str | None = None, only: str | None = 
     if _NEEDS_NO_MODEL.issuperset(steps):
         return None
     check(config)
-    chatting = [model for role, model in config.models.sections().items() if role != "embedding"]
+    chatting = [model for role, model in used(config).items() if role != "embedding"]
     if not any(model.model == "local" for model in chatting):
         return None
     fetched = default_weights(lambda line: print(line, file=sys.stderr))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from engine.datasets import Dataset, _difference
 from engine.errors import BadInput, Fatal
 from engine.records import make_id
-from engine.shards import Entry, Shard, ShardWriter
+from engine.shards import Entry, FailedInput, Shard, ShardWriter
 from engine.signals import Stopped
 
 
@@ -340,3 +340,23 @@ def test_shards_are_named_by_number(dataset: Dataset[Row]) -> None:
         "00007.checkpoint.jsonl",
         "00007.done.json",
     ]
+
+
+def test_failures_of_a_whole_shard(tmp_path: Path) -> None:
+    """A shard that is written at once may hold failures beside its rows, as one that a job made."""
+    dataset: Dataset[Row] = Dataset(tmp_path / "rows", Row)
+    lost = [FailedInput(id="x", kind="bad", reason="no text"), FailedInput(id="y", kind="bad", reason="no answer")]
+    seal = dataset.write_sealed(0, rows("a", "b"), lost)
+    assert (seal.inputs, seal.rows, seal.failures) == (4, 2, lost)
+    assert dataset.shard(0).seal() == seal
+    assert dataset.read(0) == rows("a", "b")
+    assert dataset.write_sealed(1, [], lost).rows == 0
+    dataset.shard(1).verify()
+
+
+def test_the_owner(tmp_path: Path) -> None:
+    """A dataset tells which job has made it its own."""
+    dataset = Dataset(tmp_path / "rows", Row)
+    assert dataset.owner() is None
+    dataset.claim("grind", {})
+    assert Dataset(tmp_path / "rows", Row).owner() == "grind"

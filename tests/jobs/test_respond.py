@@ -16,6 +16,7 @@ from engine.records import make_id
 from engine.runner import run
 from engine.signals import Stop
 from engine.testing import ScriptedCall, scripted
+from jobs.config import Evaluate
 from jobs.index import Retriever
 from jobs.records import Chunk, Example, Pair, Response, Vector
 from jobs.respond import Compared, respond
@@ -48,6 +49,7 @@ def job(
     sample: int = 2,
     seed: int = 0,
     alone: bool = False,
+    pairs_of: str = "",
 ) -> Job:
     return respond(
         pairs=pairs,
@@ -57,8 +59,7 @@ def job(
             for name, model in models.items()
         },
         system_prompt="About {}.".format,
-        sample=sample,
-        without_retrieval=alone,
+        settings=Evaluate(sample=sample, without_retrieval=alone, pairs=pairs_of),
         seed=seed,
         fingerprint={},
         slots=2,
@@ -75,17 +76,14 @@ async def asked(made: Job, examples: Sequence[Example] = EXAMPLES, call: Scripte
 
 
 async def test_the_request(pairs: Dataset[Pair], retriever: Retriever) -> None:
-    """A model gets the system prompt with the paper's title, and LlamaIndex's QA prompt with the contexts by rank."""
+    """A model gets the system prompt with the paper's title, and the prompt that the example has."""
     call = scripted("An answer.", forever=True)
     row, *_ = await asked(job(pairs, retriever), call=call)
     request = call.requests[0]
-    prompt = DEFAULT_TEXT_QA_PROMPT.format(
-        context_str="A seal is final.\n\nThe mill grinds {papers}.", query_str=row.question
-    )
     assert request.body == {
         "messages": [
             {"role": "system", "content": f"About Title of {row.pair_id}."},
-            {"role": "user", "content": prompt},
+            {"role": "user", "content": "the prompt"},
         ]
     }
     assert (request.to, request.max_output_tokens) == ("base", 200)
@@ -173,14 +171,16 @@ async def test_a_larger_sample_holds_the_smaller(pairs: Dataset[Pair], retriever
 
 
 async def test_contexts_of_separate_examples(pairs: Dataset[Pair], retriever: Retriever) -> None:
-    """With an example for each context, a model still sees all contexts of the pair, by rank."""
+    """With an example for each context, a model still sees all contexts of the pair, by rank, in one QA prompt."""
     apart = [row for each in PAIRS for row in (example(each, "c2"), example(each, "c1", first_rank=1))]
     made = job(pairs, retriever, sample=99)
     assert made.prepare is not None
     await made.prepare()
-    rows = await processed(
-        made, ShardRows(0, {"pairs": PAIRS, "examples": apart}), scripted("An answer.", forever=True)
-    )
+    call = scripted("An answer.", forever=True)
+    rows = await processed(made, ShardRows(0, {"pairs": PAIRS, "examples": apart}), call)
+    contexts = "A seal is final.\n\nThe mill grinds {papers}."
+    prompt = DEFAULT_TEXT_QA_PROMPT.format(context_str=contexts, query_str=PAIRS[0].question)
+    assert call.requests[0].body["messages"][1]["content"] == prompt
     assert all([(c.chunk_id, c.rank) for c in row.contexts] == [("c2", 0), ("c1", 1)] for row in rows)
 
 
@@ -191,6 +191,20 @@ async def test_a_pair_without_contexts(pairs: Dataset[Pair], retriever: Retrieve
     await made.prepare()
     failed = await processed(made, ShardRows(0, {"pairs": PAIRS[:1], "examples": []}), scripted())
     assert [error.kind for error in failed if isinstance(error, Permanent)] == ["no_context"] * 4
+
+
+async def test_given_pairs(pairs: Dataset[Pair], retriever: Retriever) -> None:
+    """Of a file's pairs those that brought contexts are asked with them, the others alone; the ablation adds the rest."""
+    for alone, expected in (
+        (False, {("p0", False), ("p3", True)}),
+        (True, {("p0", False), ("p3", True), ("p3", False)}),
+    ):
+        made = job(pairs, retriever, sample=99, alone=alone, pairs_of="pairs.jsonl")
+        assert made.prepare is not None
+        await made.prepare()
+        shard = ShardRows(0, {"pairs": [PAIRS[0], PAIRS[3]], "examples": [EXAMPLES[3]]})
+        rows = await processed(made, shard, scripted("An answer.", forever=True))
+        assert {(row.pair_id, row.retrieval) for row in rows} == expected
 
 
 async def test_the_variant(pairs: Dataset[Pair], retriever: Retriever) -> None:
