@@ -1,6 +1,6 @@
 """How long each job took, read from the run's log of events; nothing is measured or written for it.
 
-A job's time runs from its start to its end, and is summed over all sittings. Jobs run side by side and wait for each
+A job's time runs from its start to its end by the monotonic clock, and is summed over all sittings. Jobs run side by side and wait for each
 other's shards, so the times overlap and are not work. A sitting that was killed counts up to the job's last event in
 the log, and what has been rotated out of the log is not counted.
 """
@@ -8,7 +8,6 @@ the log, and what has been rotated out of the log is not counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -19,14 +18,10 @@ _STARTED = "gristmill.job.started"
 _FINISHED = "gristmill.job.finished"
 
 
-class _Fields(msgspec.Struct):
-    job: str = ""
-
-
 class _Line(msgspec.Struct):
-    time: datetime
+    monotonic_s: float
     event: str
-    fields: _Fields = msgspec.field(default_factory=_Fields)
+    job: str = ""
 
 
 def read_job_seconds(log: Path) -> dict[str, float]:
@@ -37,14 +32,14 @@ def read_job_seconds(log: Path) -> dict[str, float]:
 def job_seconds(lines: Iterable[bytes]) -> dict[str, float]:
     """Seconds by job or step, in the order of their first starts, from the log's lines."""
     seconds: dict[str, float] = {}
-    running: dict[str, tuple[datetime, datetime]] = {}
+    running: dict[str, tuple[float, float]] = {}
     for line in filter(None, map(_read, lines)):
-        job = line.fields.job
+        job, now = line.job, line.monotonic_s
         if line.event == _STARTED:
-            _add(seconds, job, running.pop(job, (line.time, line.time)))
-            running[job] = (line.time, line.time)
+            _add(seconds, job, running.pop(job, (now, now)))
+            running[job] = (now, now)
         elif job in running:
-            running[job] = (running[job][0], line.time)
+            running[job] = (running[job][0], now)
             if line.event == _FINISHED:
                 _add(seconds, job, running.pop(job))
     for job, span in running.items():
@@ -52,8 +47,8 @@ def job_seconds(lines: Iterable[bytes]) -> dict[str, float]:
     return seconds
 
 
-def _add(seconds: dict[str, float], job: str, span: tuple[datetime, datetime]) -> None:
-    seconds[job] = seconds.get(job, 0.0) + max(0.0, (span[1] - span[0]).total_seconds())
+def _add(seconds: dict[str, float], job: str, span: tuple[float, float]) -> None:
+    seconds[job] = seconds.get(job, 0.0) + max(0.0, span[1] - span[0])
 
 
 def _read(line: bytes) -> _Line | None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager
 from datetime import UTC, datetime
@@ -246,6 +247,7 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "monotonic_s": round(time.monotonic(), 3),
             "level": record.levelname.lower(),
             "event": getattr(record, "event", record.name),
             **getattr(record, "fields", {}),

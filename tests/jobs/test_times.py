@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
+import pytest
+
+from engine.events import JobFinished, JobStarted
 from jobs.times import job_seconds, read_job_seconds
+from jobs.work import _EventLog
 
 
 def line(second: int, event: str, job: str) -> bytes:
-    time = f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000+00:00"
-    return json.dumps({"time": time, "level": "info", "event": f"gristmill.{event}", "fields": {"job": job}}).encode()
+    return json.dumps({"monotonic_s": second, "level": "info", "event": f"gristmill.{event}", "job": job}).encode()
 
 
 def test_a_jobs_time_runs_from_start_to_end() -> None:
@@ -41,5 +45,18 @@ def test_a_torn_log_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     log = tmp_path / "run.log"
     assert read_job_seconds(log) == {}
     log.with_name("run.log.1").write_bytes(line(0, "job.started", "ask") + b"\n")
-    log.write_bytes(b'ed": 1}\n' + line(2, "job.finished", "ask") + b'\n{"time": "2026')
+    log.write_bytes(b'ed": 1}\n' + line(2, "job.finished", "ask") + b'\n{"monotonic_s": 7')
     assert read_job_seconds(log) == {"ask": 2.0}
+
+
+def test_the_log_of_a_run_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run writes into its log is what is read, and a wall clock that jumps back changes no time."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "time", lambda: 2e9 - 100 * now[0])
+    log, path = _EventLog(), tmp_path / "run.log"
+    with log.to(path):
+        for event in (JobStarted(job="ask"), JobStarted(job="parse"), JobFinished(job="parse"), JobFinished(job="ask")):
+            log(event)
+            now[0] += 1.5
+    assert read_job_seconds(path) == {"parse": 1.5, "ask": 4.5}
