@@ -35,7 +35,7 @@ from jobs.parse import WARM_UP, parse
 from jobs.records import Chunk, Paper
 from jobs.tokens import count_any_tokens
 
-TARGET_RATIO, TARGET_LAG_MS, PROBE_S = 0.85, 20.0, 0.005
+TARGET_RATIO, TARGET_LAG_MS, PROBE_S = 0.85, 20.0, 0.02
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
