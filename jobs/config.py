@@ -28,7 +28,8 @@ class _Section(BaseModel):
 
 
 class Model(_Section):
-    """One role's model. ``model = "local"`` is the embedded one, ``"local:FILE.gguf"`` any other that llama.cpp reads.
+    """One role's model. ``model = "local"`` is the embedded one, ``"local:FILE.gguf"`` any other that llama.cpp reads,
+    ``"local:FOLDER"`` a Hugging Face folder that is turned into one, which needs the extra "lora".
 
     ``api_key_env`` names the environment variable that holds the key; "" sends none. Prices are dollars for a million
     tokens; where they are not set, those of [prices] hold. ``temperature`` is left out of requests when it is "default".

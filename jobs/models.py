@@ -93,13 +93,15 @@ def _check_tunable(base: Model, backend: str) -> None:
 
 
 def local_file(model: Model, weights: Path | None) -> Path:
-    """The file of a local model; `weights` are those of the embedded one. Raises `BadInput` when it is not there."""
+    """The file, or the Hugging Face folder, of a local model; `weights` are those of the embedded one.
+
+    Raises `BadInput` when it is not there."""
     if model.model == "local":
         if weights is None:
             raise RuntimeError("the embedded model's weights were not fetched before the run")
         return weights
     path = Path(model.model.removeprefix("local:"))
-    if not path.is_file():
+    if not path.is_file() and not (path / "config.json").is_file():
         raise BadInput(f"there is no model file {path}; mend model = {model.model!r}")
     return path
 
@@ -207,11 +209,12 @@ class ModelCalls:
     async def _server(self, model: Model, tuned: Served | None) -> LocalServer:
         """The server of a local model, or of what was made of it here."""
         from jobs.local import LocalServer
+        from jobs.lora.gguf import runtime_file
 
         lora = tuned.adapter if tuned else None
         file = tuned.model if tuned else None
         if file is None:
-            file = await asyncio.to_thread(local_file, model, self._weights)
+            file = await asyncio.to_thread(runtime_file, local_file(model, self._weights))
         if (file, lora) not in self._servers:
             server = LocalServer(file, slots=LOCAL_SLOTS, context_tokens=_context_tokens(self._config), lora=lora)
             self._servers[file, lora] = await self._open.enter_async_context(server)

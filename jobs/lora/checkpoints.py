@@ -7,17 +7,16 @@ checkpoint whose bytes are not its manifest's is passed over, for the one before
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from engine.files import naming_the_disk, sync_folder, write_atomic
+from engine.files import file_digest, naming_the_disk, sync_folder, write_atomic
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
@@ -80,12 +79,8 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _digests(folder: Path, names: Mapping[str, object]) -> dict[str, str]:
-    digests = {}
-    for name in names:
-        with (folder / name).open("rb") as file:
-            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+def _digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: file_digest(folder / name) for name in names}
 
 
 def _is_whole(folder: Path) -> bool:

@@ -11,13 +11,18 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import Fatal
-from jobs.lora.base import Base
+from engine.files import file_digest
+from engine.records import make_id
 from jobs.lora.protocol import Finished
+from jobs.weights import weights_folder
 
-__all__ = ["ADAPTER", "MERGED", "convert_folder", "export"]
+if TYPE_CHECKING:
+    from jobs.lora.base import Base
+
+__all__ = ["ADAPTER", "MERGED", "convert_folder", "export", "runtime_file", "weights_id"]
 
 ADAPTER = "adapter.gguf"
 MERGED = "model.gguf"
@@ -40,6 +45,23 @@ def export(model: Any, base: Base, folder: Path, steps: int) -> Finished:
         model.merge_and_unload().save_pretrained(source)
         convert_folder(source, folder / MERGED)
         return Finished(steps=steps, model=MERGED)
+
+
+def runtime_file(base: Path) -> Path:
+    """The GGUF file of a base: itself, or what is made of a Hugging Face folder, once, in the cache of weights; blocks."""
+    if not base.is_dir():
+        return base
+    file = weights_folder() / f"{weights_id(base)}.gguf"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        convert_folder(base, file)
+    return file
+
+
+def weights_id(base: Path) -> str:
+    """What a base holds, in a hash: of a file, or of every file in a folder; blocks."""
+    files = sorted(path for path in base.iterdir() if path.is_file()) if base.is_dir() else [base]
+    return make_id("weights", *map(file_digest, files))
 
 
 def convert_folder(source: Path, target: Path) -> None:

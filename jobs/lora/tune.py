@@ -7,7 +7,6 @@ dataset and one set of settings, which KEY hashes.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import shutil
 import sys
@@ -22,11 +21,13 @@ import msgspec
 
 from engine.errors import BadInput, Fatal
 from engine.events import Event, Hook, Note
+from engine.files import file_digest
 from engine.processes import how_it_ended
 from engine.records import make_id
 from engine.signals import Stop
 from engine.signals import Stopped as RunStopped
 from jobs.ledger import Ledger, LocalJob
+from jobs.lora.gguf import weights_id
 from jobs.lora.protocol import (
     STOP,
     Failed,
@@ -111,8 +112,8 @@ def _training(
 def _plan(folder: Path, base: Path, base_name: str, settings: LoraSettings) -> LocalJob:
     dataset = folder / "dataset"
     try:
-        training, validation = _digest(dataset / "train.jsonl"), _digest(dataset / "val.jsonl")
-        weights = make_id(*(_digest(path) for path in _files(base)))
+        training, validation = file_digest(dataset / "train.jsonl"), file_digest(dataset / "val.jsonl")
+        weights = weights_id(base)
     except FileNotFoundError as error:
         raise BadInput(f"{error.filename} is missing: make it by `gristmill run` first") from None
     return LocalJob(
@@ -122,15 +123,6 @@ def _plan(folder: Path, base: Path, base_name: str, settings: LoraSettings) -> L
         validation_file_sha256=validation,
         settings=settings,
     )
-
-
-def _files(base: Path) -> list[Path]:
-    return sorted(path for path in base.iterdir() if path.is_file()) if base.is_dir() else [base]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _train(training: Training, stop: Stop, hook: Hook) -> Finished:

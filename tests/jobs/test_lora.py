@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import BadInput
-from jobs.config import Config
-from jobs.lora import tune
+from jobs.config import Config, Model
+from jobs.lora import gguf, tune
 from jobs.lora.chats import IGNORED, Tokens, read_chats, shortened, tokens
 from jobs.lora.checkpoints import Checkpoints
 from jobs.lora.losses import LossLog, read_losses
 from jobs.lora.schedule import Schedule
-from jobs.models import check
+from jobs.models import check, local_file
 from jobs.report import Loss
 
 
@@ -246,3 +246,26 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune, "is_installed", lambda: False)
     with pytest.raises(BadInput, match=r"pip install 'gristmill\[lora\]'"):
         check(Config.model_validate({"finetune": {"backend": "lora"}}))
+
+
+def test_a_folder_is_turned_into_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Hugging Face folder is served as a GGUF file in the cache, named by what the folder holds; a file as it is."""
+    made: list[Path] = []
+
+    def convert(source: Path, target: Path) -> None:
+        made.append(source)
+        target.write_bytes((source / "model.safetensors").read_bytes())
+
+    monkeypatch.setattr(gguf, "convert_folder", convert)
+    monkeypatch.setenv("GRISTMILL_CACHE", str(tmp_path / "cache"))
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}", "utf-8")
+    (base / "model.safetensors").write_bytes(b"one")
+    first = gguf.runtime_file(base)
+    assert gguf.runtime_file(base) == first
+    (base / "model.safetensors").write_bytes(b"two")
+    second = gguf.runtime_file(base)
+    assert (first.read_bytes(), second.read_bytes(), made) == (b"one", b"two", [base, base])
+    assert gguf.runtime_file(base / "model.safetensors") == base / "model.safetensors"
+    assert local_file(Model(model=f"local:{base}"), None) == base
