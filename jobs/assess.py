@@ -1,6 +1,5 @@
 """The `assess` job: what the metrics of ``evaluate.metrics`` say of each response, one row for each of both.
 
-Those that ask a model make one request for each of both; a judge whose answer cannot be read leaves that cell unscored.
 A job of its own, so that a metric that is switched on later adds rows and makes none stale. What was assessed stays when
 its metric is switched off: it may have been paid for.
 """
@@ -13,24 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.datasets import Dataset
-from engine.errors import Permanent
 from engine.jobs import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
-from jobs.index import Retriever
-from jobs.lazy import imported
 from jobs.lexical import LEXICAL
 from jobs.records import Assessment, Response
-from jobs.support import SUPPORT, Finding, support
 
-__all__ = ["applies", "assess"]
-
-_PLUGGED_IN = "llama:"
-
-
-def applies(metric: str, response: Response) -> bool:
-    """Whether `metric` can say anything of `response`."""
-    return metric not in SUPPORT or bool(response.contexts)
+__all__ = ["assess"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,22 +32,13 @@ def assess(
     *,
     metrics: Sequence[str],
     written: Dataset[Assessment],
-    retriever: Retriever,
-    max_tokens: int,
     fingerprint: Mapping[str, Any],
     slots: int,
 ) -> Job:
-    """Every response by each of `metrics`; `written` is the dataset that the job writes.
-
-    `max_tokens` bounds what the judge answers. Raises `BadInput` for an evaluator of LlamaIndex's that there is not,
-    before anything is asked.
-    """
+    """Every response by each of `metrics`; `written` is the dataset that the job writes."""
     there: dict[str, str] = {}
 
     async def prepare() -> None:
-        for metric in metrics:
-            if metric.startswith(_PLUGGED_IN):
-                (await imported("jobs.evaluators")).evaluator_class(metric)
         there.update(await asyncio.to_thread(lambda: {row.id: row.metric for row in written.rows()}))
 
     def expand(shard: ShardRows) -> Iterator[Item]:
@@ -67,17 +46,12 @@ def assess(
         for response in shard["responses"]:
             for metric in (*metrics, *kept):
                 asked = _Asked(id=make_id("assessment", response.id, metric), metric=metric, response=response)
-                if asked.id in there or (metric in metrics and applies(metric, response)):
+                if metric in metrics or asked.id in there:
                     yield Item(id=asked.id, value=asked)
 
     async def process(asked: _Asked, call: Call) -> Sequence[Record]:
         response = asked.response
-        try:
-            finding = await find(asked.metric, response, call)
-        except Permanent as error:
-            if error.kind != "malformed":
-                raise
-            finding = Finding(score=None, feedback=f"unscored: {error}")
+        score = LEXICAL[asked.metric](response.response, response.reference)
         return [
             Assessment(
                 id=asked.id,
@@ -85,22 +59,12 @@ def assess(
                 pair_id=response.pair_id,
                 model=response.model,
                 metric=asked.metric,
-                score=finding.score,
-                passing=finding.passing,
-                feedback=finding.feedback,
+                score=round(score, 6),
+                passing=None,
+                feedback="",
                 split=response.split,
             )
         ]
-
-    async def find(metric: str, response: Response, call: Call) -> Finding:
-        if metric in LEXICAL:
-            return Finding(score=round(LEXICAL[metric](response.response, response.reference), 6))
-        contexts = await retriever.texts([context.chunk_id for context in response.contexts])
-        if metric in SUPPORT:
-            return await support(metric, call, response, contexts, max_tokens=max_tokens)
-        evaluators: Any = await imported("jobs.evaluators")
-        found: Finding = await evaluators.evaluate(metric, call, response, contexts, max_tokens=max_tokens)
-        return found
 
     return Job(
         name="assess",

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from engine.datasets import Dataset
-from jobs.assess import applies
 from jobs.judge import verdict
 from jobs.records import Assessment, Response, Similarity, Verdict
 
@@ -34,7 +33,7 @@ def joined(datasets: Mapping[str, Dataset[Any]], metrics: Sequence[str]) -> list
         msgspec.structs.replace(
             judged.get(response.id) or verdict(response, None, None, ""),
             semantic_similarity=similar.get(response.id),
-            scores={metric: assessed.get((response.id, metric)) for metric in metrics if applies(metric, response)},
+            scores={metric: assessed.get((response.id, metric)) for metric in metrics},
         )
         for response in responses.rows()
     ]

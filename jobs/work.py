@@ -29,6 +29,7 @@ from engine.workers import Workers
 from jobs import JOBS
 from jobs.config import Config
 from jobs.folder import RunFolder
+from jobs.lazy import Foresight
 from jobs.ledger import served, tuned_model
 from jobs.models import ModelCalls, check, used
 from jobs.papers import Catalogue
@@ -80,7 +81,7 @@ async def work(
     progress = Progress(console, ("deal", *JOBS))
     reports: list[ReportData] = []
     log = _EventLog()
-    hook = _all(progress, log, Breaker(stop, spared={"parse"}))
+    hook = _all(progress, log, Breaker(stop, spared={"parse"}), Foresight())
     async with AsyncExitStack() as opened:
         mill = await _open(opened, folder, config, papers, weights, show=reports.append, stop=stop, hook=hook)
         pipeline = build(mill)
