@@ -17,7 +17,7 @@ _UV = _HERE.parent / ".uv" / "bin" / "uv"
 
 
 def python_of(environment: str) -> Path:
-    """The interpreter of the environment ``openai``, ``llama`` or ``curator``, which is made if need be (a minute)."""
+    """The interpreter of the environment ``openai``, ``llama``, ``curator`` or ``uvloop``, which is made if need be (a minute)."""
     pins = _HERE / "rivals" / f"{environment}.txt"
     folder = _HERE / ".rivals" / f"{environment}-{sha256(pins.read_bytes()).hexdigest()[:8]}"
     python, ready = folder / "bin" / "python", folder / "ready"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
-from work import MODEL, Settings, Started, judged, plausible, prompts, settings
+from work import MODEL, Settings, Started, judged, plausible, prompts, run, settings
 
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
@@ -58,7 +58,7 @@ def main() -> None:
     given = settings()
     asked, path = list(prompts(given.requests, given.seed)), Path(given.folder) / "answers.jsonl"
     clocks = Started()
-    asyncio.run(ask_all(given, asked, path, clocks))
+    run(given, ask_all(given, asked, path, clocks))
     outcome = clocks.stopped()
     answers = {row["id"]: row["text"] for row in map(_decode, path.read_bytes().splitlines())}
     print(_encode(judged(outcome, answers, {str(number): prompt for number, prompt in enumerate(asked)})).decode())

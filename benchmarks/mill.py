@@ -5,7 +5,6 @@ Limits, retries with backoff, repairs, decoding, validation, a durable commit of
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import work
 from work import MODEL, Settings, Started, judged, plausible, prompts, settings
 
 from engine.calls import batched
@@ -131,7 +131,7 @@ def main() -> None:
         os.fsync = os.fdatasync = lambda descriptor: None  # type: ignore[assignment]
     deal(given, Dataset(folder / "prompts", Prompt))
     clocks = Started()
-    asyncio.run(grind(given, folder, clocks))
+    work.run(given, grind(given, folder, clocks))
     outcome = clocks.stopped()
     answers = {row.parent: row.text for row in Dataset(folder / "answers", Answer).rows()}
     asked = {str(number): prompt for number, prompt in enumerate(prompts(given.requests, given.seed))}

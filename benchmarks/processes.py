@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,16 +58,21 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def work_of(
-    client: str, *, simulation: dict[str, Any] | None, python: Path | str = sys.executable, **given: Any
+    client: str,
+    *,
+    simulation: dict[str, Any] | None,
+    python: Path | str = sys.executable,
+    beside: Sequence[Path] = (),
+    **given: Any,
 ) -> Measured:
     """Start an endpoint with the fields of `simulation`, let ``floor``, ``mill`` or a rival do the work, and stop both.
 
     Where that is None the endpoint is that of canned.py, which answers at once and costs next to nothing. `python` is
-    the interpreter of the client: a rival has an environment of its own.
+    the interpreter of the client: a rival has an environment of its own. ``beside`` are folders of more packages.
     """
     with simulated(simulation) as base_url, tempfile.TemporaryDirectory() as folder:
         settings = msgspec.json.encode(Settings(base_url=base_url, folder=folder, **given)).decode()
-        outcome = msgspec.json.decode(said_by(client, settings, python=python), type=Outcome)
+        outcome = msgspec.json.decode(said_by(client, settings, python=python, beside=beside), type=Outcome)
         return Measured(outcome=outcome, counted=counted_by(base_url))
 
 
@@ -78,14 +83,20 @@ def counted_by(base_url: str) -> Counted:
 
 
 def said_by(
-    program: str, *arguments: str, python: Path | str = sys.executable, cores: bool = False, **variables: str
+    program: str,
+    *arguments: str,
+    python: Path | str = sys.executable,
+    beside: Sequence[Path] = (),
+    cores: bool = False,
+    **variables: str,
 ) -> bytes:
     """The last line that a program of this folder prints, run in a process of its own; raises when it fails.
 
     It has all our cores or, as a client whose CPU time is compared, the first.
     """
     command = [str(python), str(_HERE / f"{program}.py"), *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parent)]), **variables}
+    path = os.pathsep.join(map(str, [_HERE, _HERE.parent, *beside]))
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
     with (
         tempfile.TemporaryFile() as complaints,  # a pipe would have to be read, and a terminal be drawn on
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, env=environment) as process,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import importlib
 import resource
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -36,7 +39,8 @@ TOKENS = 150
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a client is to do; it gets this as JSON in its only argument.
 
-    ``in_flight`` None leaves it to the client. Without ``sync`` ours leaves out every fsync. ``attempts`` is how often the floor tries a request, 1 being once.
+    ``in_flight`` None leaves it to the client. Without ``sync`` ours leaves out every fsync. ``attempts`` is how often the floor tries a
+    request, 1 being once. ``loop`` is the module whose event loop runs it.
     """
 
     base_url: str
@@ -50,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     sync: bool = True
+    loop: str = "asyncio"
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +109,12 @@ class Started:
 def settings() -> Settings:
     """What this process was told to do."""
     return msgspec.json.decode(sys.argv[1], type=Settings)
+
+
+def run(given: Settings, main: Coroutine[Any, Any, None]) -> None:
+    """Run `main` to its end on the event loop that was asked for."""
+    with asyncio.Runner(loop_factory=importlib.import_module(given.loop).new_event_loop) as runner:
+        runner.run(main)
 
 
 def prompts(count: int, seed: int) -> Iterable[str]:
