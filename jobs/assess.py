@@ -1,5 +1,6 @@
 """The `assess` job: what the metrics of ``evaluate.metrics`` say of each response, one row for each of both.
 
+Those that ask a model make one request for each of both; a judge whose answer cannot be read leaves that cell unscored.
 A job of its own, so that a metric that is switched on later adds rows and makes none stale. What was assessed stays when
 its metric is switched off: it may have been paid for.
 """
@@ -12,46 +13,77 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.datasets import Dataset
+from engine.errors import Permanent
 from engine.jobs import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
+from jobs.index import Retriever
+from jobs.lazy import imported
 from jobs.lexical import LEXICAL
 from jobs.records import Assessment, Response
+from jobs.support import SUPPORT, Finding, support
 
-__all__ = ["assess"]
+__all__ = ["applies", "assess"]
+
+_PLUGGED_IN = "llama:"
+
+
+def applies(metric: str, response: Response) -> bool:
+    """Whether `metric` can say anything of `response`."""
+    return metric not in SUPPORT or bool(response.contexts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
+    """``texts`` holds, by id, those chunks of the contexts that are of the response's own shard."""
+
     id: str
     metric: str
     response: Response
+    texts: Mapping[str, str]
 
 
 def assess(
     *,
     metrics: Sequence[str],
     written: Dataset[Assessment],
+    retriever: Retriever,
+    max_tokens: int,
     fingerprint: Mapping[str, Any],
     slots: int,
 ) -> Job:
-    """Every response by each of `metrics`; `written` is the dataset that the job writes."""
+    """Every response by each of `metrics`; `written` is the dataset that the job writes.
+
+    `max_tokens` bounds what the judge answers. Raises `BadInput` for an evaluator of LlamaIndex's that there is not,
+    before anything is asked.
+    """
     there: dict[str, str] = {}
 
     async def prepare() -> None:
+        for metric in metrics:
+            if metric.startswith(_PLUGGED_IN):
+                (await imported("jobs.evaluators")).evaluator_class(metric)
         there.update(await asyncio.to_thread(lambda: {row.id: row.metric for row in written.rows()}))
 
     def expand(shard: ShardRows) -> Iterator[Item]:
         kept = sorted(set(there.values()) - set(metrics))
+        chunks = {chunk.id: chunk.text for chunk in shard["chunks"]}
         for response in shard["responses"]:
+            texts = {each.chunk_id: chunks[each.chunk_id] for each in response.contexts if each.chunk_id in chunks}
             for metric in (*metrics, *kept):
-                asked = _Asked(id=make_id("assessment", response.id, metric), metric=metric, response=response)
-                if metric in metrics or asked.id in there:
+                id_ = make_id("assessment", response.id, metric)
+                asked = _Asked(id=id_, metric=metric, response=response, texts=texts)
+                if asked.id in there or (metric in metrics and applies(metric, response)):
                     yield Item(id=asked.id, value=asked)
 
     async def process(asked: _Asked, call: Call) -> Sequence[Record]:
         response = asked.response
-        score = LEXICAL[asked.metric](response.response, response.reference)
+        try:
+            finding = await find(asked, call)
+        except Permanent as error:
+            if error.kind != "malformed":
+                raise
+            finding = Finding(score=None, feedback=f"unscored: {error}")
         return [
             Assessment(
                 id=asked.id,
@@ -59,16 +91,27 @@ def assess(
                 pair_id=response.pair_id,
                 model=response.model,
                 metric=asked.metric,
-                score=round(score, 6),
-                passing=None,
-                feedback="",
+                score=finding.score,
+                passing=finding.passing,
+                feedback=finding.feedback,
                 split=response.split,
             )
         ]
 
+    async def find(asked: _Asked, call: Call) -> Finding:
+        metric, response = asked.metric, asked.response
+        if metric in LEXICAL:
+            return Finding(score=round(LEXICAL[metric](response.response, response.reference), 6))
+        contexts = await _contexts(asked, retriever)
+        if metric in SUPPORT:
+            return await support(metric, call, response, contexts, max_tokens=max_tokens)
+        evaluators: Any = await imported("jobs.evaluators")
+        found: Finding = await evaluators.evaluate(metric, call, response, contexts, max_tokens=max_tokens)
+        return found
+
     return Job(
         name="assess",
-        reads=("responses",),
+        reads=("responses", "chunks"),
         writes="assessments",
         row=Assessment,
         expand=expand,
@@ -79,3 +122,11 @@ def assess(
         fingerprint=fingerprint,
         slots=slots,
     )
+
+
+async def _contexts(asked: _Asked, retriever: Retriever) -> list[str]:
+    """The texts of all contexts, in their order. Pairs that came from a file have theirs beside them, and no store."""
+    ids = [context.chunk_id for context in asked.response.contexts]
+    elsewhere = [id_ for id_ in ids if id_ not in asked.texts]
+    found = dict(zip(elsewhere, await retriever.texts(elsewhere), strict=True)) if elsewhere else {}
+    return [asked.texts.get(id_) or found[id_] for id_ in ids]

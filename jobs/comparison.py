@@ -57,6 +57,11 @@ class Verdicts:
         self._seed = seed
         self.metrics = [*METRICS, *sorted({name for cell in self._cells.values() for name in _extra(cell.values())})]
 
+        self._scales = {metric: self._seen(metric) for metric in self.metrics} | {
+            "correctness": correctness_range,
+            "semantic_similarity": (-1.0, 1.0),
+        }
+
     def cell(self, split: str, retrieval: bool, model: str) -> dict[str, Verdict]:
         """The verdicts of one cell by the id of their pair."""
         return self._cells.get(Cell(split, retrieval, model), {})
@@ -127,7 +132,7 @@ class Verdicts:
 
     def _row(self, cell: Cell) -> Row:
         name = f"{cell.model}, {_side(cell.split, cell.retrieval)}"
-        means = {metric: self._mean(cell, metric) for metric in self.metrics}
+        means = {metric: self._mean(cell, metric) for metric in self._said_of(cell)}
         named = {metric: means.pop(metric) for metric in METRICS}
         scored = [each for each in self.cell(*cell).values() if any(score_of(each, m) is not None for m in METRICS)]
         return Row(
@@ -139,6 +144,11 @@ class Verdicts:
             papers=len({verdict.paper_id for verdict in scored}),
             **named,
         )
+
+    def _said_of(self, cell: Cell) -> list[str]:
+        """The metrics that can be had of a cell: some say nothing of answers without contexts."""
+        verdicts = self.cell(*cell).values()
+        return [metric for metric in self.metrics if metric in METRICS or not verdicts or metric in _extra(verdicts)]
 
     def _mean(self, cell: Cell, metric: str) -> Mean:
         verdicts = self.cell(*cell).values()
@@ -157,7 +167,11 @@ class Verdicts:
             against=other.model,
             split=cell.split,
             retrieval=cell.retrieval,
-            metrics={metric: self._difference(cell, other, metric) for metric in self.metrics},
+            metrics={
+                metric: self._difference(cell, other, metric)
+                for metric in self._said_of(cell)
+                if metric in self._said_of(other)
+            },
         )
 
     def _difference(self, cell: Cell, other: Cell, metric: str) -> Difference:
@@ -191,10 +205,14 @@ class Verdicts:
             points=[(*point, count) for point, count in sorted(points.items())],
         )
 
+    def _seen(self, metric: str) -> Range:
+        verdicts = (verdict for cell in self._cells.values() for verdict in cell.values())
+        scores = [score for verdict in verdicts if (score := score_of(verdict, metric)) is not None]
+        return min([0.0, *scores]), max([1.0, *scores])
+
     def scale(self, metric: str) -> Range:
-        """The least and the greatest score of `metric`."""
-        scales = {"correctness": self._correctness_range, "semantic_similarity": (-1.0, 1.0)}
-        return scales.get(metric, (0.0, 1.0))
+        """The least and the greatest score of `metric`: 0 and 1, but for evaluators that were seen to go beyond."""
+        return self._scales.get(metric, (0.0, 1.0))
 
 
 def score_of(verdict: Verdict, metric: str) -> float | None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from engine.errors import BadInput
 from jobs.lexical import LEXICAL
+from jobs.support import SUPPORT
 
 __all__ = ["Config", "Model", "api_key", "assign", "dump", "load", "validate"]
 
@@ -247,8 +248,9 @@ class Evaluate(_Section):
     that the table tells what retrieval adds. ``pairs`` is the file whose pairs are evaluated instead of a run's own,
     as ``gristmill evaluate FILE`` sets it.
 
-    ``metrics`` are further ones, beside correctness and semantic similarity: "exact_match", "token_f1" and "rouge_l",
-    which compare words and cost nothing.
+    ``metrics`` are further ones, beside correctness and semantic similarity: "exact_match", "token_f1" and "rouge_l"
+    compare words and cost nothing; "faithfulness" and "relevancy", and any evaluator of LlamaIndex's by the name of its
+    class ("llama:GuidelineEvaluator"), ask the judge once about each response.
 
     So many pairs of each split, of those in the sample, have their answers judged a second time (``rejudge``), for the
     judge's own noise, and set beside the base's answers in both orders (``pairwise``)."""
@@ -265,11 +267,15 @@ class Evaluate(_Section):
     @classmethod
     def _are_known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
         for metric in metrics:
-            if metric not in LEXICAL:
-                near = difflib.get_close_matches(metric, LEXICAL, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(LEXICAL)}"
+            if metric not in _METRICS and not _EVALUATOR.fullmatch(metric):
+                near = difflib.get_close_matches(metric, _METRICS, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_METRICS)} and llama:CLASS"
                 raise ValueError(f"there is no metric {metric!r}; {hint}")
         return tuple(dict.fromkeys(metrics))
+
+
+_METRICS = (*LEXICAL, *SUPPORT)
+_EVALUATOR = re.compile(r"llama:(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*", re.ASCII)
 
 
 class Budget(_Section):

@@ -10,6 +10,7 @@ import sys
 from engine.datasets import Dataset
 from engine.requests import Usage
 from jobs.config import Config, Model
+from jobs.lexical import LEXICAL
 from jobs.models import model_name
 from jobs.records import Chunk
 
@@ -60,22 +61,26 @@ def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
         **({"critique": _critique(judge, questions, chunk_tokens)} if config.curate.critic else {}),
         "respond": sum((_usage(model, *answered) for model in compared), Usage()),
         "similarity": _usage(vectors, answers, 2 * answers * _ANSWER_TOKENS, 0),
-        **_judging(config, judge, answers, len(compared)),
+        **_judging(config, judge, answers, len(compared), contexts),
     }
 
 
-def _judging(config: Config, judge: Model, answers: int, models: int) -> dict[str, Usage]:
-    """What the judge is asked: of each answer once, of some again, and of some beside the base's in both orders."""
+def _judging(config: Config, judge: Model, answers: int, models: int, contexts: int) -> dict[str, Usage]:
+    """What the judge is asked: of each answer once, and for each metric that asks; of some again, or beside the base's."""
     settings = config.evaluate
 
-    def asked(requests: int) -> Usage:
-        return _usage(judge, requests, requests * (_JUDGE_TOKENS + 2 * _ANSWER_TOKENS), requests * _ANSWER_TOKENS)
+    paid = sum(metric not in LEXICAL for metric in settings.metrics)
+
+    def asked(requests: int, more_tokens: int = 0) -> Usage:
+        prompt_tokens = _JUDGE_TOKENS + 2 * _ANSWER_TOKENS + more_tokens
+        return _usage(judge, requests, requests * prompt_tokens, requests * _ANSWER_TOKENS)
 
     def sampled(count: int, of: int) -> int:
         return of * min(count, settings.sample) // settings.sample
 
     return {
         "judge": asked(answers),
+        **({"assess": asked(paid * answers, contexts)} if paid else {}),
         **({"rejudge": asked(sampled(settings.rejudge, answers))} if settings.rejudge else {}),
         **({"prefer": asked(2 * sampled(settings.pairwise, answers - answers // models))} if settings.pairwise else {}),
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["THRESHOLD", "Score", "judge_messages", "parse_score"]
+__all__ = ["THRESHOLD", "Score", "judge_messages", "parse_score", "spoken"]
 
 THRESHOLD = 4.0
 """A score from here on is passing (CorrectnessEvaluator's score_threshold)."""
@@ -58,8 +58,13 @@ def parse_score(text: str) -> Score | None:
     try:
         return _score(float(first), rest.lstrip("\n"))
     except ValueError:
-        answer = _THOUGHT.sub("", text)[:LONGEST]
+        answer = spoken(text)
         return _from_json(answer) or _from_lines(answer) or _from_sentences(answer)
+
+
+def spoken(text: str) -> str:
+    """What a model says, without what it thinks aloud before that; cut to what is read of it."""
+    return _THOUGHT.sub("", text)[:LONGEST]
 
 
 LONGEST = 20_000  # characters of an answer that are read, and of feedback that is kept

@@ -23,7 +23,7 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
 )
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.evaluation import correctness, pairwise
+from llama_index.core.evaluation import correctness, faithfulness, pairwise, relevancy
 from llama_index.core.evaluation.dataset_generation import DEFAULT_QUESTION_GENERATION_PROMPT, DatasetGenerator
 from llama_index.core.llms import CustomLLM
 from llama_index.core.prompts.chat_prompts import TEXT_QA_SYSTEM_PROMPT
@@ -45,6 +45,7 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True):
     message of CHAT_TEXT_QA_PROMPT, with no place to fill. CorrectnessEvaluator's ``correctness_system`` has none
     either; its ``correctness_user`` takes ``query``, ``reference_answer`` and ``generated_answer``. So it is with
     PairwiseComparisonEvaluator's two, whose user message takes ``query``, ``reference``, ``answer_1`` and ``answer_2``.
+    FaithfulnessEvaluator's and RelevancyEvaluator's own take ``query_str`` and ``context_str``.
     """
 
     question_generation: str
@@ -54,6 +55,8 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True):
     correctness_user: str
     pairwise_system: str
     pairwise_user: str
+    faithfulness: str
+    relevancy: str
 
 
 @cache
@@ -67,6 +70,8 @@ def prompts() -> Prompts:
         correctness_user=correctness.DEFAULT_USER_TEMPLATE,
         pairwise_system=pairwise.DEFAULT_SYSTEM_TEMPLATE,
         pairwise_user=pairwise.DEFAULT_USER_TEMPLATE,
+        faithfulness=faithfulness.DEFAULT_EVAL_TEMPLATE.get_template(),
+        relevancy=relevancy.DEFAULT_EVAL_TEMPLATE.get_template(),
     )
 
 

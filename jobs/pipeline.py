@@ -244,11 +244,11 @@ def _comparing(mill: Mill, retriever: Retriever) -> Pipeline:
         judging.similarity(
             fingerprint={"embedding": model_name(models.embedding, EMBEDDED_EMBEDDING)}, slots=slots(models.embedding)
         ),
-        *_judging(mill),
+        *_judging(mill, retriever),
     ]
 
 
-def _judging(mill: Mill) -> Pipeline:
+def _judging(mill: Mill, retriever: Retriever) -> Pipeline:
     """What the judge says of each answer, and where it is asked for, once more and of two side by side."""
     settings, model, seed = mill.config.evaluate, mill.config.models.judge, mill.config.seed
     pairs = kept_pairs(mill.datasets, mill.config)
@@ -258,6 +258,8 @@ def _judging(mill: Mill) -> Pipeline:
     assessed = assess(
         metrics=settings.metrics,
         written=mill.datasets["assessments"],
+        retriever=retriever,
+        max_tokens=model.max_tokens,
         # Each metric has rows of its own, so which they are changes the meaning of none.
         fingerprint=asked,
         slots=slots(model),

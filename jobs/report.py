@@ -45,6 +45,8 @@ _LABELS = {**METRICS, "token_f1": "Token F1", "rouge_l": "ROUGE-L"}
 
 def label(metric: str) -> str:
     """What a reader calls `metric`."""
+    if metric.startswith("llama:"):
+        return metric.removeprefix("llama:").rpartition(".")[2]
     return _LABELS.get(metric, metric.replace("_", " ").capitalize())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from engine.datasets import Dataset
+from jobs.assess import applies
 from jobs.judge import verdict
 from jobs.records import Assessment, Response, Similarity, Verdict
 
@@ -33,7 +34,7 @@ def joined(datasets: Mapping[str, Dataset[Any]], metrics: Sequence[str]) -> list
         msgspec.structs.replace(
             judged.get(response.id) or verdict(response, None, None, ""),
             semantic_similarity=similar.get(response.id),
-            scores={metric: assessed.get((response.id, metric)) for metric in metrics},
+            scores={metric: assessed.get((response.id, metric)) for metric in metrics if applies(metric, response)},
         )
         for response in responses.rows()
     ]

@@ -553,19 +553,3 @@ def test_help_is_quick_to_import() -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, env=os.environ)
-
-
-def test_metrics_are_switched_on_later(
-    example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured
-) -> None:
-    """A metric that is switched on in a finished run adds its column and its rows; nothing is asked again for it."""
-    out, url = tmp_path / "run", simulate()
-    run = ["run", str(example_papers), "--out", str(out)]
-    assert main([*run, "--config", str(configured(url))]) == 0
-    assert not (out / "assessments").exists()
-    before = snapshot(out), counters(url)["answered"]
-    assert main([*run, "--set", 'evaluate.metrics=["token_f1", "rouge_l"]']) == 0
-    assert (snapshot(out), counters(url)["answered"]) == before
-    (row, *_) = json.loads((out / "results.json").read_bytes())["rows"]
-    assert set(row["token_f1"]) == {"mean", "low", "high", "scored", "total"}
-    assert row["rouge_l"]["scored"] == row["rouge_l"]["total"] == row["correctness"]["total"]

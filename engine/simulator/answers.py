@@ -38,6 +38,7 @@ _QUESTIONS = re.compile(
     re.IGNORECASE,
 )
 _BESIDE = re.compile(r"\[The Start of [^\]]+\]\n(.*?)\n\[The End of", re.DOTALL)
+_YES_OR_NO = re.compile(r"\byes\s?(?:or|/) no\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]?\s+")
 
 
@@ -45,8 +46,8 @@ def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: An
     """The answer to `prompt` (all messages, one under the other), made of the prompt's own words.
 
     A question-writing prompt gets numbered questions; LlamaIndex's correctness prompt a score and a reason, its pairwise
-    prompt a preference; a prompt that says "Yes or No" one of the two; a JSON `schema` JSON that conforms to it; any other one sentences of its context,
-    after one in ``<quote>`` where the prompt asks for quotes.
+    prompt a preference; a prompt that says "Yes or No" one of the two; a JSON `schema` JSON that conforms to it; any other
+    one sentences of its context, after one in ``<quote>`` where the prompt asks for quotes.
     """
     context, around = _parts(prompt)
     if schema is not None:
@@ -60,7 +61,7 @@ def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: An
         start = draw(simulation.seed, key, "place")
         lines = (f"{i + 1}. {_question(context, (start + i / count) % 1, i)}" for i in range(min(count, 1000)))
         return "\n".join(lines)
-    if "yes or no" in prompt.lower():
+    if _YES_OR_NO.search(prompt):
         return "Yes" if draw(simulation.seed, key, "score") < 0.7 else "No"
     passage = _passage(simulation, key, model, context, around)
     if "</quote>" in around:

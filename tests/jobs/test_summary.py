@@ -246,6 +246,14 @@ def test_the_estimate_of_other_settings(tmp_path: Path) -> None:
     assert not any(usage.requests for usage in estimate(REMOTE, corpus(tmp_path / "none", 0)).values())
 
 
+def test_the_estimate_of_metrics(tmp_path: Path) -> None:
+    """A metric that asks the judge costs a request an answer, with the contexts in its prompt; comparing words is free."""
+    metrics = {"sample": 5, "metrics": ["token_f1", "faithfulness", "llama:GuidelineEvaluator"]}
+    found = estimate(validate({**REMOTE.model_dump(), "evaluate": metrics}), corpus(tmp_path, 30))
+    assert found["assess"].requests == 2 * found["judge"].requests == 20
+    assert found["assess"].prompt_tokens == 2 * found["judge"].prompt_tokens + 20 * 100
+
+
 def test_the_estimate_of_candidates(tmp_path: Path) -> None:
     """Every candidate answers what the base answers, at its own price; each answer is judged."""
     candidates = {"dear": {"model": "big", "input_usd_per_million": 10, "output_usd_per_million": 10}, "free": {}}
