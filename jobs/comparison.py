@@ -93,7 +93,7 @@ class Verdicts:
         ]
 
     def retrieval_effects(self) -> list[Comparison]:
-        """Each model with retrieval minus itself without, on each split where it was asked both ways."""
+        """Each model with retrieval minus itself without, on each split where it was asked something both ways."""
         both = [split for split, retrieval in self.sides() if not retrieval and (split, True) in self.sides()]
         return [
             self._compared(
@@ -103,6 +103,7 @@ class Verdicts:
             )
             for split in both
             for model in self.models
+            if self.cell(split, True, model).keys() & self.cell(split, False, model).keys()
         ]
 
     def histograms(self) -> list[Histogram]:

@@ -203,7 +203,7 @@ def test_a_file_of_pairs(
         12,
         0,
     )
-    assert results["retrieval"] == []
+    assert results["retrieval"] == results["retrieval_effects"] == []
     assert "generator" not in results["models"]
     assert answered(url)["big"] == 12
     before, asked = responses, counters(url)["answered"]

@@ -64,6 +64,12 @@ def test_what_retrieval_adds_is_paired_by_question() -> None:
     assert (effect.metrics["correctness"].mean, effect.metrics["correctness"].total) == (2.0, 2)
 
 
+def test_other_questions_show_no_effect_of_retrieval() -> None:
+    """Where some questions were asked with retrieval and others without, nothing is said of its effect."""
+    found = [verdict("base", 1, 4.0), verdict("base", 2, 5.0, retrieval=False)]
+    assert Verdicts(found, ["base"]).retrieval_effects() == []
+
+
 def test_other_metrics_stand_beside_the_first_two() -> None:
     """Whatever the verdicts hold by name is in rows and differences; models that are not compared are in none."""
     verdicts = Verdicts([verdict("base", 1, 4.0), verdict("other", 1, 4.0)], ["base", "tuned"])
