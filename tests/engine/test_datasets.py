@@ -152,8 +152,9 @@ def test_no_room_for_a_shard(tmp_path: Path) -> None:
         disk = Disk(run, full_from(number))
         with disk.mounted(), pytest.raises(Fatal, match="disk is full"):
             Dataset(run / f"rows{number}", Row).write_sealed(0, rows("a"))
+    (tmp_path / "file").touch()
     with pytest.raises(Fatal, match="cannot write"):
-        Dataset(tmp_path / "missing" / "rows", Row).write_sealed(0, rows("a"))
+        Dataset(tmp_path / "file" / "rows", Row).write_sealed(0, rows("a"))
 
 
 # The fingerprint.
