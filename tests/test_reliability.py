@@ -132,17 +132,17 @@ def test_an_endpoint_that_goes_away_is_waited_for(
 
 
 def test_faults_change_no_row(example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured) -> None:
-    """Every transient fault of an endpoint together: the rows are those of an endpoint without faults."""
+    """Faults of every kind but hangs, all together: the rows are those of an endpoint without faults."""
     shares = dict.fromkeys(["500", "reset", "torn", "model", "duplicate-keys"], 0.04)
-    shares |= dict.fromkeys(["503", "storm", "short", "hang", "slow", "null", "huge"], 0.02)
+    shares |= dict.fromkeys(["503", "storm", "short", "slow", "null", "huge"], 0.02)
     faults = [part for name, share in shares.items() for part in (f"--fault-{name}", str(share))]
     urls = {"calm": simulate(), "rough": simulate(*faults, "--storm-s", "1", "--slow-s", "1")}
     for name, url in urls.items():
         run = ["run", str(example_papers), "--out", str(tmp_path / name), "--config", str(configured(url))]
-        assert main([*run, "--set", "models.generator.timeout_s=5", "--set", "models.judge.timeout_s=5"]) == 0
+        assert main(run) == 0
     for name in ("questions", "pairs", "curated", "examples", "responses", "verdicts"):
         assert rows(tmp_path / "rough", name) == rows(tmp_path / "calm", name)
-    assert len(counters(urls["rough"])["faults"]) == len(shares) - 1  # 500 and 503 are counted as one
+    assert len(counters(urls["rough"])["faults"]) == len(shares)
 
 
 def test_a_series_of_failures_stops_the_run(
