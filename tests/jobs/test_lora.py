@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import BadInput
-from jobs.config import Config, Model
+from jobs.config import Config, Model, load, validate
 from jobs.lora import gguf, tune
 from jobs.lora.chats import IGNORED, Tokens, read_chats, shortened, tokens
 from jobs.lora.checkpoints import Checkpoints
@@ -269,3 +269,13 @@ def test_a_folder_is_turned_into_a_file_once(tmp_path: Path, monkeypatch: pytest
     assert (first.read_bytes(), second.read_bytes(), made) == (b"one", b"two", [base, base])
     assert gguf.runtime_file(base / "model.safetensors") == base / "model.safetensors"
     assert local_file(Model(model=f"local:{base}"), None) == base
+
+
+def test_the_worked_example_is_configured_to_tune_here() -> None:
+    """Its file passes, tunes a local base, and answers with and without retrieval, as its document says."""
+    config = validate(load(Path(__file__).resolve().parents[2] / "examples" / "worked.toml"))
+    assert (config.finetune.backend, config.models.base.local, config.evaluate.without_retrieval) == (
+        "lora",
+        True,
+        True,
+    )

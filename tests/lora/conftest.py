@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from engine.budget import Budget
 from engine.errors import Fatal
+from engine.signals import Stop
+from jobs.config import Config
+from jobs.ledger import served, tuned_model
 from jobs.lora.protocol import LoraSettings
 from jobs.lora.tune import is_installed
+from jobs.models import ModelCalls
 from jobs.weights import SMOLLM2_135M, fetch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +74,19 @@ def chat(number: int) -> list[dict[str, str]]:
         {"role": "user", "content": f"Mill {number} grinds {'fine ' * (number % 4)}flour.\nWho keeps mill {number}?"},
         {"role": "assistant", "content": f"The miller of mill {number} keeps it."},
     ]
+
+
+def calls_of(folder: Path, base: Path) -> ModelCalls:
+    """The models of a run in `folder` whose base is the file `base`."""
+    return ModelCalls(
+        Config.model_validate({"models": {"base": {"model": f"local:{base}"}}}),
+        budget=Budget(usd=None, tokens=None, spent=None),
+        weights=None,
+        stop=Stop(),
+        hook=lambda event: None,
+        tuned=lambda: tuned_model(folder),
+        served=lambda: served(folder, base.name),
+    )
 
 
 def settings(**changes: object) -> LoraSettings:

@@ -9,15 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.budget import Budget
 from engine.signals import Stop
 from jobs.chat import chat, text
-from jobs.config import Config
-from jobs.ledger import served, tuned_model
 from jobs.local import LocalServer
 from jobs.lora.tune import tune
-from jobs.models import ModelCalls
-from tests.lora.conftest import run_python, settings
+from tests.lora.conftest import calls_of, run_python, settings
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -42,17 +38,7 @@ async def test_the_tuned_model_answers_as_it_was_taught(smollm2: Path, tmp_path:
         stop=Stop(),
         hook=lambda event: None,
     )
-    config = Config.model_validate({"models": {"base": {"model": f"local:{smollm2}"}}})
-    calls = ModelCalls(
-        config,
-        budget=Budget(usd=None, tokens=None, spent=None),
-        weights=None,
-        stop=Stop(),
-        hook=lambda event: None,
-        tuned=lambda: tuned_model(tmp_path),
-        served=lambda: served(tmp_path, smollm2.name),
-    )
-    async with calls:
+    async with calls_of(tmp_path, smollm2) as calls:
         base, tuned = [text(await calls(chat(role, TURNS, max_tokens=32))) for role in ("base", "tuned")]
     assert tuned == ANSWER
     assert base != tuned
