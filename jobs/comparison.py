@@ -55,7 +55,8 @@ class Verdicts:
         self._asked = asked or {}
         self._correctness_range = correctness_range
         self._seed = seed
-        self.metrics = [*METRICS, *sorted({name for cell in self._cells.values() for name in _extra(cell.values())})]
+        extra = (name for cell in self._cells.values() for verdict in cell.values() for name in verdict.scores)
+        self.metrics = [*METRICS, *dict.fromkeys(extra)]
 
         self._scales = {metric: self._seen(metric) for metric in self.metrics} | {
             "correctness": correctness_range,

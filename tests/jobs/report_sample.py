@@ -95,10 +95,22 @@ def _verdicts(questions: int, papers: int, text: str) -> list[Verdict]:
                             semantic_similarity=round(similarity, 6),
                             split=split,
                             retrieval=retrieval,
-                            scores={"token_f1": round(similarity / 2, 4), "rouge_l": round(similarity / 3, 4)},
+                            scores=_scores(similarity, retrieval),
                         )
                     )
     return rows
+
+
+def _scores(similarity: float, retrieval: bool) -> dict[str, float | None]:
+    """Every kind of further metric: of words, of the contexts where there are any, on a scale of its own."""
+    supported = {"faithfulness": float(similarity > 0.85), "relevancy": None if similarity < 0.75 else 1.0}
+    return {
+        "exact_match": float(similarity > 0.95),
+        "token_f1": round(similarity / 2, 4),
+        "rouge_l": round(similarity / 3, 4),
+        **(supported if retrieval else {}),
+        "llama:plugged.in.GuidelineEvaluatorOfSomeLength": round(4 * similarity, 2),
+    }
 
 
 def _retrieved(questions: int, papers: int) -> tuple[list[Response], dict[str, str]]:
