@@ -25,10 +25,11 @@ def judge_noise(rejudgements: Iterable[Rejudgement]) -> Noise | None:
         return None
     twice = [(row.first, row.second) for row in rows if row.first is not None and row.second is not None]
     if not twice:
-        return Noise(exact=None, absolute=None, deviation=None, scored=0, total=len(rows))
+        return Noise(exact=None, close=None, absolute=None, deviation=None, scored=0, total=len(rows))
     apart = np.array([second - first for first, second in twice])
     return Noise(
         exact=round(float((np.abs(apart) < 1e-9).mean()), _DECIMALS),
+        close=round(float((np.abs(apart) < 0.5 + 1e-9).mean()), _DECIMALS),
         absolute=round(float(np.abs(apart).mean()), _DECIMALS),
         deviation=round(float(apart.std()), _DECIMALS),
         scored=len(twice),

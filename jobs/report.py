@@ -149,11 +149,13 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 class Noise(msgspec.Struct, frozen=True, kw_only=True):
     """How far a judge agrees with itself when it scores an answer twice, over ``scored`` answers of ``total`` asked.
 
-    ``exact`` is the share of equal scores; ``absolute`` the mean distance and ``deviation`` the standard deviation of
-    the difference, in points of the scale; all None where nothing was scored twice.
+    ``exact`` is the share of equal scores, ``close`` of those at most half a point apart; ``absolute`` is the mean
+    distance and ``deviation`` the standard deviation of the difference, in points of the scale. All are None where nothing
+    was scored twice.
     """
 
     exact: float | None
+    close: float | None
     absolute: float | None
     deviation: float | None
     scored: int

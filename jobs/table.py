@@ -52,8 +52,8 @@ def _judged_twice(noise: Noise) -> str:
     if noise.exact is None:
         return f"judge asked twice: nothing could be scored (0/{noise.total})"
     return (
-        f"judge asked twice: {noise.exact:.0%} the same score, {noise.absolute:.2f} apart on average "
-        f"({noise.scored}/{noise.total})"
+        f"judge asked twice: {noise.exact:.0%} the same score, {noise.close:.0%} within half a point, "
+        f"{noise.absolute:.2f} apart on average ({noise.scored}/{noise.total})"
     )
 
 

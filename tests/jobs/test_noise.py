@@ -22,13 +22,15 @@ def choice(pair: str, order: str, winner: str | None, split: str = "val") -> Pre
 def test_the_judges_own_noise() -> None:
     """Of three answers that were scored twice, one had another score, a point apart; an unread one is only counted."""
     found = judge_noise([again(4, 4), again(3, 4), again(5, 5), again(2, None)])
-    assert found == Noise(exact=0.6667, absolute=0.3333, deviation=0.4714, scored=3, total=4)
+    assert found == Noise(exact=0.6667, close=0.6667, absolute=0.3333, deviation=0.4714, scored=3, total=4)
 
 
 def test_nothing_was_judged_twice() -> None:
     """Without a sample there is nothing to say; with one that could not be read, that is said."""
     assert judge_noise([]) is None
-    assert judge_noise([again(None, 3)]) == Noise(exact=None, absolute=None, deviation=None, scored=0, total=1)
+    assert judge_noise([again(None, 3)]) == Noise(
+        exact=None, close=None, absolute=None, deviation=None, scored=0, total=1
+    )
 
 
 def test_a_preference_must_survive_the_swap() -> None:
