@@ -42,7 +42,8 @@ def main() -> int:
         if measured.failed:
             print(f"failed: {measured.failed}", file=sys.stderr)
             failed.append(name)
-    write_results([each for name in every if (each := kept(name))])
+    found = {name: kept(name) for name in every}
+    write_results([each for each in found.values() if each], missing=[name for name, each in found.items() if not each])
     print(f"\n{_HERE.name}/RESULTS.md is written")
     return 1 if failed else 0
 

@@ -63,12 +63,13 @@ def kept(name: str) -> Kept | None:
     return msgspec.json.decode(path.read_bytes(), type=Kept) if path.exists() else None
 
 
-def write_results(found: Sequence[Kept]) -> None:
-    """RESULTS.md, and a file for each plot."""
+def write_results(found: Sequence[Kept], *, missing: Sequence[str] = ()) -> None:
+    """RESULTS.md, and a file for each plot; `missing` are the benchmarks that nothing is kept of."""
     plots = {name: plot for each in found for name, plot in each.found.get("plots", {}).items()}
     for name, plot in plots.items():
         (_HERE / f"{name}.svg").write_text(plot)
-    parts = [_HEAD, *_told(found), *(f"![{name}]({name}.svg)\n" for name in plots), *map(_section, found)]
+    absent = [f"Not measured yet: `make bench ONLY={','.join(missing)}`.\n"] if missing else []
+    parts = [_HEAD, *_told(found), *absent, *(f"![{name}]({name}.svg)\n" for name in plots), *map(_section, found)]
     (_HERE / "RESULTS.md").write_text("\n".join(parts))
 
 
