@@ -49,7 +49,7 @@ def bars(title: str, given: Sequence[Bar], *, unit: str, logarithmic: bool = Fal
 
 
 def _powers(least: float, greatest: float) -> list[float]:
-    return [10.0**power for power in range(math.floor(math.log10(least)), math.ceil(math.log10(greatest)) + 1)]
+    return [10.0**power for power in range(math.floor(math.log10(least)), math.floor(math.log10(greatest)) + 2)]
 
 
 def _round(greatest: float) -> list[float]:
