@@ -123,6 +123,7 @@ class Mill:
 class Deaths:
     """How often the process died at each step on the disk, alone or with the power, and at random times."""
 
+    often: Counter[str]
     at_steps: Counter[tuple[str, bool]]
     at_random: int = 0
     in_flight: int = 0
@@ -130,6 +131,7 @@ class Deaths:
     paid_twice: int = 0
 
     def __init__(self, steps: Counter[str]) -> None:
+        self.often = steps
         self.at_steps = Counter({(step, power): 0 for step in steps for power in (False, True)})
 
     @property
@@ -143,9 +145,11 @@ class Deaths:
             self.at_random += killed
             return killed
         power = chance.random() < 0.5
-        plan = mill.plan(
-            steps=self.due(power=power), nth=chance.randint(1, 5), power=power, seed=chance.randrange(2**32)
-        )
+        due = self.due(power=power)
+        soon = min(
+            5, max(1, sum(self.often[step] for step in due) // 3)
+        )  # a step that is rare is not waited for in vain
+        plan = mill.plan(steps=due, nth=chance.randint(1, soon), power=power, seed=chance.randrange(2**32))
         if mill.live(ledger, plan):
             return False
         self.at_steps[mill.report.read_text("utf-8"), power] += 1
