@@ -149,7 +149,7 @@ def test_the_judge_is_judged(example_papers: Path, tmp_path: Path, simulate: Sim
     assert counters(url)["answered"] - asked == len(rejudged) + len(preferred)
     assert rows(out, "verdicts") == verdicts
     found = json.loads((out / "results.json").read_bytes())
-    assert found["judge_noise"] == {"exact": 1, "absolute": 0, "deviation": 0, "scored": 12, "total": 12}
+    assert found["judge_noise"] == {"exact": 1, "close": 1, "absolute": 0, "deviation": 0, "scored": 12, "total": 12}
     assert [(each["model"], each["against"], each["split"], each["total"]) for each in found["preferences"]] == [
         ("rival", "base", "val", 2),
         ("rival", "base", "train", 2),
