@@ -1,4 +1,4 @@
-"""What every child process of ours needs: to end with its parent, and words for how it ended."""
+"""What every child process of ours needs: to end with its parent, words for how it ended, and how many cores it has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-__all__ = ["die_with", "how_it_ended"]
+__all__ = ["die_with", "how_it_ended", "usable_cores"]
 
 
 def die_with(parent: int) -> None:
@@ -27,3 +27,8 @@ def how_it_ended(returncode: int) -> str:
     hint = "; the system may be short of memory" if -returncode == signal.SIGKILL else ""
     names = {each.value: each.name for each in signal.Signals}  # real-time signals have none
     return f"was killed by {names.get(-returncode, f'signal {-returncode}')}{hint}"
+
+
+def usable_cores() -> int:
+    """The cores that this process may use: a container's or a batch system's share, where the system tells it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -24,11 +24,14 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from engine.errors import BadInput, Fatal
-from engine.processes import die_with
+from engine.processes import die_with, usable_cores
 
 __all__ = ["NOT_INSTALLED", "LocalServer"]
 
 NOT_INSTALLED = "the embedded models are not installed: pip install 'gristmill[embedded]'"
+
+_MOST_THREADS = 8
+"""Generation waits for memory, not for cores."""
 
 
 class LocalServer:
@@ -59,7 +62,7 @@ class LocalServer:
             "slots": slots,
             "context_tokens": context_tokens,
             "lora": str(self._lora) if self._lora else None,
-            "threads": threads or _usable_cores(),
+            "threads": threads or min(usable_cores(), _MOST_THREADS),
         }
         self._start_timeout_s = start_timeout_s
         self._cleanup = AsyncExitStack()
@@ -143,12 +146,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def _exit_reason(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _usable_cores() -> int:
-    """At most 8: generation waits for memory, not for cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8)
 
 
 def _serve(parent: int) -> None:

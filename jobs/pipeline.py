@@ -7,7 +7,6 @@ timeouts and lengths are not in it, because they change none.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from engine.datasets import Dataset
 from engine.events import Hook, Note
 from engine.files import naming_the_disk, write_atomic
 from engine.jobs import Job, Pipeline, Step
+from engine.processes import usable_cores
 from engine.records import make_id
 from engine.signals import Stop
 from engine.workers import Workers
@@ -400,4 +400,4 @@ def _report(mill: Mill) -> Step:
 
 def worker_count(config: Config) -> int:
     """Processes that parse: as configured, else one for each core that we may use."""
-    return config.parse.workers or len(os.sched_getaffinity(0))
+    return config.parse.workers or usable_cores()

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import BadInput, GristmillError
-from engine.processes import die_with
+from engine.processes import die_with, usable_cores
 from jobs.lora.protocol import STOP, Failed, News, Stopped, Training
 
 __all__ = ["main"]
@@ -44,7 +44,6 @@ def main(parent: int) -> None:
 def _worked(training: Training, tell: Callable[[News], None], stopping: Callable[[], bool]) -> News:
     import torch
 
-    from jobs.lora.base import usable_cores
     from jobs.lora.gguf import export
     from jobs.lora.trainer import train
 

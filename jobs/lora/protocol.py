@@ -58,7 +58,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     validate_every: int
 
 
-class _News(msgspec.Struct, frozen=True, kw_only=True, tag_field="news"):
+class _News(msgspec.Struct, frozen=True, kw_only=True, tag_field="news", omit_defaults=True):
     pass
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine.budget import Budget
 from engine.errors import Fatal
-from engine.signals import Stop
-from jobs.config import Config
-from jobs.ledger import served, tuned_model
+from jobs.local import LocalServer
 from jobs.lora.protocol import LoraSettings
 from jobs.lora.tune import is_installed
-from jobs.models import ModelCalls
 from jobs.weights import SMOLLM2_135M, fetch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,17 +76,23 @@ def chat(number: int) -> list[dict[str, str]]:
     ]
 
 
-def calls_of(folder: Path, base: Path) -> ModelCalls:
-    """The models of a run in `folder` whose base is the file `base`."""
-    return ModelCalls(
-        Config.model_validate({"models": {"base": {"model": f"local:{base}"}}}),
-        budget=Budget(usd=None, tokens=None, spent=None),
-        weights=None,
-        stop=Stop(),
-        hook=lambda event: None,
-        tuned=lambda: tuned_model(folder),
-        served=lambda: served(folder, base.name),
+async def say(server: LocalServer, turns: Sequence[Mapping[str, str]], max_tokens: int) -> str:
+    """What a model says within so many tokens, cut off or not."""
+    body = {"messages": turns, "max_tokens": max_tokens, "temperature": 0}
+    answer = await asyncio.to_thread(post, server, "/v1/chat/completions", body)
+    said: str = answer["choices"][0]["message"]["content"]
+    return said
+
+
+def post(server: LocalServer, route: str, body: Mapping[str, object]) -> dict[str, Any]:
+    request = urllib.request.Request(
+        server.base_url.removesuffix("/v1") + route,
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {server.api_key}"},
     )
+    with urllib.request.urlopen(request, timeout=600) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer
 
 
 def settings(**changes: object) -> LoraSettings:

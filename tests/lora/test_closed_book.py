@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from engine.signals import Stop
-from jobs.chat import chat, text
 from jobs.embed import cosine, embedding, vectors
+from jobs.ledger import served
 from jobs.llama import prompts
+from jobs.local import LocalServer
 from jobs.lora.tune import tune
-from jobs.models import ModelCalls
+from jobs.minilm import LocalEmbedding
 from jobs.statistics import Difference, paired_difference
-from tests.lora.conftest import calls_of, settings
+from tests.lora.conftest import say, settings
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
@@ -39,13 +40,20 @@ async def test_training_questions_without_retrieval(smollm2: Path, tmp_path: Pat
         stop=Stop(),
         hook=print,
     )
-    async with calls_of(tmp_path, smollm2) as calls:
-        base, tuned = await similarities(calls, "base"), await similarities(calls, "tuned")
-    pairs = list(zip(tuned, base, strict=True))
-    found: Difference = paired_difference(pairs, [pair["question"] for pair in PAIRS])
-    print(f"base {sum(base) / len(base):.3f}, tuned {sum(tuned) / len(tuned):.3f}, difference {found}")
+    found = await compared(tmp_path, smollm2)
     assert found.low is not None
     assert found.low > 0
+
+
+async def compared(folder: Path, base: Path) -> Difference:
+    """How much more similar to the references the answers of the model tuned in `folder` are than those of its base."""
+    made = served(folder, base.name)
+    assert made
+    before = await similarities("base", LocalServer(base, context_tokens=512))
+    after = await similarities("tuned", LocalServer(base, context_tokens=512, lora=made.adapter))
+    found = paired_difference(list(zip(after, before, strict=True)), [pair["question"] for pair in PAIRS])
+    print(f"base {sum(before) / len(PAIRS):.3f}, tuned {sum(after) / len(PAIRS):.3f}, tuned over base: {found}")
+    return found
 
 
 def write_training_data(folder: Path) -> None:
@@ -60,16 +68,14 @@ def write_training_data(folder: Path) -> None:
     (folder / "dataset" / "val.jsonl").write_text("", "utf-8")
 
 
-async def similarities(calls: ModelCalls, role: str) -> list[float]:
+async def similarities(name: str, model: LocalServer) -> list[float]:
     """Of each bare question's answer to its reference."""
-
-    async def answered(question: str) -> str:
-        turns = [SYSTEM, {"role": "user", "content": question}]
-        return text(await calls(chat(role, turns, max_tokens=64)))
-
-    answers = await asyncio.gather(*(answered(pair["question"]) for pair in PAIRS))
-    ours = vectors(await calls(embedding(answers)))
-    references = vectors(await calls(embedding([pair["answer"] for pair in PAIRS])))
+    async with model as server:
+        asked = [[SYSTEM, {"role": "user", "content": pair["question"]}] for pair in PAIRS]
+        answers = await asyncio.gather(*(say(server, turns, 64) for turns in asked))
     for pair, answer in zip(PAIRS, answers, strict=True):
-        print(f"{role}: {pair['question']} → {' '.join(answer.split())}")
-    return [float(cosine(one, other)) for one, other in zip(ours, references, strict=True)]
+        print(f"{name}: {pair['question']} → {' '.join(answer.split())}")
+    with LocalEmbedding() as call:
+        ours = vectors(await call(embedding(answers)))
+        references = vectors(await call(embedding([pair["answer"] for pair in PAIRS])))
+    return [cosine(one, other) for one, other in zip(ours, references, strict=True)]

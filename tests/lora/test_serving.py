@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import urllib.request
 from pathlib import Path
 
 import pytest
 
+from engine.budget import Budget
 from engine.signals import Stop
 from jobs.chat import chat, text
+from jobs.config import Config
+from jobs.ledger import served, tuned_model
 from jobs.local import LocalServer
 from jobs.lora.tune import tune
-from tests.lora.conftest import calls_of, run_python, settings
+from jobs.models import ModelCalls
+from tests.lora.conftest import post, run_python, say, settings
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -38,8 +41,20 @@ async def test_the_tuned_model_answers_as_it_was_taught(smollm2: Path, tmp_path:
         stop=Stop(),
         hook=lambda event: None,
     )
-    async with calls_of(tmp_path, smollm2) as calls:
-        base, tuned = [text(await calls(chat(role, TURNS, max_tokens=32))) for role in ("base", "tuned")]
+    async with LocalServer(smollm2, slots=1, context_tokens=512) as server:
+        base = await say(server, TURNS, 32)
+    config = Config.model_validate({"models": {"base": {"model": f"local:{smollm2}"}}})
+    calls = ModelCalls(
+        config,
+        budget=Budget(usd=None, tokens=None, spent=None),
+        weights=None,
+        stop=Stop(),
+        hook=lambda event: None,
+        tuned=lambda: tuned_model(tmp_path),
+        served=lambda: served(tmp_path, smollm2.name),
+    )
+    async with calls:
+        tuned = text(await calls(chat("tuned", TURNS, max_tokens=64)))
     assert tuned == ANSWER
     assert base != tuned
 
@@ -58,12 +73,31 @@ async def test_the_template_of_training_is_that_of_serving(smollm2: Path) -> Non
     assert json.loads(await asyncio.to_thread(run_python, script, str(smollm2), json.dumps(TURNS))) == rendered
 
 
+async def test_where_no_adapter_can_be_made_the_whole_model_is(smollm2: Path, tmp_path: Path) -> None:
+    """A model whose adapter the converter refuses is merged, written whole, and served in the base's place."""
+    made = json.loads(await asyncio.to_thread(run_python, MERGING, str(smollm2), str(tmp_path)))
+    assert made == {"news": "finished", "steps": 1, "model": "model.gguf"}
+    async with LocalServer(tmp_path / "model.gguf", slots=1, context_tokens=512) as server:
+        assert QUESTION in await asyncio.to_thread(_rendered, server)
+
+
+MERGING = """
+import sys
+from pathlib import Path
+import msgspec
+from jobs.lora import gguf
+from jobs.lora.base import load_base
+from jobs.lora.trainer import with_adapter
+from tests.lora.conftest import settings
+
+convert = gguf._refusal
+gguf._refusal = lambda program, *rest: "no such model" if "lora" in program else convert(program, *rest)
+base = load_base(Path(sys.argv[1]), "float32")
+made = gguf.export(with_adapter(base.model, settings()), base, Path(sys.argv[2]), 1)
+print(msgspec.json.encode(made).decode())
+"""
+
+
 def _rendered(server: LocalServer) -> str:
-    request = urllib.request.Request(
-        f"{server.base_url.removesuffix('/v1')}/apply-template",
-        data=json.dumps({"messages": TURNS}).encode(),
-        headers={"Content-Type": "application/json", "Authorization": f"Bearer {server.api_key}"},
-    )
-    with urllib.request.urlopen(request, timeout=240) as response:
-        prompt: str = json.load(response)["prompt"]
+    prompt: str = post(server, "/apply-template", {"messages": TURNS})["prompt"]
     return prompt
