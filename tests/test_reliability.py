@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_pipeline import Configured, Simulate, counters, journalled, rows, snapshot_of, start, wait_for
+from test_pipeline import Configured, Simulate, counters, journalled, rows, snapshot, snapshot_of, start, wait_for
 
 from jobs.cli import main
 
@@ -47,6 +47,12 @@ def status_of(out: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object
     capsys.readouterr()
     assert main(["status", str(out), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def events(out: Path, name: str) -> list[dict[str, Any]]:
+    """What the run's log says of events of that name."""
+    lines = map(json.loads, (out / "run.log").read_bytes().splitlines())
+    return [line for line in lines if line["event"] == f"gristmill.{name}"]
 
 
 def only_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -115,20 +121,35 @@ def test_raised_lengths_redo_what_was_cut_off(
 
 
 def test_an_endpoint_that_goes_away_is_waited_for(
-    example_papers: Path, tmp_path: Path, configured: Configured, capsys: pytest.CaptureFixture[str]
+    example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured
 ) -> None:
-    """An endpoint that dies in mid-run and comes back costs nothing but time: the run goes on by itself."""
-    out = tmp_path / "run"
-    slowly = ("--latency-mean-s", "0.5", "--latency-sigma", "1")
+    """While nobody answers at the address the run waits and says why; when somebody does again it goes on by itself."""
+    undisturbed, out = tmp_path / "undisturbed", tmp_path / "run"
+    run = ["run", str(example_papers), "--until", "ask"]
+    assert main([*run, "--out", str(undisturbed), "--config", str(configured(simulate()))]) == 0
+    slowly = ("--latency-mean-s", "0.3")
     with contextlib.ExitStack() as stack:
         with endpoint(*slowly) as url:
-            process = stack.enter_context(running("run", example_papers, "--out", out, "--config", configured(url)))
-            wait_for(partial(journalled, out, "pairs"), process, limit_s=200)
-        time.sleep(2)
-        assert process.poll() is None
-        with endpoint("--port", re.findall(r"[0-9]+", url)[-2]):
+            process = stack.enter_context(running(*run, "--out", out, "--config", configured(url)))
+            wait_for(partial(journalled, out, "questions"), process, limit_s=200)
+        wait_for(lambda: "unreachable" in {event["kind"] for event in events(out, "attempt.failed")}, process)
+        with endpoint(*slowly, "--port", re.findall(r"[0-9]+", url)[-2]):
             assert process.wait(timeout=200) == 0
-    assert status_of(out, capsys)["failures"] == []
+    assert not events(out, "input.failed")
+    assert rows(out, "questions") == rows(undisturbed, "questions")
+
+
+def test_storms_are_waited_out(
+    example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured
+) -> None:
+    """Storms of 429 fail no record: the run pauses, says why in its log, and ends with the bytes of a calm one."""
+    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
+    for out, flags in ((calm, []), (stormy, ["--fault-storm", "0.1", "--storm-s", "1"])):
+        config = configured(simulate(*flags))
+        assert main(["run", str(example_papers), "--out", str(out), "--config", str(config)]) == 0
+    assert {event["kind"] for event in events(stormy, "attempt.failed")} == {"rate_limited"}
+    assert not events(stormy, "input.failed")
+    assert snapshot(stormy) == snapshot(calm)
 
 
 def test_faults_change_no_row(example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured) -> None:
