@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from engine.errors import Permanent
+from jobs.printed import Unreadable, printed, printed_lines, printed_text
 from jobs.text import Line, choose_title, clean_pages
 
 __all__ = ["REASONS", "Extracted", "Kind", "extract", "failed", "warm_up"]
@@ -87,11 +88,12 @@ def failed(kind: Kind, detail: str = "") -> Permanent:
 
 
 def warm_up() -> None:
-    """Import PyMuPDF and keep its messages to itself."""
+    """Import PyMuPDF and keep its messages to itself; it may see all colours alike, for nothing here looks at them."""
     import pymupdf
 
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
+    pymupdf.TOOLS.set_icc(False)
 
 
 def extract(path: str, *, sha256_expected: str = "", max_bytes: int = 200 * 2**20) -> Extracted:
@@ -155,27 +157,25 @@ def _document(document: Any) -> Extracted:
     )
 
 
-def _page_texts(document: Any) -> tuple[list[str | None], Any]:
-    """The raw text of each page, None where it cannot be read; and what is printed on the first, if each glyph is known."""
+def _page_texts(document: Any) -> tuple[list[str | None], str]:
+    """The raw text of each page, None where it cannot be read; and the first page's print, if each glyph is known."""
     import pymupdf
 
     # Without CID_FOR_UNKNOWN a glyph of unknown meaning becomes U+FFFD, which is removed, not a letter by accident.
     flags = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
     texts: list[str | None] = []
-    first = None
+    first = ""
     characters = 0
     for number in range(document.page_count):
         try:
-            printed = document.load_page(number).get_textpage(flags=flags)
-            text = "\n\n".join(block[4] for block in printed.extractBLOCKS())
-        except pymupdf.mupdf.FzErrorSystem:
-            raise
-        except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError):
+            page = printed(document, number, flags)
+            text = printed_text(page)
+        except Unreadable:
             texts.append(None)
             continue
         texts.append(text)
         if number == 0 and "\ufffd" not in text:
-            first = printed
+            first = page
         characters += len(text)
         if characters > MAX_CHARACTERS:
             raise failed("too_large", f"more than {MAX_CHARACTERS:,} characters")
@@ -198,41 +198,19 @@ def _check_text(document: Any, pages: list[str], unreadable: int) -> None:
         raise failed("no_text", "an XFA form, whose content is not on its pages")
 
 
-def _title(document: Any, first_page: str, printed: Any) -> str:
+def _title(document: Any, first_page: str, first: str) -> str:
     metadata = (document.metadata or {}).get("title") or ""
-    return choose_title(lambda: _lines(_blocks(document, printed)), metadata=metadata, first_page=first_page)
+    return choose_title(lambda: _first_lines(document, first), metadata=metadata, first_page=first_page)
 
 
-def _blocks(document: Any, printed: Any) -> list[dict[str, Any]]:
-    """What is printed on the first page, where a glyph of unknown meaning may be a letter."""
+def _first_lines(document: Any, first: str) -> list[Line]:
+    """The lines of the first page, where a glyph of unknown meaning may be a letter; none if it cannot be read."""
     import pymupdf
 
     try:
-        if printed is None:
-            printed = document.load_page(0).get_textpage(flags=pymupdf.TEXTFLAGS_TEXT)
-        blocks: list[dict[str, Any]] = printed.extractDICT()["blocks"]
-    except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError):
+        return printed_lines(first or printed(document, 0, pymupdf.TEXTFLAGS_TEXT))
+    except Unreadable:
         return []
-    return blocks
-
-
-def _lines(blocks: list[dict[str, Any]]) -> list[Line]:
-    """The lines that run the way most of the page runs: stamps in the margin do not."""
-    by_direction: dict[tuple[int, int], list[Line]] = {}
-    for line in (line for block in blocks for line in block.get("lines", ())):
-        spans = [span for span in line["spans"] if span["text"].strip()]
-        if spans:
-            across, down = line["dir"]
-            main = max(spans, key=lambda span: len(span["text"]))
-            by_direction.setdefault((round(across), round(down)), []).append(
-                Line(
-                    text="".join(span["text"] for span in line["spans"]),
-                    size=main["size"],
-                    top=line["bbox"][1],
-                    bottom=line["bbox"][3],
-                )
-            )
-    return max(by_direction.values(), key=lambda lines: sum(len(line.text) for line in lines), default=[])
 
 
 def _foreign(error: Exception) -> Permanent:

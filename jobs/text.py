@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
+from string import ascii_lowercase, ascii_uppercase
 
 import msgspec
 
 __all__ = ["CLEANING_VERSION", "Line", "choose_title", "clean", "clean_pages", "is_plain", "letters_and_digits"]
 
-CLEANING_VERSION = 1  # raise it when any rule here changes what text or title comes out
+CLEANING_VERSION = 2  # raise it when any rule here changes what text or title comes out
 LONGEST_WORD = 256  # what is longer is encoded data: no language and no URL that anyone reads
 LONGEST_TITLE = 300
 
@@ -27,7 +28,7 @@ _IRREGULAR = re.compile(
     "\u205f-\u206f\u3000\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff9-\uffff\U00010000-\U0010ffff]+"
 )
 _LINE_END = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028]")
-_SPACE = re.compile(r"[\t\x1f \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+_SPACE = re.compile(r"[\t\x1f\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _OTHER_SPACE = (
     "\t\v\f\r\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
@@ -57,6 +58,9 @@ _COMPOUND = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)+")
 _WORD = re.compile(r"[^\W\d_]+")
 _ENDLESS = re.compile(rf"[!-~]{{{LONGEST_WORD + 1},}}")
 _LETTERS_OR_DIGITS = re.compile(r"[^\W_]+")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+_SMALL = bytes.maketrans(ascii_uppercase.encode(), ascii_lowercase.encode())
+_OTHER_ASCII = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 
 
 def clean(text: str) -> str:
@@ -89,7 +93,23 @@ def is_plain(text: str) -> bool:
 
 def letters_and_digits(text: str) -> str:
     """What `text` says without case, accents' encoding, spaces and punctuation: for comparing, not for reading."""
+    parts: list[str] = []
+    end = 0
+    for match in _NOT_ASCII.finditer(text):
+        # No sign of ASCII joins what stands before it, but what follows may join it: so this much stands by itself.
+        start, before = max(0, match.start() - 1), end
+        end = match.end()
+        part = text[start:end]
+        parts += (text[before:start], _folded_mark(part) if len(part) <= 2 else _folded(part))
+    ascii_and_folded = "".join([*parts, text[end:]]).encode("utf-8", "surrogatepass")
+    return ascii_and_folded.translate(_SMALL, _OTHER_ASCII).decode("utf-8", "surrogatepass")
+
+
+def _folded(text: str) -> str:
     return "".join(_LETTERS_OR_DIGITS.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+_folded_mark = lru_cache(maxsize=10_000)(_folded)  # most are a dash or a quotation mark
 
 
 def _printable(text: str) -> str:
@@ -104,11 +124,13 @@ def _printable(text: str) -> str:
 
 
 def _regular(text: str) -> str:
-    """One sign for a line end, one for a blank, and nothing that is not to be seen."""
+    """One sign for a line end, another for every blank, and nothing that is not to be seen."""
     text = _LINE_END.sub("\n", text.replace("\u2029", "\n\n"))
     text = _IRREGULAR.sub(lambda match: _UNWANTED.sub("", match.group()), text)  # it skims faster than what it leads to
     text = _SOFT_HYPHEN.sub("", text)
-    return _SPACE.sub(" ", _JOINER.sub("", text))
+    if "\u200c" in text or "\u200d" in text:
+        text = _JOINER.sub("", text)
+    return _SPACE.sub(" ", text)
 
 
 def _accented(match: re.Match[str]) -> str:

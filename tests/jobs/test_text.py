@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
@@ -117,6 +118,12 @@ def test_cleaning_adds_no_letters(text: str) -> None:
     """Letters stand in the same order before and after, whatever accents join them."""
     before, after = (unicodedata.normalize("NFD", each) for each in (text, clean(text)))
     assert [one for one in after if one in "bZ1"] == [one for one in before if one in "bZ1"]
+
+
+@given(st.text() | st.text("aZ9_ .ﬁß´\u0301\u0308İıΣ論각\u11a8ﬀ½²"))
+def test_letters_and_digits_are_those_of_the_normal_form(text: str) -> None:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    assert letters_and_digits(text) == "".join(re.findall(r"[^\W_]+", folded))
 
 
 def test_letters_and_digits() -> None:
