@@ -5,7 +5,8 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 BIN := .venv/bin
 LORA_TESTS := hypothesis pytest pytest-asyncio pytest-timeout
-SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --extra embedded --python $(PYTHON)
+# Compiled once here, where PYTHONDONTWRITEBYTECODE is set every process would compile every package anew: for seconds.
+SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --compile-bytecode --extra embedded --python $(PYTHON)
 
 .PHONY: help demo test lint format soak explore lora bench clean
 .DEFAULT_GOAL := help
