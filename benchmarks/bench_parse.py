@@ -69,7 +69,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--one"]:
         print(msgspec.json.encode(_ONE[sys.argv[2]](Path(sys.argv[3]))).decode())
         return
-    given = options(__doc__, papers=60, pages=16, rounds=3)
+    given = options(__doc__, papers=60, pages=16, rounds=7)
     with tempfile.TemporaryDirectory() as name:
         cut_papers(Path(name), given.papers, given.pages)
         found: dict[str, list[Parsed]] = {"bare": [], "tokens": [], "job": []}
