@@ -48,11 +48,63 @@ def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaita
     ``sleep`` waits between attempts and may raise to end the waiting. Raises `Permanent` with the last error's kind
     when the attempts are used up. What failed attempts cost is added to the reply's usage, or to that of the error.
     """
-    backoff = wait_random_exponential(multiplier=policy.first_wait_s, max=policy.longest_wait_s)
-    seen = _Seen()
+    return _Retried(call, policy, sleep, hook).reply
 
-    def counted(state: RetryCallState) -> bool:
-        kind, tries = _error(state).kind, _tries(state)
+
+class _Retried:
+    """One call under one policy; what happens to one request is in its `_Tries`."""
+
+    def __init__(self, call: Call, policy: RetryPolicy, sleep: Callable[[float], Awaitable[None]], hook: Hook) -> None:
+        self._call = call
+        self._policy = policy
+        self._hook = hook
+        self._seen = _Seen()
+        self._backoff = wait_random_exponential(multiplier=policy.first_wait_s, max=policy.longest_wait_s)
+        self._again = AsyncRetrying(
+            retry=retry_if_exception_type(Transient),
+            stop=self._is_enough,
+            wait=self._wait_s,
+            sleep=sleep,
+            before_sleep=self._tell,
+            retry_error_callback=_give_up,
+        )
+
+    async def reply(self, request: Request) -> Reply:
+        before = self._seen.answers
+        try:
+            reply = await self._call(request)
+        except Transient as error:
+            first = error
+        else:
+            self._seen.answers += 1
+            return reply
+        # Only now: most requests need no policy, and asking tenacity for it would cost more than all else around a call.
+        self._seen.failing += 1
+        tries = _Tries(before)
+        try:
+            reply = await self._again.copy()(self._attempt, request, tries=tries, failed=[first])
+        except GristmillError as error:
+            raise error.costing(tries.paid + error.usage) from error.__cause__
+        finally:
+            self._seen.failing -= 1
+        return msgspec.structs.replace(reply, usage=tries.paid + reply.usage)
+
+    async def _attempt(self, request: Request, *, tries: _Tries, failed: list[Transient]) -> Reply:
+        """One more; the first is the one that has ``failed`` already."""
+        try:
+            if failed:
+                raise failed.pop()
+            tries.answers_before = self._seen.answers
+            reply = await self._call(request)
+        except Transient as error:
+            tries.paid += error.usage
+            raise
+        self._seen.answers += 1
+        return reply
+
+    def _is_enough(self, state: RetryCallState) -> bool:
+        """Count an attempt, unless the endpoint is to blame, and say whether it was the last."""
+        kind, tries, policy, seen = _error(state).kind, _tries(state), self._policy, self._seen
         silent_s = seen.silent_s()
         if kind in policy.waited_out:
             return False
@@ -62,18 +114,18 @@ def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaita
         tries.count += 1
         return tries.count >= policy.attempts
 
-    def wait(state: RetryCallState) -> float:
+    def _wait_s(self, state: RetryCallState) -> float:
         error = _error(state)
         if error.retry_after_s is not None:
             # A shared Retry-After would wake everybody in one instant: spread them over a little more than was asked.
-            return error.retry_after_s + backoff(state) / 8
+            return error.retry_after_s + self._backoff(state) / 8
         # Where others were answered meanwhile the endpoint is well, and there is little to wait for.
-        chance = error.kind not in policy.waited_out and seen.answers > _tries(state).answers_before
-        return backoff(state) / 4 if chance else backoff(state)
+        chance = error.kind not in self._policy.waited_out and self._seen.answers > _tries(state).answers_before
+        return self._backoff(state) / 4 if chance else self._backoff(state)
 
-    def tell(state: RetryCallState) -> None:
+    def _tell(self, state: RetryCallState) -> None:
         error = _error(state)
-        hook(
+        self._hook(
             AttemptFailed(
                 job=state.args[0].job,
                 kind=error.kind,
@@ -83,52 +135,10 @@ def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaita
             )
         )
 
-    def give_up(state: RetryCallState) -> Reply:
-        error = _error(state)
-        raise Permanent(f"gave up after {state.attempt_number} attempts: {error}", kind=error.kind) from error
 
-    async def attempt(request: Request, *, tries: _Tries, failed: list[Transient]) -> Reply:
-        try:
-            if failed:
-                raise failed.pop()
-            tries.answers_before = seen.answers
-            reply = await call(request)
-        except Transient as error:
-            tries.paid += error.usage
-            raise
-        seen.answers += 1
-        return reply
-
-    again = AsyncRetrying(
-        retry=retry_if_exception_type(Transient),
-        stop=counted,
-        wait=wait,
-        sleep=sleep,
-        before_sleep=tell,
-        retry_error_callback=give_up,
-    )
-
-    async def retried(request: Request) -> Reply:
-        before = seen.answers
-        try:
-            reply = await call(request)
-        except Transient as error:
-            first = error
-        else:
-            seen.answers += 1
-            return reply
-        # Only now: most requests need no policy, and tenacity costs a third of the engine's CPU (benchmarks/).
-        seen.failing += 1
-        tries = _Tries(before)
-        try:
-            reply = await again.copy()(attempt, request, tries=tries, failed=[first])
-        except GristmillError as error:
-            raise error.costing(tries.paid + error.usage) from error.__cause__
-        finally:
-            seen.failing -= 1
-        return msgspec.structs.replace(reply, usage=tries.paid + reply.usage)
-
-    return retried
+def _give_up(state: RetryCallState) -> Reply:
+    error = _error(state)
+    raise Permanent(f"gave up after {state.attempt_number} attempts: {error}", kind=error.kind) from error
 
 
 class _Seen:

@@ -30,8 +30,9 @@ from engine.events import (
 from engine.jobs import Item, Job, Pipeline, ShardRows, Step
 from engine.records import encode, make_id
 from engine.requests import Call
-from engine.shards import Entry, Failure, Seal, ShardWriter
+from engine.shards import Entry, Failure, Seal
 from engine.signals import Stop, Stopped, uninterrupted
+from engine.writers import ShardWriter
 
 __all__ = ["OPEN_SHARDS", "Retry", "run"]
 

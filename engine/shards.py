@@ -15,27 +15,22 @@ Inputs are known by id, not by position: a shard may be opened again later with 
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from hashlib import sha256
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-import aiofiles
-import aiofiles.os
 import msgspec
 
 from engine.errors import Fatal
 from engine.files import naming_the_disk, sync_folder, write_atomic
 from engine.records import Record, decode_lines
 from engine.requests import Usage
-from engine.signals import uninterrupted
 
-__all__ = ["GATHER_S", "Entry", "FailedInput", "Failure", "Seal", "Shard", "ShardWriter", "total"]
+__all__ = ["Entry", "FailedInput", "Failure", "Seal", "Shard", "total"]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -301,198 +296,6 @@ class Shard:
                 raise self._lost()
             return []
         return self.checkpoint.read_bytes().split(b"\n")[:-1]
-
-
-GATHER_S = 0.02
-"""Commits of one shard begin no closer together: what arrives meanwhile is synced together, at no cost in throughput."""
-
-
-class ShardWriter:
-    """An open shard: many tasks append, a few writes commit. Enter it to open the files, leave it to close them.
-
-    Group commit: who comes while a batch is being written, or within `GATHER_S` of its beginning, joins the next one. A
-    batch of ``crowd`` inputs waits for no more: whoever they hold a place from could not come. So a lone input is
-    written at once, and thousands a second in few, large commits.
-    """
-
-    def __init__(self, shard: Shard, *, crowd: int = 1) -> None:
-        self.shard = shard
-        self.finished: dict[str, Entry] = {}
-        self._crowd = crowd
-        self._entries: list[Entry] = []
-        self._end = 0
-        self._batch = _Batch()
-        self._begun = -math.inf  # the last commit, by the loop's time
-        self._committing: asyncio.Task[None] | None = None
-        self._broken: BaseException | None = None
-        self._files = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        self._entries = await uninterrupted(asyncio.to_thread(self._recover))
-        self.finished = {entry.id: entry for entry in self._entries}
-        self._end = self._entries[-1].end if self._entries else 0
-        try:
-            await uninterrupted(self._open())
-        except BaseException:
-            await self._files.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._close()
-
-    async def append(self, entry: Entry, rows: Sequence[bytes] = ()) -> None:
-        """Commit one finished input: when this returns, its rows (whole lines) and its entry are on disk.
-
-        ``entry.end`` is filled in here. Raises `Fatal` when they could not be written; the shard takes no more then.
-        Who is cancelled comes out when the disk is at rest: threads cannot be cancelled.
-        """
-        batch = self._batch
-        written = batch.add(entry, rows)
-        if self._committing is None:
-            self._committing = asyncio.create_task(self._commit_all())
-        elif len(batch.outcomes) >= self._crowd:
-            batch.be_ready()
-        try:
-            await written
-        except asyncio.CancelledError:
-            await asyncio.wait([batch.settled])
-            raise
-        if self._broken is not None:
-            raise self._refusal(self._broken)
-
-    @property
-    def usage(self) -> Usage:
-        """What was paid for in this shard so far."""
-        return total(entry.usage for entry in self._entries)
-
-    def rows(self, kind: type[Record], order: Mapping[str, int]) -> list[Any]:
-        """The rows committed so far, in the order of their inputs; blocks."""
-        return list(decode_lines(b"".join(lines for _, lines in self.shard.committed(self._entries, order)), kind))
-
-    async def seal(self, order: Mapping[str, int], *, source: str, dropped: Mapping[str, Failure]) -> Seal:
-        """Close the files and make the shard final. `order` maps every input's id to its position.
-
-        The rows of `dropped` inputs are left out and their failures recorded.
-        """
-        await self._close()
-        entries = [
-            msgspec.structs.replace(entry, rows=0, error=dropped[entry.id]) if entry.id in dropped else entry
-            for entry in self._entries
-        ]
-        return await uninterrupted(asyncio.to_thread(self.shard.write_seal, entries, order, source))
-
-    async def _open(self) -> None:
-        opening = self._files.enter_async_context
-        with naming_the_disk(self.shard.data):
-            self._data = await opening(aiofiles.open(self.shard.data, "ab", buffering=0))
-            self._checkpoint = await opening(aiofiles.open(self.shard.checkpoint, "ab", buffering=0))
-
-    def _recover(self) -> list[Entry]:
-        entries = self.shard.entries()
-        with naming_the_disk(self.shard.data):
-            # The checkpoint exists before the first row does: rows without one are then never mistaken for fresh.
-            for path in (self.shard.checkpoint, self.shard.data):
-                path.touch()
-                sync_folder(path.parent)
-        return entries
-
-    async def _close(self) -> None:
-        if self._committing is not None:
-            await asyncio.wait([self._committing])
-        await self._files.aclose()
-
-    async def _commit_all(self) -> None:
-        """Write batch after batch until none has come."""
-        while self._batch.outcomes:
-            if len(self._batch.outcomes) < self._crowd:
-                await self._batch.gather(until=self._begun + GATHER_S)
-            self._begun = asyncio.get_running_loop().time()
-            batch, self._batch = self._batch, _Batch()
-            try:
-                if self._broken is None:
-                    with naming_the_disk(self.shard.data):
-                        await self._write(batch.outcomes)
-            except BaseException as error:  # noqa: BLE001 (whatever it is, it is those who wait who must hear it)
-                self._broken = error  # the files may end in half a batch: only the next open may put that right
-            batch.settle()
-        self._committing = None
-
-    async def _write(self, outcomes: Sequence[tuple[Entry, Sequence[bytes]]]) -> None:
-        end, entries = self._end, []
-        for entry, rows in outcomes:
-            end += sum(map(len, rows))
-            entries.append(msgspec.structs.replace(entry, rows=len(rows), end=end))
-        await _commit(
-            [
-                (self._data, b"".join(row for _, rows in outcomes for row in rows)),
-                (self._checkpoint, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)),
-            ]
-        )
-        self._end = end
-        self._entries += entries
-        self.finished.update((entry.id, entry) for entry in entries)
-
-    @staticmethod
-    def _refusal(error: BaseException) -> BaseException:
-        """What everyone gets once the shard is broken."""
-        return Fatal(str(error)) if isinstance(error, Exception) else error
-
-
-class _Batch:
-    """What is written together, and those who wait for it."""
-
-    __slots__ = ("_ready", "_waiting", "outcomes", "settled")
-
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.outcomes: list[tuple[Entry, Sequence[bytes]]] = []
-        self.settled: asyncio.Future[None] = loop.create_future()
-        self._ready: asyncio.Future[None] = loop.create_future()
-        self._waiting: list[asyncio.Future[None]] = []
-
-    def add(self, entry: Entry, rows: Sequence[bytes]) -> asyncio.Future[None]:
-        """Returns what is done when the batch is on disk, or never will be."""
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.outcomes.append((entry, rows))
-        self._waiting.append(written)
-        return written
-
-    async def gather(self, *, until: float) -> None:
-        """Wait for more, up to the loop's time `until`, or to `be_ready`."""
-        loop = asyncio.get_running_loop()
-        if until > loop.time():
-            timer = loop.call_at(until, self.be_ready)
-            await self._ready
-            timer.cancel()
-
-    def be_ready(self) -> None:
-        if not self._ready.done():
-            self._ready.set_result(None)
-
-    def settle(self) -> None:
-        """Let everyone go who waits, but for those who were cancelled."""
-        for future in (self.settled, *self._waiting):
-            if not future.done():
-                future.set_result(None)
-
-
-def _append_synced(files: Iterable[tuple[Any, bytes]]) -> None:
-    """Append to one file after the other, each synced before the next is begun; blocks."""
-    for file, data in files:
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
-        if data:
-            os.fdatasync(file.fileno())
-
-
-_commit_in_thread = aiofiles.os.wrap(_append_synced)
-
-
-async def _commit(files: Iterable[tuple[Any, bytes]]) -> None:
-    """Append to files of aiofiles in one visit to one of its threads: four of them cost more than the disk."""
-    await _commit_in_thread([(file._file, data) for file, data in files])
 
 
 def _truncate(path: Path, size: int) -> None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.datasets import Dataset
-from engine.errors import Permanent
 from engine.jobs import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.index import Retriever
+from jobs.judging import scored
 from jobs.lazy import imported
 from jobs.lexical import LEXICAL
 from jobs.records import Assessment, Response
@@ -67,36 +67,13 @@ def assess(
 
     def expand(shard: ShardRows) -> Iterator[Item]:
         kept = sorted(set(there.values()) - set(metrics))
-        chunks = {chunk.id: chunk.text for chunk in shard["chunks"]}
-        for response in shard["responses"]:
-            texts = {each.chunk_id: chunks[each.chunk_id] for each in response.contexts if each.chunk_id in chunks}
-            for metric in (*metrics, *kept):
-                id_ = make_id("assessment", response.id, metric)
-                asked = _Asked(id=id_, metric=metric, response=response, texts=texts)
-                if asked.id in there or (metric in metrics and applies(metric, response)):
-                    yield Item(id=asked.id, value=asked)
+        for asked in _asked(shard, [*metrics, *kept]):
+            if asked.id in there or (asked.metric in metrics and applies(asked.metric, asked.response)):
+                yield Item(id=asked.id, value=asked)
 
     async def process(asked: _Asked, call: Call) -> Sequence[Record]:
-        response = asked.response
-        try:
-            finding = await find(asked, call)
-        except Permanent as error:
-            if error.kind != "malformed":
-                raise
-            finding = Finding(score=None, feedback=f"unscored: {error}")
-        return [
-            Assessment(
-                id=asked.id,
-                parent=response.id,
-                pair_id=response.pair_id,
-                model=response.model,
-                metric=asked.metric,
-                score=finding.score,
-                passing=finding.passing,
-                feedback=finding.feedback,
-                split=response.split,
-            )
-        ]
+        finding, unscored = await scored(find(asked, call))
+        return [_row(asked, finding or Finding(score=None, feedback=unscored))]
 
     async def find(asked: _Asked, call: Call) -> Finding:
         metric, response = asked.metric, asked.response
@@ -121,6 +98,29 @@ def assess(
         variant=lambda: make_id(*metrics),
         fingerprint=fingerprint,
         slots=slots,
+    )
+
+
+def _asked(shard: ShardRows, metrics: Sequence[str]) -> Iterator[_Asked]:
+    chunks = {chunk.id: chunk.text for chunk in shard["chunks"]}
+    for response in shard["responses"]:
+        texts = {each.chunk_id: chunks[each.chunk_id] for each in response.contexts if each.chunk_id in chunks}
+        for metric in metrics:
+            yield _Asked(id=make_id("assessment", response.id, metric), metric=metric, response=response, texts=texts)
+
+
+def _row(asked: _Asked, finding: Finding) -> Assessment:
+    response = asked.response
+    return Assessment(
+        id=asked.id,
+        parent=response.id,
+        pair_id=response.pair_id,
+        model=response.model,
+        metric=asked.metric,
+        score=finding.score,
+        passing=finding.passing,
+        feedback=finding.feedback,
+        split=response.split,
     )
 
 

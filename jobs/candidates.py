@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BadInput
-from jobs.config import Config, Model, validate
+from jobs.config import Config, Model
+from jobs.configfile import validate
 
 __all__ = ["SPECS", "add_candidates"]
 

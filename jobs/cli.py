@@ -178,7 +178,8 @@ def _rates(text: str) -> tuple[float, ...]:
 
 def _run(arguments: argparse.Namespace) -> int:
     from engine.errors import BadInput
-    from jobs import config
+    from jobs import configfile
+    from jobs.config import ENOUGH_PAPERS
     from jobs.folder import RunFolder
     from jobs.papers import count_papers
 
@@ -187,12 +188,12 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = RunFolder(arguments.out)
     folder.check_usable()
     before = folder.config() if folder.exists else None
-    table = config.load(arguments.config) if arguments.config else folder.table() if folder.exists else {}
-    config.assign(table, arguments.set)
-    settings = config.validate(table)
+    table = configfile.load(arguments.config) if arguments.config else folder.table() if folder.exists else {}
+    configfile.assign(table, arguments.set)
+    settings = configfile.validate(table)
     if settings.evaluate.pairs or (before is not None and before.evaluate.pairs):
         raise BadInput("a run of the pairs in a file has no papers: gristmill evaluate begins it and goes on with it")
-    settings = settings.resolved(papers=count_papers(arguments.papers, enough=config.ENOUGH_PAPERS), before=before)
+    settings = settings.resolved(papers=count_papers(arguments.papers, enough=ENOUGH_PAPERS), before=before)
     if not arguments.dry_run:
         return _work(folder, settings, papers=arguments.papers, last=arguments.until, redo=arguments.redo)
     from jobs.estimate import print_estimate
@@ -214,7 +215,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from engine.errors import BadInput
-    from jobs import config
+    from jobs import configfile
     from jobs.candidates import add_candidates
     from jobs.folder import RunFolder
     from jobs.given import configured
@@ -227,8 +228,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     table = configured(arguments.given, folder, arguments.config) if arguments.out else folder.table()
     answered = {row.model for row in folder.datasets()["responses"].rows()} if arguments.model else set()
     add_candidates(table, arguments.model, answered=answered)
-    config.assign(table, arguments.set)
-    return _work(folder, config.validate(table))
+    configfile.assign(table, arguments.set)
+    return _work(folder, configfile.validate(table))
 
 
 def _report(arguments: argparse.Namespace) -> int:

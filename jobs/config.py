@@ -1,6 +1,6 @@
-"""The configuration: TOML in, frozen values out, and every mistake is one line that names the mend.
+"""The configuration: its sections, as frozen values. Every key has a default.
 
-Every key has a default. What is "auto" is resolved once, at the first run, and kept in ``run.toml``.
+What is "auto" is resolved once, at the first run, and kept in ``run.toml``. Reading and writing are in `jobs.configfile`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
-import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engine.errors import BadInput
 from jobs.lexical import LEXICAL
 from jobs.support import SUPPORT
 
-__all__ = ["Config", "Model", "api_key", "assign", "dump", "load", "validate"]
+__all__ = ["ENOUGH_PAPERS", "Config", "Model", "api_key"]
 
 
 class _Section(BaseModel):
@@ -338,44 +334,6 @@ ENOUGH_PAPERS = 20
 """With fewer, a split by paper may well leave a side empty (0.7²⁰ is below one in a thousand)."""
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The TOML table in `path`; raises `BadInput` when it cannot be read."""
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"the configuration {path} is not TOML: {error}") from error
-
-
-def assign(table: dict[str, Any], settings: Iterable[str]) -> None:
-    """Apply ``KEY=VALUE`` settings to `table`; a value that is not TOML is taken as text."""
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        *sections, name = _parts(key) if equals else [""]
-        if not name:
-            raise BadInput(f"--set {setting!r} is not KEY=VALUE, as in --set ask.questions_per_chunk=3")
-        place = table
-        for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise BadInput(f"--set {setting!r}: {section} is a value, not a section")
-        place[name] = _value(text.strip())
-
-
-def validate(table: Mapping[str, Any]) -> Config:
-    """Check `table`; raises `BadInput` with one line that names the key and what it may be."""
-    try:
-        return Config.model_validate(table)
-    except ValidationError as error:
-        raise BadInput("; ".join(_explain(fault) for fault in error.errors()[:3])) from None
-
-
-def dump(config: Config) -> bytes:
-    """As TOML. It holds no key: configuration knows only the names of the variables that do."""
-    return tomli_w.dumps(config.model_dump(exclude_none=True)).encode()
-
-
 def api_key(model: Model, role: str) -> str:
     """The key of `model` from its environment variable; raises `BadInput` naming the variable when it cannot be used."""
     if not model.api_key_env:
@@ -392,47 +350,3 @@ def api_key(model: Model, role: str) -> str:
             "control character or a letter that is not ASCII; set it anew"
         )
     return key
-
-
-def _parts(key: str) -> list[str]:
-    """The parts of a dotted TOML key, in which one may be quoted: prices."gpt-4.1".input_usd_per_million."""
-    try:
-        place: Any = tomllib.loads(f"{key} = 0")
-    except tomllib.TOMLDecodeError:
-        return [""]
-    parts = []
-    while isinstance(place, dict):
-        ((part, place),) = place.items()
-        parts.append(part)
-    return parts
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _explain(fault: Mapping[str, Any]) -> str:
-    *sections, name = [str(part) for part in fault["loc"]] or [""]
-    key = _dotted(*sections, name)
-    if fault["type"] != "extra_forbidden":
-        return f"configuration: {key}: {fault['msg']}"
-    known = _keys(Config, sections)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {_dotted(*sections, near[0])}?" if near else f"known keys: {', '.join(known)}"
-    return f"configuration: there is no key {key}; {hint}"
-
-
-def _dotted(*parts: str) -> str:
-    return ".".join(part if part.replace("-", "_").isidentifier() or not part else f'"{part}"' for part in parts)
-
-
-def _keys(model: type[BaseModel], sections: Iterable[str]) -> list[str]:
-    for section in sections:
-        field = model.model_fields.get(section)  # none for a name in [prices]
-        for kind in (field.annotation, *get_args(field.annotation)) if field else ():
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                model = kind
-    return list(model.model_fields)

@@ -15,7 +15,7 @@ from engine.files import lock, make_folder, naming_the_disk, write_atomic
 from engine.records import Record
 from engine.requests import Usage
 from engine.shards import total
-from jobs import config as configuration
+from jobs import configfile
 from jobs.config import Config
 from jobs.records import (
     Assessment,
@@ -80,13 +80,13 @@ class RunFolder:
 
     def config(self) -> Config:
         """The configuration that the run was last worked on with; raises `BadInput` when this is no run."""
-        return configuration.validate(self.table())
+        return configfile.validate(self.table())
 
     def table(self) -> dict[str, Any]:
         """That configuration as a TOML table; raises `BadInput` when this is no run."""
         if not self.exists:
             raise BadInput(f"{self.path} is not a run (it has no run.toml); make one with gristmill run PAPERS --out")
-        return configuration.load(self.settings)
+        return configfile.load(self.settings)
 
     def check_usable(self) -> None:
         """Raise `BadInput` unless this is a run, or a folder that can become one."""
@@ -126,7 +126,7 @@ class RunFolder:
             with naming_the_disk(self.path / "run.lock"):
                 held.enter_context(lock(self.path / "run.lock"))
                 if config is not None:
-                    write_atomic(self.settings, configuration.dump(config))
+                    write_atomic(self.settings, configfile.dump(config))
             yield
 
 

@@ -25,7 +25,7 @@ from engine.requests import Usage
 from engine.shards import FailedInput, Seal
 from engine.signals import Stop, uninterrupted
 from jobs.augment import augmented
-from jobs.config import load, validate
+from jobs.configfile import load, validate
 from jobs.folder import RunFolder
 from jobs.pairfile import GivenPair, check_pairs, read_pairs
 from jobs.records import Chunk, Context, Example, Pair

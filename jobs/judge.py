@@ -17,7 +17,7 @@ from engine.requests import Call
 from jobs.agreement import agreement_request, read_agreement
 from jobs.chat import Malformed, ask_until_valid, chat
 from jobs.embed import cosine, embedding, vectors
-from jobs.judging import Score, judge_messages, parse_score
+from jobs.judging import Score, judge_messages, parse_score, scored
 from jobs.lazy import imported
 from jobs.records import Response, Similarity, Verdict
 
@@ -71,13 +71,8 @@ def judge(*, method: Method, fingerprint: Mapping[str, Any], slots: int) -> Job:
 
     async def process(value: tuple[Response, float | None], call: Call) -> Sequence[Record]:
         response, semantic_similarity = value
-        try:
-            judgement = await method(response, call)
-        except Permanent as error:
-            if error.kind != "malformed":
-                raise
-            return [verdict(response, semantic_similarity, None, f"unscored: {error}")]
-        return [verdict(response, semantic_similarity, judgement, judgement.feedback)]
+        judgement, unscored = await scored(method(response, call))
+        return [verdict(response, semantic_similarity, judgement, judgement.feedback if judgement else unscored)]
 
     return Job(
         name="judge",

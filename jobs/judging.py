@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["THRESHOLD", "Score", "judge_messages", "parse_score", "spoken"]
+from engine.errors import Permanent
+
+__all__ = ["THRESHOLD", "Score", "judge_messages", "parse_score", "scored", "spoken"]
+
+T = TypeVar("T")
 
 THRESHOLD = 4.0
 """A score from here on is passing (CorrectnessEvaluator's score_threshold)."""
@@ -29,6 +33,16 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def passing(self) -> bool:
         return self.score >= THRESHOLD
+
+
+async def scored(judgement: Awaitable[T]) -> tuple[T | None, str]:
+    """What a judge says, and ""; or None, and why there is no score: a judge who cannot be read costs that score alone."""
+    try:
+        return await judgement, ""
+    except Permanent as error:
+        if error.kind != "malformed":
+            raise
+        return None, f"unscored: {error}"
 
 
 def judge_messages(*, query: str, response: str, reference: str) -> list[dict[str, str]]:

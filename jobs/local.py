@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from engine.errors import BadInput, Fatal
-from engine.processes import die_with, usable_cores
+from engine.processes import die_with, how_it_ended, usable_cores
 
 __all__ = ["NOT_INSTALLED", "LocalServer"]
 
@@ -94,7 +94,7 @@ class LocalServer:
         """Why the server is gone, in one line, or None while it runs: what a refused connection means."""
         if self._process is None or self._process.returncode is None:
             return None
-        return f"the server of {self._path.name} ended ({_exit_reason(self._process.returncode)})"
+        return f"the server of {self._path.name} {how_it_ended(self._process.returncode)}"
 
     async def _handshake(self, process: asyncio.subprocess.Process) -> str:
         """Send the settings, wait for the address; anything else is a server that did not start."""
@@ -107,11 +107,11 @@ class LocalServer:
                 address = await process.stdout.readline()
                 if address:
                     return address.decode().strip()
-                reason = _exit_reason(await process.wait())
+                reason = f"its server {how_it_ended(await process.wait())}"
         except TimeoutError:
             reason = f"not up within {self._start_timeout_s:g} s"
         except ConnectionError:
-            reason = _exit_reason(await process.wait())
+            reason = f"its server {how_it_ended(await process.wait())}"
         raise Fatal(f"{self._path.name} cannot be served: {self._last_words() or reason}; is it a GGUF model?")
 
     def _last_words(self) -> str:
@@ -142,10 +142,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.kill()
     await process.wait()
-
-
-def _exit_reason(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _serve(parent: int) -> None:

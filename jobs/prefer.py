@@ -6,20 +6,19 @@ first, so each two are asked about twice, with positions swapped; each is a reco
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.datasets import Dataset
-from engine.errors import Permanent
 from engine.jobs import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.chat import Malformed, ask_until_valid, chat
+from jobs.judging import scored
 from jobs.lazy import imported
 from jobs.records import Pair, Preference, Response
-from jobs.respond import choose
+from jobs.sample import Sample
 
 __all__ = ["prefer"]
 
@@ -36,6 +35,16 @@ class _Duel:
     against: Response
     order: str
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Whose answer the judge reads first, and whose then."""
+        return ("model", "against") if self.order == _MODEL_FIRST else ("against", "model")
+
+    @property
+    def responses(self) -> tuple[Response, Response]:
+        first, second = (getattr(self, side) for side in self.sides)
+        return first, second
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Choice:
@@ -47,55 +56,21 @@ def prefer(
     *, pairs: Dataset[Pair], sample: int, seed: int, max_tokens: int, fingerprint: Mapping[str, Any], slots: int
 ) -> Job:
     """Set each model beside the base on `sample` pairs of each split: the first of those that `respond` takes."""
-    chosen: set[str] = set()
-
-    async def prepare() -> None:
-        chosen.update(await asyncio.to_thread(choose, pairs, sample, seed))
+    chosen = Sample(pairs, sample, seed)
 
     def expand(shard: ShardRows) -> Iterator[Item]:
-        asked = [response for response in shard["responses"] if response.pair_id in chosen]
-        bases = {(row.pair_id, row.retrieval): row for row in asked if row.model == _AGAINST}
-        for response in asked:
-            base = bases.get((response.pair_id, response.retrieval))
-            if base is not None and base is not response:
-                for order in (_MODEL_FIRST, _AGAINST_FIRST):
-                    id_ = make_id("preference", response.id, base.id, order)
-                    yield Item(id=id_, value=_Duel(id=id_, model=response, against=base, order=order))
+        for duel in _duels([response for response in shard["responses"] if response.pair_id in chosen]):
+            yield Item(id=duel.id, value=duel)
 
     async def process(duel: _Duel, call: Call) -> Sequence[Record]:
         texts = (await imported("jobs.llama")).prompts()
-        answers = [duel.model.response, duel.against.response]
-        sides = ["model", "against"]
-        if duel.order == _AGAINST_FIRST:
-            answers.reverse()
-            sides.reverse()
+        first, second = duel.responses
         user = texts.pairwise_user.format(
-            query=duel.model.question, reference=duel.model.reference, answer_1=answers[0], answer_2=answers[1]
+            query=first.question, reference=first.reference, answer_1=first.response, answer_2=second.response
         )
         messages = [{"role": "system", "content": texts.pairwise_system}, {"role": "user", "content": user}]
-        winner, words = None, ""
-        try:
-            choice = await ask_until_valid(call, chat("judge", messages, max_tokens=max_tokens), _read)
-            winner, words = "tie" if choice.place is None else sides[choice.place], choice.words
-        except Permanent as error:
-            if error.kind != "malformed":
-                raise
-            words = f"unscored: {error}"
-        return [
-            Preference(
-                id=duel.id,
-                parent=duel.model.id,
-                pair_id=duel.model.pair_id,
-                paper_id=duel.model.paper_id,
-                model=duel.model.model,
-                against=duel.against.model,
-                order=duel.order,
-                winner=winner,
-                split=duel.model.split,
-                retrieval=duel.model.retrieval,
-                feedback=words,
-            )
-        ]
+        choice, unscored = await scored(ask_until_valid(call, chat("judge", messages, max_tokens=max_tokens), _read))
+        return [_row(duel, choice, unscored)]
 
     return Job(
         name="prefer",
@@ -106,10 +81,40 @@ def prefer(
         process=process,
         origin=lambda row: row.id,
         waits_for=("respond",),  # the sample is drawn from all pairs
-        prepare=prepare,
-        variant=lambda: make_id(*sorted(chosen)),
+        prepare=chosen.draw,
+        variant=chosen.stamp,
         fingerprint=fingerprint,
         slots=slots,
+    )
+
+
+def _duels(responses: Sequence[Response]) -> Iterator[_Duel]:
+    """Each response beside the base's to the same question, asked in the same way, in both orders."""
+    bases = {(row.pair_id, row.retrieval): row for row in responses if row.model == _AGAINST}
+    for response in responses:
+        base = bases.get((response.pair_id, response.retrieval))
+        if base is not None and base is not response:
+            for order in (_MODEL_FIRST, _AGAINST_FIRST):
+                id_ = make_id("preference", response.id, base.id, order)
+                yield _Duel(id=id_, model=response, against=base, order=order)
+
+
+def _row(duel: _Duel, choice: _Choice | None, unscored: str) -> Preference:
+    winner = None
+    if choice is not None:
+        winner = "tie" if choice.place is None else duel.sides[choice.place]
+    return Preference(
+        id=duel.id,
+        parent=duel.model.id,
+        pair_id=duel.model.pair_id,
+        paper_id=duel.model.paper_id,
+        model=duel.model.model,
+        against=duel.against.model,
+        order=duel.order,
+        winner=winner,
+        split=duel.model.split,
+        retrieval=duel.model.retrieval,
+        feedback=choice.words if choice else unscored,
     )
 
 

@@ -6,18 +6,17 @@ as providers do not promise the same answer twice.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.datasets import Dataset
-from engine.errors import Permanent
 from engine.jobs import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.judge import Method
+from jobs.judging import scored
 from jobs.records import Pair, Rejudgement, Response, Verdict
-from jobs.respond import choose
+from jobs.sample import Sample
 
 __all__ = ["rejudge"]
 
@@ -26,10 +25,7 @@ def rejudge(
     *, method: Method, pairs: Dataset[Pair], sample: int, seed: int, fingerprint: Mapping[str, Any], slots: int
 ) -> Job:
     """Judge every model's answers to `sample` pairs of each split again: the first of those that `respond` takes."""
-    chosen: set[str] = set()
-
-    async def prepare() -> None:
-        chosen.update(await asyncio.to_thread(choose, pairs, sample, seed))
+    chosen = Sample(pairs, sample, seed)
 
     def expand(shard: ShardRows) -> Iterator[Item]:
         responses = {response.id: response for response in shard["responses"]}
@@ -39,12 +35,7 @@ def rejudge(
 
     async def process(value: tuple[Verdict, Response], call: Call) -> Sequence[Record]:
         verdict, response = value
-        try:
-            second = (await method(response, call)).correctness
-        except Permanent as error:
-            if error.kind != "malformed":
-                raise
-            second = None
+        second, _ = await scored(method(response, call))
         return [
             Rejudgement(
                 id=make_id("rejudgement", verdict.id),
@@ -55,7 +46,7 @@ def rejudge(
                 split=verdict.split,
                 retrieval=verdict.retrieval,
                 first=verdict.correctness,
-                second=second,
+                second=second.correctness if second else None,
             )
         ]
 
@@ -67,8 +58,8 @@ def rejudge(
         expand=expand,
         process=process,
         waits_for=("respond",),  # the sample is drawn from all pairs
-        prepare=prepare,
-        variant=lambda: make_id(*sorted(chosen)),
+        prepare=chosen.draw,
+        variant=chosen.stamp,
         fingerprint=fingerprint,
         slots=slots,
     )

@@ -7,8 +7,6 @@ same system prompt.
 
 from __future__ import annotations
 
-import asyncio
-import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -24,8 +22,9 @@ from jobs.chat import chat, text
 from jobs.config import Evaluate
 from jobs.index import Retriever
 from jobs.records import Context, Example, Pair, Response
+from jobs.sample import Sample
 
-__all__ = ["Compared", "choose", "respond", "ways"]
+__all__ = ["Compared", "respond", "ways"]
 
 _ALONE = "without retrieval"
 
@@ -70,53 +69,23 @@ def respond(
     ``system_prompt`` is a function of the paper's title. The sample is so many pairs of each split, those whose id has
     the smallest hash: the same pairs for every model and in every restart.
     """
-    chosen: set[str] = set()
-
-    async def prepare() -> None:
-        chosen.update(await asyncio.to_thread(choose, pairs, settings.sample, seed))
+    sample = Sample(pairs, settings.sample, seed)
 
     def expand(shard: ShardRows) -> Iterator[Item]:
-        contexts: dict[str, list[Example]] = {}
-        for example in shard["examples"]:
-            contexts.setdefault(example.pair_id, []).append(example)
-        for retrieval, (name, model) in product((True, False), models().items()):
-            for pair in shard["pairs"]:
-                examples = contexts.get(pair.id, [])
-                if pair.id in chosen and retrieval in ways(settings, contexts=bool(examples)):
-                    question = _Question(
-                        id=make_id("response", pair.id, name, model.model, *([] if retrieval else [_ALONE])),
-                        row=name,
-                        model=model,
-                        pair=pair,
-                        title=examples[0].title if examples else "",
-                        contexts=[context for example in examples for context in example.contexts],
-                        prompts=[example.prompt for example in examples],
-                        retrieval=retrieval,
-                    )
-                    yield Item(id=question.id, value=question)
+        for question in _questions(shard, models(), sample, settings):
+            yield Item(id=question.id, value=question)
 
     async def process(question: _Question, call: Call) -> Sequence[Record]:
-        pair = question.pair
         if not question.contexts and not settings.pairs:
             raise Permanent("no chunk was retrieved for this question", kind="no_context")
         prompt = await _prompt(question, retriever)
         messages = [{"role": "system", "content": system_prompt(question.title)}, {"role": "user", "content": prompt}]
         reply = await call(chat(question.model.to, messages, max_tokens=question.model.max_tokens))
-        return [
-            Response(
-                id=question.id,
-                parent=pair.id,
-                pair_id=pair.id,
-                paper_id=pair.paper_id,
-                model=question.row,
-                question=pair.question,
-                reference=pair.answer,
-                response=text(reply),
-                contexts=question.contexts if question.retrieval else [],
-                split=pair.split,
-                retrieval=question.retrieval,
-            )
-        ]
+        return [_row(question, text(reply))]
+
+    def variant() -> str:
+        names = (part for name, model in models().items() for part in (name, model.model))
+        return make_id(sample.stamp(), *names, *([_ALONE] if settings.without_retrieval else []))
 
     return Job(
         name="respond",
@@ -128,14 +97,50 @@ def respond(
         origin=lambda row: row.id,
         # The sample is drawn from all pairs; the tuned model is there when fine-tuning has ended.
         waits_for=("deal", "augment", "answer", "finetune"),
-        prepare=prepare,
-        variant=lambda: make_id(
-            *sorted(chosen),
-            *(part for name, model in models().items() for part in (name, model.model)),
-            *([_ALONE] if settings.without_retrieval else []),
-        ),
+        prepare=sample.draw,
+        variant=variant,
         fingerprint=fingerprint,
         slots=slots,
+    )
+
+
+def _questions(
+    shard: ShardRows, models: Mapping[str, Compared], sample: Sample, settings: Evaluate
+) -> Iterator[_Question]:
+    """What is asked about the pairs of a shard: of every model with retrieval, then of every model without it."""
+    contexts: dict[str, list[Example]] = {}
+    for example in shard["examples"]:
+        contexts.setdefault(example.pair_id, []).append(example)
+    for retrieval, (name, model) in product((True, False), models.items()):
+        for pair in shard["pairs"]:
+            examples = contexts.get(pair.id, [])
+            if pair.id in sample and retrieval in ways(settings, contexts=bool(examples)):
+                yield _Question(
+                    id=make_id("response", pair.id, name, model.model, *([] if retrieval else [_ALONE])),
+                    row=name,
+                    model=model,
+                    pair=pair,
+                    title=examples[0].title if examples else "",
+                    contexts=[context for example in examples for context in example.contexts],
+                    prompts=[example.prompt for example in examples],
+                    retrieval=retrieval,
+                )
+
+
+def _row(question: _Question, response: str) -> Response:
+    pair = question.pair
+    return Response(
+        id=question.id,
+        parent=pair.id,
+        pair_id=pair.id,
+        paper_id=pair.paper_id,
+        model=question.row,
+        question=pair.question,
+        reference=pair.answer,
+        response=response,
+        contexts=question.contexts if question.retrieval else [],
+        split=pair.split,
+        retrieval=question.retrieval,
     )
 
 
@@ -144,19 +149,6 @@ def ways(settings: Evaluate, *, contexts: bool) -> tuple[bool, ...]:
     if settings.pairs and not contexts:
         return (False,)
     return (True, False) if settings.without_retrieval else (True,)
-
-
-def choose(pairs: Dataset[Pair], sample: int, seed: int) -> dict[str, str]:
-    """The sample: each pair's id with its split. One pass over the pairs, `sample` of each split in memory; blocks."""
-    smallest: dict[str, list[tuple[int, str]]] = {}
-    for pair in pairs.rows():
-        heap = smallest.setdefault(pair.split, [])
-        key = -int(make_id("sample", seed, pair.id), 16)
-        if len(heap) < sample:
-            heapq.heappush(heap, (key, pair.id))
-        else:
-            heapq.heappushpop(heap, (key, pair.id))
-    return {id_: split for split, heap in smallest.items() for _, id_ in heap}
 
 
 async def _prompt(question: _Question, retriever: Retriever) -> str:

@@ -27,7 +27,8 @@ from jobs.noise import judge_noise, preferences
 from jobs.recall import retrieval_quality
 from jobs.records import Paper
 from jobs.report import Coverage, Failure, Found, JobSummary, ReportData
-from jobs.respond import choose, ways
+from jobs.respond import ways
+from jobs.sample import choose
 from jobs.scores import joined
 from jobs.times import read_job_seconds
 

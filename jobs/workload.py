@@ -10,7 +10,7 @@ import msgspec
 
 from engine.errors import BadInput
 from engine.requests import Request
-from jobs import config
+from jobs import configfile
 from jobs.capacity import Loop
 from jobs.chat import chat
 from jobs.config import Model
@@ -79,9 +79,9 @@ def find_target(
         given = {"model": name, "base_url": simulated, "api_key_env": ""}
     elif "base_url" in given:
         given.setdefault("api_key_env", "")
-    settings = config.validate(config.load(file) if file else {})
+    settings = configfile.validate(configfile.load(file) if file else {})
     before = getattr(settings.models, role).model_dump(exclude_none=True)
-    model: Model = getattr(config.validate({"models": {role: before | given}}).models, role)
+    model: Model = getattr(configfile.validate({"models": {role: before | given}}).models, role)
     if model.local:
         raise BadInput(f"[models.{role}] is no model at an endpoint: name one with --base-url and --model")
     return Target(role=role, model=model, simulated=simulated is not None)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from engine.datasets import Dataset, _difference
 from engine.errors import BadInput, Fatal
 from engine.records import make_id
-from engine.shards import Entry, FailedInput, Shard, ShardWriter
+from engine.shards import Entry, FailedInput, Shard
 from engine.signals import Stopped
+from engine.writers import ShardWriter
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from engine.errors import Fatal
 from engine.records import decode_lines, encode
 from engine.requests import Usage
-from engine.shards import GATHER_S, Entry, Failure, Seal, Shard, ShardWriter, total
+from engine.shards import Entry, Failure, Seal, Shard, total
+from engine.writers import GATHER_S, ShardWriter
 
 Outcomes = Mapping[str, list[bytes] | Failure]
 """What becomes of each input, by its id, in order of the inputs: its rows, or why there are none."""

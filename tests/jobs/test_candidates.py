@@ -7,7 +7,8 @@ import pytest
 
 from engine.errors import BadInput
 from jobs.candidates import add_candidates
-from jobs.config import Model, validate
+from jobs.config import Model
+from jobs.configfile import validate
 
 BASE = {"model": "small", "base_url": "https://one.example/v1", "api_key_env": "ONE_KEY", "temperature": 0.3}
 REMOTE: dict[str, Any] = {

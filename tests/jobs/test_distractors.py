@@ -16,7 +16,8 @@ from engine.errors import BadInput, Permanent
 from engine.jobs import ShardRows
 from engine.testing import scripted
 from jobs.augment import augment
-from jobs.config import Augment, validate
+from jobs.config import Augment
+from jobs.configfile import validate
 from jobs.distractors import NEAR, overlap, setting
 from jobs.embed import cosine, pack
 from jobs.index import Retriever

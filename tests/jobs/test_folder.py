@@ -7,7 +7,8 @@ import pytest
 from crashes import Disk
 
 from engine.errors import BadInput, Fatal
-from jobs.config import Config, validate
+from jobs.config import Config
+from jobs.configfile import validate
 from jobs.folder import RunFolder
 from jobs.records import Chunk, Verdict
 

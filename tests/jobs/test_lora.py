@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import BadInput
-from jobs.config import Config, Model, load, validate
+from jobs.config import Config, Model
+from jobs.configfile import load, validate
 from jobs.lora import gguf, tune
 from jobs.lora.chats import IGNORED, Tokens, read_chats, shortened, tokens
 from jobs.lora.checkpoints import Checkpoints

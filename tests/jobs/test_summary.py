@@ -14,11 +14,13 @@ from engine.jobs import Item, Job
 from engine.records import make_id
 from engine.requests import Call, Usage
 from engine.runner import run
-from engine.shards import Entry, Failure, ShardWriter
+from engine.shards import Entry, Failure
 from engine.signals import Stop
 from engine.testing import scripted
+from engine.writers import ShardWriter
 from jobs.chat import chat
-from jobs.config import Config, validate
+from jobs.config import Config
+from jobs.configfile import validate
 from jobs.estimate import estimate, print_estimate
 from jobs.folder import RunFolder
 from jobs.records import Chunk, Example, Pair, Paper, Question, Response, Vector, Verdict
