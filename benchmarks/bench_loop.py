@@ -13,7 +13,7 @@ CLIENTS, LOOPS = ("floor", "mill"), ("asyncio", "uvloop")
 
 
 def main() -> None:
-    given = options(__doc__, requests=2000, rounds=5)
+    given = options(__doc__, requests=2000, rounds=12)
     packages = next((python_of("uvloop").parents[1] / "lib").glob("python*/site-packages"))
     found: dict[tuple[str, str], list[Measured]] = {(client, loop): [] for client in CLIENTS for loop in LOOPS}
     for number in range(given.rounds):
