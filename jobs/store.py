@@ -36,12 +36,12 @@ from jobs.records import Chunk
 
 __all__ = ["APPROXIMATE_FROM", "ChunkStore", "condition", "similarity"]
 
-APPROXIMATE_FROM = 20_000
+APPROXIMATE_FROM = 50_000
 """Vectors from which on the search is approximate; below, every vector is compared.
 
-Measured (benchmarks/bench_retrieval.py, 384 dimensions, 2 cores): a search among others in one pass costs 0.1 to 0.2 ms
-for each thousand vectors, and 1 to 3 ms with the index, which costs 0.5 to 2.5 ms a vector to build. With the two
-questions a chunk that are asked by default, the index pays from about here on.
+Measured (benchmarks/bench_retrieval.py, 384 dimensions, 2 idle cores): a search among others in one pass costs 0.1 ms
+for each thousand vectors, and 3 to 4 ms with the index, which costs 0.3 to 0.7 ms a vector to build. With the two
+questions a chunk that are asked by default, the index costs 1.6 times as much in all at 20,000, and 0.9 at 50,000.
 """
 
 _TABLE = "chunks"
