@@ -88,7 +88,7 @@ def sampled(papers: Sequence[Path]) -> Sampled:
             "rivals/notebook",
             msgspec.json.encode(task).decode(),
             python=python_of("llama"),
-            cores=True,
+            core=None,
             TIKTOKEN_CACHE_DIR=str(tiktoken_tables()),
         )
         requests = counted_by(base_url).requests["chat"]

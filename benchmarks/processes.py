@@ -87,12 +87,12 @@ def said_by(
     *arguments: str,
     python: Path | str = sys.executable,
     beside: Sequence[Path] = (),
-    cores: bool = False,
+    core: int | None = 0,
     **variables: str,
 ) -> bytes:
     """The last line that a program of this folder prints, run in a process of its own; raises when it fails.
 
-    It has all our cores or, as a client whose CPU time is compared, the first.
+    It has one `core`, as a client whose CPU time is compared, or where that is None all of ours.
     """
     command = [str(python), str(_HERE / f"{program}.py"), *arguments]
     path = os.pathsep.join(map(str, [_HERE, _HERE.parent, *beside]))
@@ -101,8 +101,8 @@ def said_by(
         tempfile.TemporaryFile() as complaints,  # a pipe would have to be read, and a terminal be drawn on
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, env=environment) as process,
     ):
-        if not cores:
-            _pin(process.pid, 0)
+        if core is not None:
+            _pin(process.pid, core)
         said, _ = process.communicate()
         if process.returncode:
             complaints.seek(0)
@@ -141,7 +141,7 @@ def watched(papers: Path, out: Path, base_url: str, *arguments: str) -> Watched:
         for name, value in {"model": model, "base_url": base_url, "api_key_env": ""}.items()
     ]
     arguments = str(time.monotonic()), str(papers), "--out", str(out), *settings, *arguments
-    said = said_by("watched", *arguments, cores=True)
+    said = said_by("watched", *arguments, core=None)
     return msgspec.json.decode(said, type=Watched)
 
 
@@ -156,22 +156,22 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def grinding(records: int) -> Iterator[Callable[..., Ground]]:
+def grinding(records: int, *, core: int = 0) -> Iterator[Callable[..., Ground]]:
     """Tiny records in a folder; what it gives grinds them all, with `more` of them in new shards, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        shards = _grains("fill", folder=folder, records=records)
+        shards = _grains(core, "fill", folder=folder, records=records)
 
         def grind(more: int = 0) -> Ground:
             nonlocal shards
             if more:
-                shards = _grains("fill", folder=folder, records=more, first_shard=int(shards))
-            return msgspec.json.decode(_grains("grind", folder=folder), type=Ground)
+                shards = _grains(core, "fill", folder=folder, records=more, first_shard=int(shards))
+            return msgspec.json.decode(_grains(core, "grind", folder=folder), type=Ground)
 
         yield grind
 
 
-def _grains(do: str, **given: Any) -> bytes:
-    return said_by("grains", msgspec.json.encode({"do": do, **given}).decode())
+def _grains(core: int, do: str, **given: Any) -> bytes:
+    return said_by("grains", msgspec.json.encode({"do": do, **given}).decode(), core=core)
 
 
 @contextmanager
