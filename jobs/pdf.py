@@ -88,7 +88,7 @@ def failed(kind: Kind, detail: str = "") -> Permanent:
 
 
 def warm_up() -> None:
-    """Import PyMuPDF and keep its messages to itself; it may see all colours alike, for nothing here looks at them."""
+    """Import PyMuPDF, keep its messages to itself, and spare it the conversion of colours: nothing here looks at them."""
     import pymupdf
 
     pymupdf.TOOLS.mupdf_display_errors(False)
