@@ -18,7 +18,7 @@ LONGER = 4
 
 
 def main() -> None:
-    given = options(__doc__, requests=3000, cpu_rounds=5, job_rounds=3)
+    given = options(__doc__, requests=3000, cpu_rounds=15, job_rounds=3)
     cpu = rounds(given.cpu_rounds, simulation=None, requests=given.requests, in_flight=100)
     time = rounds(given.job_rounds, simulation=LATENCY, requests=given.requests, in_flight=500)
     long = work_of("mill", simulation=None, requests=LONGER * given.requests, in_flight=100)
