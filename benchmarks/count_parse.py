@@ -29,7 +29,7 @@ from jobs.records import Paper
 from jobs.text import clean_pages
 
 FLAGS = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
-SETTINGS = parse._Settings(
+SETTINGS = parse.Settings(
     chunk_size=1024, chunk_overlap=200, split_by="paper", train=0.7, seed=0, max_bytes=200 * 2**20
 )
 

@@ -19,7 +19,7 @@ from jobs.records import Chunk, Paper
 from jobs.split import BOTH, chunk_key, paper_key, side
 from jobs.text import CLEANING_VERSION, clean, letters_and_digits
 
-__all__ = ["ClaimText", "parse", "read_paper", "warm_up"]
+__all__ = ["ClaimText", "Settings", "parse", "read_paper", "warm_up"]
 
 ClaimText = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[str]]]
 """From pairs of text digest and paper id to the id of the paper that owns each text: the first that ever claimed it."""
@@ -28,7 +28,7 @@ WARM_UP = f"{__name__}:warm_up"
 """The initializer of worker processes that parse."""
 
 
-class _Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What decides the chunks of a paper; it travels to the worker with each."""
 
     chunk_size: int
@@ -56,7 +56,7 @@ def parse(
     """
     if split_by not in ("paper", "chunk", "question"):
         raise ValueError(f'split_by is {split_by!r}: set it to "paper", "chunk" or "question"')
-    settings = _Settings(
+    settings = Settings(
         chunk_size=chunk_size,
         chunk_overlap=chunk_overlap,
         split_by=split_by,
@@ -102,7 +102,7 @@ def warm_up() -> None:
     gc.freeze()  # what is loaded stays: no collection needs to look at it again
 
 
-def read_paper(job: tuple[Paper, _Settings]) -> list[Chunk]:
+def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
     """All of the work on one paper, for a worker process; raises `Permanent` with a kind of `jobs.pdf.Kind`."""
     paper, settings = job
     extracted = pdf.extract(paper.path, sha256_expected=paper.sha256, max_bytes=settings.max_bytes)
@@ -126,7 +126,7 @@ def read_paper(job: tuple[Paper, _Settings]) -> list[Chunk]:
     ]
 
 
-def _side(settings: _Settings, paper: str, text: str) -> str:
+def _side(settings: Settings, paper: str, text: str) -> str:
     if settings.split_by == "question":
         return BOTH
     return side(
