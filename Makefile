@@ -63,5 +63,5 @@ $(UV):
 
 .venv/demo.stamp: pyproject.toml uv.lock | $(UV)
 	$(SYNC) --no-dev --inexact
-	$(BIN)/python -m jobs.weights
+	$(BIN)/python -m jobs.models.weights
 	touch $@

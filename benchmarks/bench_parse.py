@@ -26,14 +26,14 @@ from papers import cut_papers
 from tables import Row, figure, options, ratio, show, write
 
 from engine.datasets import Dataset
-from engine.jobs import Job
+from engine.job import Job
 from engine.records import make_id
 from engine.runner import run
 from engine.signals import Stop
 from engine.workers import Workers
-from jobs.parse import WARM_UP, parse
+from jobs.parsing.parse import WARM_UP, parse
+from jobs.parsing.tokens import count_any_tokens
 from jobs.records import Chunk, Paper
-from jobs.tokens import count_any_tokens
 
 TARGET_RATIO, TARGET_LAG_MS, PROBE_S = 0.85, 20.0, 0.02
 
@@ -247,7 +247,7 @@ def chunk(folder: Path) -> Chunked:
     """The texts of some papers through both splitters; tokenizers are loaded before."""
     from llama_index.core.node_parser import SentenceSplitter
 
-    from jobs import chunks, pdf
+    from jobs.parsing import chunks, pdf
 
     texts = ["\n\n".join(pdf.extract(str(path)).pages) for path in sorted(folder.glob("*.pdf"))[:30]]
     splitter = SentenceSplitter(chunk_size=1024, chunk_overlap=200)

@@ -81,7 +81,7 @@ def main() -> None:
             for each in found
         ],
     )
-    from jobs.store import APPROXIMATE_FROM
+    from jobs.retrieval.lancedb_store import APPROXIMATE_FROM
 
     pays = next((each.vectors for each in found if each.approximate_total_s < each.exact_total_s), None)
     print(f"the index pays from {pays or 'more'} vectors on; set is {APPROXIMATE_FROM}")
@@ -107,7 +107,7 @@ def told(found: Found) -> Row:
 async def measured(count: int) -> Found:
     from lancedb.index import IvfHnswSq
 
-    from jobs import store
+    from jobs.retrieval import lancedb_store as store
 
     store.APPROXIMATE_FROM = sys.maxsize  # built exact; the index is timed apart
     vectors = clustered(count)

@@ -22,11 +22,11 @@ import pymupdf
 from papers import cut_papers
 from tables import options, show
 
-from jobs import parse
-from jobs.chunks import chunk_pages
-from jobs.printed import printed, printed_text
+from jobs.parsing import parse
+from jobs.parsing.chunks import chunk_pages
+from jobs.parsing.cleaning import clean_pages
+from jobs.parsing.mupdf_text import printed, printed_text
 from jobs.records import Paper
-from jobs.text import clean_pages
 
 FLAGS = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
 SETTINGS = parse.Settings(

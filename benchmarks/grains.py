@@ -19,14 +19,14 @@ from work import peak_rss_mb
 
 from engine.datasets import Dataset
 from engine.events import Event
-from engine.jobs import Item, Job, ShardRows
+from engine.job import Item, Job, ShardRows
 from engine.limits import Limit, limited
 from engine.records import Record, make_id
 from engine.requests import Call, Reply, Request, Usage
 from engine.retries import RetryPolicy, retrying
 from engine.runner import run
 from engine.signals import Stop
-from jobs.chat import ask_until_valid, chat
+from jobs.models.chat import ask_until_valid, chat
 
 IN_FLIGHT = 64
 

@@ -19,17 +19,17 @@ from work import MODEL, Settings, Started, judged, plausible, prompts, settings
 from engine.calls import batched
 from engine.datasets import Dataset
 from engine.events import AttemptFailed, Event, log_events
-from engine.jobs import Item, Job, ShardRows
+from engine.job import Item, Job, ShardRows
 from engine.limits import Limit, limited
 from engine.records import Record, make_id
 from engine.requests import Call, Reply, Request
 from engine.retries import RetryPolicy, retrying
 from engine.runner import run
 from engine.signals import Stop
-from jobs.chat import Malformed, ask_until_valid, chat
 from jobs.config import Model
-from jobs.endpoint import Endpoint
-from jobs.models import slots
+from jobs.models.chat import Malformed, ask_until_valid, chat
+from jobs.models.openai_http import Endpoint
+from jobs.models.roles import slots
 
 SHARD = 1000
 
@@ -101,7 +101,7 @@ async def grind(given: Settings, folder: Path, clocks: Started) -> None:
             clocks.sent()
             return await endpoint(request)
 
-        # The line of jobs/models.py, with the clock inside.
+        # The line of jobs/models/roles.py, with the clock inside.
         call = retrying(limited(noted, limit), RetryPolicy(), sleep=stop.sleep, hook=hook)
         await run([job(given, model, clocks)], datasets, batched(call, size=model.batch_size), stop=stop, hook=hook)
 

@@ -178,7 +178,7 @@ def _grains(core: int, do: str, **given: Any) -> bytes:
 def simulated(simulation: dict[str, Any] | None) -> Iterator[str]:
     """The base URL of a simulated endpoint in its own process, or of a canned one."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in (simulation or {}).items()]
-    program = [str(_HERE / "canned.py")] if simulation is None else ["-m", "jobs.cli", "simulate"]
+    program = [str(_HERE / "canned.py")] if simulation is None else ["-m", "jobs", "simulate"]
     command = [sys.executable, *program, *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         _pin(process.pid, 1)

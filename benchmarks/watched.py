@@ -17,9 +17,10 @@ from work import peak_rss_mb
 
 from engine.datasets import Dataset
 from engine.events import Event, Hook, InputDone, ShardOpened
-from engine.jobs import Pipeline
+from engine.job import Pipeline
 from engine.requests import Call, Reply, Request
-from jobs import cli, work
+from jobs.cli.main import main as cli
+from jobs.cli.main import session as work
 
 _run = work.run
 

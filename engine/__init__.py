@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.datasets import Dataset
 from engine.errors import BadInput, Fatal, GristmillError, Permanent, Transient
-from engine.jobs import Item, Job, Pipeline, ShardRows, Step
+from engine.job import Item, Job, Pipeline, ShardRows, Step
 from engine.records import Record, make_id
 from engine.requests import Call, Reply, Request, Usage
 from engine.runner import run

@@ -27,7 +27,7 @@ from engine.events import (
     ShardOpened,
     ShardSealed,
 )
-from engine.jobs import Item, Job, Pipeline, ShardRows, Step
+from engine.job import Item, Job, Pipeline, ShardRows, Step
 from engine.records import encode, make_id
 from engine.requests import Call
 from engine.shards import Entry, Failure, Seal

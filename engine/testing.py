@@ -1,26 +1,12 @@
-"""Fakes for tests of jobs and of the engine: a call that plays a script, and the simulated endpoint."""
+"""Fakes for tests of jobs and of the engine: a call that plays a script. An endpoint to test against is `jobs.simulator`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from engine.requests import Reply, Request, Usage
-from engine.simulator import Counters, Fault, FaultScript, Running, Seen, Simulation, running
 
-__all__ = [
-    "Counters",
-    "Fault",
-    "Running",
-    "ScriptedCall",
-    "Seen",
-    "Simulation",
-    "chat_reply",
-    "embedding_reply",
-    "scripted",
-    "simulated_endpoint",
-]
+__all__ = ["ScriptedCall", "chat_reply", "embedding_reply", "scripted"]
 
 Turn = Reply | str | BaseException | Callable[[Request], "Reply | str | BaseException"]
 
@@ -86,18 +72,3 @@ def embedding_reply(vectors: Sequence[Sequence[float]], *, prompt_tokens: int = 
 def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
     total = prompt_tokens + completion_tokens
     return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
-
-
-@asynccontextmanager
-async def simulated_endpoint(
-    simulation: Simulation | None = None, *, fault: FaultScript | None = None, **knobs: Any
-) -> AsyncIterator[Running]:
-    """The simulated endpoint on a free loopback port, in this event loop and by its clock.
-
-    `knobs` are fields of `Simulation`, for ``simulated_endpoint(seed=1, fault_500=0.05)``; `fault` is asked before the
-    seeded faults: ``lambda seen: Fault(kind="status", status=503) if seen.attempt == 0 else None``.
-    """
-    if simulation is not None and knobs:
-        raise TypeError("give a Simulation or its fields, not both")
-    async with running(simulation or Simulation(**knobs), fault=fault) as server:
-        yield server

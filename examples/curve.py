@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from jobs.lora.losses import read_losses
-from jobs.report import Loss
+from jobs.report.data import Loss
+from jobs.tuning.lora.losses import read_losses
 
 WIDTH, HEIGHT, EDGE = 640, 260, 44
 COLOURS = {"training": "#8a8f98", "validation": "#c2410c"}

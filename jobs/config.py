@@ -1,6 +1,6 @@
 """The configuration: its sections, as frozen values. Every key has a default.
 
-What is "auto" is resolved once, at the first run, and kept in ``run.toml``. Reading and writing are in `jobs.configfile`.
+What is "auto" is resolved once, at the first run, and kept in ``run.toml``. Reading and writing are in `jobs.run.configfile`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engine.errors import BadInput
-from jobs.lexical import LEXICAL
-from jobs.support import SUPPORT
+from jobs.evaluation.grounding import SUPPORT
+from jobs.evaluation.lexical import LEXICAL
 
 __all__ = ["ENOUGH_PAPERS", "Config", "Model", "api_key"]
 

@@ -15,35 +15,35 @@ from typing import TYPE_CHECKING, Any
 from engine.datasets import Dataset
 from engine.events import Hook, Note
 from engine.files import naming_the_disk, write_atomic
-from engine.jobs import Job, Pipeline, Step
+from engine.job import Job, Pipeline, Step
 from engine.processes import usable_cores
 from engine.records import make_id
 from engine.signals import Stop
 from engine.workers import Workers
-from jobs import ask as asking
-from jobs import judge as judging
-from jobs.answer import answer
-from jobs.assess import assess
-from jobs.augment import augment
 from jobs.config import Config, Model, api_key
-from jobs.critique import critique
-from jobs.curate import curate, kept_pairs
-from jobs.folder import RunFolder
-from jobs.given import deal_pairs
-from jobs.index import Retriever, index
-from jobs.lazy import imported
-from jobs.models import EMBEDDED_EMBEDDING, local_file, model_name, slots
-from jobs.papers import Catalogue, deal
-from jobs.parse import parse
-from jobs.prefer import prefer
-from jobs.probe import probe
-from jobs.rejudge import rejudge
-from jobs.respond import Compared, respond
-from jobs.rules import RULES_VERSION
-from jobs.split import side
+from jobs.curation.critique import critique
+from jobs.curation.curate import curate, kept_pairs
+from jobs.curation.probe import probe
+from jobs.curation.rules import RULES_VERSION
+from jobs.evaluation import judge as judging
+from jobs.evaluation.assess import assess
+from jobs.evaluation.pairwise import prefer
+from jobs.evaluation.rejudge import rejudge
+from jobs.evaluation.respond import Compared, respond
+from jobs.generation import ask as asking
+from jobs.generation.answer import answer
+from jobs.generation.deal_pairs import deal_pairs
+from jobs.models.roles import EMBEDDED_EMBEDDING, local_file, model_name, slots
+from jobs.parsing.deal import Catalogue, deal
+from jobs.parsing.parse import parse
+from jobs.parsing.split import side
+from jobs.retrieval.augment import augment
+from jobs.retrieval.index import Retriever, index
+from jobs.run.background_imports import imported
+from jobs.run.folder import RunFolder
 
 if TYPE_CHECKING:
-    from jobs.report import ReportData
+    from jobs.report.data import ReportData
 
 __all__ = ["Mill", "build", "worker_count"]
 
@@ -53,7 +53,7 @@ _PROMPTS = {"llama_index": "0.14"}
 
 @dataclass(frozen=True, kw_only=True)
 class Mill:
-    """What the jobs of one run are made with, as `jobs.work` has opened it.
+    """What the jobs of one run are made with, as `jobs.cli.session` has opened it.
 
     `embedded` names the `weights` behind model = "local"; `tuned` gives the tuned model's name, None while there is
     none; `show` is handed what the report says.
@@ -294,7 +294,7 @@ def _export(mill: Mill) -> Step:
     config, folder, datasets = mill.config, mill.folder, mill.datasets
 
     def write() -> bool:
-        from jobs.export import write_dataset
+        from jobs.tuning.export import write_dataset
 
         made_from = [seal.sha256 for name in ("examples", "pairs", "curated") for seal in datasets[name].seals()]
         stamp = make_id(config.export.system_prompt, config.seed, *made_from).encode()
@@ -334,8 +334,8 @@ async def _no_tuning(mill: Mill) -> None:
 
 
 async def _tune_at_provider(mill: Mill) -> None:
-    from jobs.finetune import finetune
-    from jobs.ledger import Hyperparameters
+    from jobs.tuning.openai_job import finetune
+    from jobs.tuning.tuning_jobs import Hyperparameters
 
     settings, base = mill.config.finetune, mill.config.model("base")
     await imported("openai")
@@ -357,8 +357,8 @@ async def _tune_at_provider(mill: Mill) -> None:
 
 
 async def _tune_here(mill: Mill) -> None:
-    from jobs.lora.protocol import LoraSettings
-    from jobs.lora.tune import tune
+    from jobs.tuning.lora.protocol import LoraSettings
+    from jobs.tuning.lora.tune import tune
 
     settings, base = mill.config.finetune, mill.config.models.base
     await tune(
@@ -387,8 +387,8 @@ def _report(mill: Mill) -> Step:
     """``results.json`` and ``report.html``, from what the seals and verdicts say."""
 
     async def run() -> None:
-        from jobs.page import write_report
-        from jobs.summary import report_data
+        from jobs.report.collect import report_data
+        from jobs.report.page import write_report
 
         models = {row: compared.model for row, compared in mill.compared().items()}
         data = await asyncio.to_thread(report_data, mill.config, mill.folder, mill.datasets, models, mill.embedded)

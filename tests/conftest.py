@@ -37,7 +37,7 @@ def simulate() -> Iterator[Callable[..., str]]:
     running: list[subprocess.Popen[str]] = []
 
     def start(*flags: str) -> str:
-        command = [sys.executable, "-m", "jobs.cli", "simulate", *flags]
+        command = [sys.executable, "-m", "jobs", "simulate", *flags]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         running.append(process)
         assert process.stdout is not None

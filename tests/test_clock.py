@@ -21,8 +21,8 @@ from engine.virtualtime import run_virtual
 
 WALL = {"time.time", "time.time_ns", "time.localtime", "time.gmtime", "datetime.now", "datetime.utcnow", "date.today"}
 WANTED = {
-    "jobs/endpoint.py",  # a Retry-After that is a date, of a server that does not tell its own time
-    "engine/simulator/endpoint.py",  # its log, in which several processes are put in order
+    "jobs/models/openai_http.py",  # a Retry-After that is a date, of a server that does not tell its own time
+    "jobs/simulator/endpoint.py",  # its log, in which several processes are put in order
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_pipeline import snapshot
 
-from jobs.cli import main
+from jobs.cli.main import main
 
 
 class SmallDisk:

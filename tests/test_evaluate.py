@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from test_pipeline import counters, journalled, rows, start, wait_for
 
-from jobs.cli import main
+from jobs.cli.main import main
 
 Configured = Callable[..., Path]
 Simulate = Callable[..., str]

@@ -11,7 +11,7 @@ import pytest
 from test_evaluate import pairs_file
 from test_pipeline import counters, rows, snapshot
 
-from jobs.cli import main
+from jobs.cli.main import main
 
 Configured = Callable[..., Path]
 Simulate = Callable[..., str]

@@ -21,14 +21,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import hostile
+import hostile_papers
 import msgspec
 import pytest
 
 from engine.records import decode_lines
-from jobs.cli import main
-from jobs.export import check_chat_line
+from jobs.cli.main import main
 from jobs.records import Chunk, Curated, Example, Pair, Paper, Question, Response, Verdict
+from jobs.tuning.export import check_chat_line
 
 KINDS = {
     "papers": Paper,
@@ -68,7 +68,7 @@ def snapshot(run: Path) -> dict[str, str]:
 
 
 def start(*arguments: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "jobs.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "jobs", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -199,10 +199,10 @@ def test_papers_that_harm_their_reader(
     example_papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A reader that is killed, one that never ends and one that takes 8 GiB: three failures, and all others are done."""
-    monkeypatch.setattr("jobs.work.WARM_UP", hostile.INITIALIZER)
+    monkeypatch.setattr("jobs.cli.session.WARM_UP", hostile_papers.INITIALIZER)
     out, papers = tmp_path / "run", tmp_path / "hostile"
     papers.mkdir()
-    hostile.write_papers(papers)
+    hostile_papers.write_papers(papers)
     bounds = ("parse.timeout_s=4", "parse.memory_mb=1024", "parse.workers=1")
     settings = [part for bound in bounds for part in ("--set", bound)]
     assert main(["run", str(papers), str(example_papers), "--out", str(out), "--until", "parse", *settings]) == 3
@@ -210,13 +210,13 @@ def test_papers_that_harm_their_reader(
     assert main(["status", str(out), "--json"]) == 0
     failures = json.loads(capsys.readouterr().out)["failures"]
     found = {Path(failure["paper"]).stem: (failure["kind"], failure["reason"]) for failure in failures}
-    assert found.keys() == hostile.HARM.keys()
+    assert found.keys() == hostile_papers.HARM.keys()
     assert found["killed"][0] == "crashed"
     assert "SIGKILL" in found["killed"][1]
     assert found["endless"] == ("timed_out", "no result within 4 s")
     assert found["greedy"][0] == "out_of_memory"
     parsed = {row["paper_id"] for row in rows(out, "chunks")}
-    assert parsed == {row["id"] for row in rows(out, "papers") if Path(row["path"]).stem not in hostile.HARM}
+    assert parsed == {row["id"] for row in rows(out, "papers") if Path(row["path"]).stem not in hostile_papers.HARM}
     assert len(parsed) == len(list(example_papers.iterdir()))
 
 
@@ -546,8 +546,8 @@ def test_a_key_is_never_written(
 def test_help_is_quick_to_import() -> None:
     """`gristmill --help` imports nothing heavy."""
     code = (
-        "import sys, jobs.cli\n"
-        "try: jobs.cli.main(['--help'])\n"
+        "import sys, jobs.cli.main\n"
+        "try: jobs.cli.main.main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'aiohttp', 'openai', 'llama_index', 'lancedb', 'pymupdf', 'numpy', 'pydantic', 'rich'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from killable_process import Life, Lives, Plan
 from ledger import Ledger
-from mortal import Life, Lives, Plan
 from test_pipeline import counters, snapshot
 
 KILLS = 210

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from test_pipeline import Configured, Simulate, counters, journalled, rows, snapshot, snapshot_of, start, wait_for
 
-from jobs.cli import main
+from jobs.cli.main import main
 
 
 @contextlib.contextmanager
 def endpoint(*flags: str) -> Iterator[str]:
     """The simulated endpoint until the block is left; its base URL."""
-    command = [sys.executable, "-m", "jobs.cli", "simulate", *flags]
+    command = [sys.executable, "-m", "jobs", "simulate", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from crashes import answer, request, virtually
+from fake_disk import answer, request, virtually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

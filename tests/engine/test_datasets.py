@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from crashes import Disk, Row, contents, deal, full_from, kill_at, live, quiet, virtually
+from fake_disk import Disk, Row, contents, deal, full_from, kill_at, live, quiet, virtually
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from crashes import Disk, contents, full_from, kill_at, live
+from fake_disk import Disk, contents, full_from, kill_at, live
 
 from engine.errors import BadInput, Fatal
 from engine.files import lock, make_folder, naming_the_disk, write_atomic

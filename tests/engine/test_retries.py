@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
-from crashes import answer, request
+from fake_disk import answer, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

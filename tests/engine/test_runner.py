@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from crashes import (
+from fake_disk import (
     Books,
     Disk,
     Row,
@@ -38,7 +38,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadInput, Fatal, GristmillError, Permanent
 from engine.events import Event, InputDone, InputFailed, JobFinished, JobStarted, ShardOpened, ShardSealed
-from engine.jobs import Item, Job, Pipeline, ShardRows, Step
+from engine.job import Item, Job, Pipeline, ShardRows, Step
 from engine.records import Record, make_id
 from engine.requests import Call, Reply, Request, Usage
 from engine.runner import OPEN_SHARDS, Retry, run

@@ -19,7 +19,7 @@ from unittest import mock
 
 import msgspec
 import pytest
-from crashes import Books, Disk, Fault, Row, contents, full_from, kill_at, live, virtually
+from fake_disk import Books, Disk, Fault, Row, contents, full_from, kill_at, live, virtually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -16,12 +16,12 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from crashes import Books, Disk, Row, answer, contents, datasets, deal, grow, kill_at, live, names
+from fake_disk import Books, Disk, Row, answer, contents, datasets, deal, grow, kill_at, live, names
 from ledger import Journal, Ledger
 
 from engine.errors import Permanent
 from engine.events import Event
-from engine.jobs import Job
+from engine.job import Job
 from engine.requests import Call, Reply, Request
 from engine.runner import run
 from engine.signals import Stop

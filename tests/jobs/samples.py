@@ -8,11 +8,11 @@ from typing import Any
 
 from engine.datasets import Dataset
 from engine.errors import Permanent
-from engine.jobs import Job, ShardRows
+from engine.job import Job, ShardRows
 from engine.records import make_id
 from engine.requests import Call, Reply, Request
 from engine.testing import embedding_reply
-from jobs.embed import pack
+from jobs.models.embeddings import pack
 from jobs.records import Chunk, Context, Example, Pair, Question, Response, Vector
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadInput
 from jobs.config import Config, Model, api_key
-from jobs.configfile import assign, dump, load, validate
+from jobs.run.configfile import assign, dump, load, validate
 
 POSITIVE = st.floats(1e-3, 1e9)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from engine.errors import Fatal
-from jobs.local import LocalServer
-from jobs.lora.protocol import LoraSettings
-from jobs.lora.tune import is_installed
-from jobs.weights import SMOLLM2_135M, fetch
+from jobs.models.llama_server import LocalServer
+from jobs.models.weights import SMOLLM2_135M, fetch
+from jobs.tuning.lora.protocol import LoraSettings
+from jobs.tuning.lora.tune import is_installed
 
 ROOT = Path(__file__).resolve().parents[2]
 

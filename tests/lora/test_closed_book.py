@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from engine.signals import Stop
-from jobs.embed import cosine, embedding, vectors
-from jobs.ledger import served
-from jobs.llama import prompts
-from jobs.local import LocalServer
-from jobs.lora.tune import tune
-from jobs.minilm import LocalEmbedding
-from jobs.statistics import Difference, paired_difference
+from jobs.models.embeddings import cosine, embedding, vectors
+from jobs.models.llama_index import prompts
+from jobs.models.llama_server import LocalServer
+from jobs.models.minilm import LocalEmbedding
+from jobs.report.intervals import Difference, paired_difference
+from jobs.tuning.lora.tune import tune
+from jobs.tuning.tuning_jobs import served
 from tests.lora.conftest import say, settings
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]

@@ -10,12 +10,12 @@ import pytest
 
 from engine.budget import Budget
 from engine.signals import Stop
-from jobs.chat import chat, text
 from jobs.config import Config
-from jobs.ledger import served, tuned_model
-from jobs.local import LocalServer
-from jobs.lora.tune import tune
-from jobs.models import ModelCalls
+from jobs.models.chat import chat, text
+from jobs.models.llama_server import LocalServer
+from jobs.models.roles import ModelCalls
+from jobs.tuning.lora.tune import tune
+from jobs.tuning.tuning_jobs import served, tuned_model
 from tests.lora.conftest import post, run_python, say, settings
 
 pytestmark = pytest.mark.timeout(1800)
@@ -88,9 +88,9 @@ MERGING = """
 import sys
 from pathlib import Path
 import msgspec
-from jobs.lora import gguf
-from jobs.lora.base import load_base
-from jobs.lora.trainer import with_adapter
+from jobs.tuning.lora import gguf
+from jobs.tuning.lora.base import load_base
+from jobs.tuning.lora.trainer import with_adapter
 from tests.lora.conftest import settings
 
 convert = gguf._refusal

@@ -14,9 +14,9 @@ import pytest
 
 from engine.errors import BadInput
 from engine.signals import Stop
-from jobs.ledger import read_models, served, tuned_model
-from jobs.lora.losses import read_losses
-from jobs.lora.tune import tune
+from jobs.tuning.lora.losses import read_losses
+from jobs.tuning.lora.tune import tune
+from jobs.tuning.tuning_jobs import read_models, served, tuned_model
 from tests.lora.conftest import ROOT, settings, write_data
 
 pytestmark = pytest.mark.timeout(1800)

@@ -1,0 +1,323 @@
+"""The command line. What a command does is imported when it is called, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs import JOBS, REDOABLE, ROLES
+
+if TYPE_CHECKING:
+    from jobs.config import Config
+    from jobs.run.folder import RunFolder
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. An error is one line on stderr that says what to do."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ["simulate"]:
+        from jobs.simulator import main as simulate
+
+        return simulate(argv[1:])
+    arguments = _parser().parse_args(argv)
+    from engine.errors import GristmillError
+
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except GristmillError as error:
+        print(f"gristmill: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("gristmill: stopped at once; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        print(f"gristmill: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gristmill",
+        description="Grind papers into retrieval-augmented fine-tuning data, and see whether tuning helped.",
+        epilog="exit codes: 0 done; 3 done, with some records failed; 130 stopped, to be resumed; 1 an error; 2 usage",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(commands)
+    for name, command, text in (
+        ("finetune", _finetune, "tune the base model on the run's training data"),
+        ("report", _report, "write results.json and report.html from what is there"),
+    ):
+        _add(commands, name, command, text)
+    _add_evaluate(commands)
+    status = _add(commands, "status", _status, "what is done and what failed, with reasons")
+    status.add_argument("--json", action="store_true", help="as one JSON object")
+    retry = _add(commands, "retry", _retry, "try failed records again, and go on from there")
+    retry.add_argument("--only", metavar="KIND", help="only failures of this kind, as status names it")
+    _add(commands, "verify", _verify, "check that every shard is there, and what was sealed")
+    export = _add(commands, "export", _export, "write the examples in another format")
+    export.add_argument(
+        "--format", required=True, metavar="F", help="openai, sharegpt, alpaca, parquet, query_response"
+    )
+    export.add_argument("--to", required=True, type=Path, metavar="PATH", help="a file (training side), or a folder")
+    _add_bench(commands)
+    commands.add_parser("simulate", help="serve a simulated OpenAI endpoint, with limits and faults as wanted")
+    return parser
+
+
+def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    text = "all jobs on these papers; goes on where it stopped"
+    run = commands.add_parser("run", help=text, description=text)
+    run.add_argument("papers", nargs="+", type=Path, metavar="PAPERS", help="PDF files, or folders of them")
+    run.add_argument("--out", required=True, type=Path, metavar="RUN", help="the folder of the run")
+    run.add_argument("--config", type=Path, metavar="FILE.toml", help="the configuration; every key has a default")
+    run.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, as in ask.questions_per_chunk=3"
+    )
+    run.add_argument("--until", choices=JOBS, metavar="JOB", help=f"stop after this job: {', '.join(JOBS)}")
+    run.add_argument("--redo", choices=REDOABLE, metavar="JOB", help="make this job's rows, and what follows, anew")
+    run.add_argument(
+        "--dry-run", action="store_true", help="parse, estimate requests, tokens and cost, and send nothing"
+    )
+    run.set_defaults(command=_run)
+
+
+def _add_evaluate(commands: Any) -> None:
+    text = "let every model answer, judge the answers, and report; nothing is generated again"
+    evaluate = commands.add_parser("evaluate", help=text, description=text)
+    evaluate.add_argument("given", type=Path, metavar="RUN|PAIRS", help="a run, or a file of pairs: .json or .jsonl")
+    evaluate.add_argument(
+        "--out", type=Path, metavar="RUN", help="the folder of the run that is made of a file of pairs"
+    )
+    evaluate.add_argument("--config", type=Path, metavar="FILE.toml", help="the configuration of such a run")
+    evaluate.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME=SPEC",
+        help="one more model: MODEL at the base's address, MODEL@BASE_URL, local, or local:FILE.gguf",
+    )
+    evaluate.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, as in evaluate.sample=100"
+    )
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _add_bench(commands: Any) -> None:
+    text = "what an endpoint can do at each load, where its knee is, and the settings that follow"
+    bench = commands.add_parser("bench", help=text, description=f"{text}; a simulated endpoint where none is named")
+    bench.add_argument("--config", type=Path, metavar="FILE.toml", help="measure a model of this configuration")
+    bench.add_argument("--role", choices=ROLES, default="generator", metavar="ROLE", help=f"which: {', '.join(ROLES)}")
+    bench.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible endpoint")
+    bench.add_argument("--model", help="the model's name there")
+    bench.add_argument("--api-key-env", metavar="NAME", help="the variable that holds the key, if it wants one")
+    loads = bench.add_mutually_exclusive_group()
+    loads.add_argument(
+        "--concurrency",
+        type=_counts,
+        default=(1, 4, 16, 64, 256),
+        metavar="N,N,...",
+        help="requests in flight (closed loop; default: 1,4,16,64,256)",
+    )
+    loads.add_argument("--rate", type=_rates, metavar="R,R,...", help="requests a second (open loop)")
+    bench.add_argument(
+        "--requests", type=_count, metavar="N", help="at most, at each load (default: 64, or 4 for each in flight)"
+    )
+    bench.add_argument(
+        "--seconds", type=_rate, metavar="S", help="send for at most so long at each load (default: 60; at a rate 10)"
+    )
+    bench.add_argument("--stream", action="store_true", help="ask for streams, and time the first token")
+    bench.add_argument(
+        "--input-tokens", type=_count, default=256, metavar="N", help="of a prompt, about (default: 256)"
+    )
+    bench.add_argument("--max-tokens", type=_count, default=128, metavar="N", help="of an answer (default: 128)")
+    bench.add_argument("--json", type=Path, metavar="PATH", help="write the figures; - is standard output")
+    bench.add_argument("--html", type=Path, metavar="PATH", help="write a page with plots")
+    bench.set_defaults(command=_bench)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_count(part.strip()) for part in text.split(",")}))
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    return tuple(sorted({_rate(part.strip()) for part in text.split(",")}))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from engine.errors import BadInput
+    from jobs.config import ENOUGH_PAPERS
+    from jobs.parsing.deal import count_papers
+    from jobs.run import configfile
+    from jobs.run.folder import RunFolder
+
+    if arguments.dry_run and (arguments.redo or arguments.until):
+        raise BadInput("--dry-run goes without --redo and --until: it parses, and deletes nothing")
+    folder = RunFolder(arguments.out)
+    folder.check_usable()
+    before = folder.config() if folder.exists else None
+    table = configfile.load(arguments.config) if arguments.config else folder.table() if folder.exists else {}
+    configfile.assign(table, arguments.set)
+    settings = configfile.validate(table)
+    if settings.evaluate.pairs or (before is not None and before.evaluate.pairs):
+        raise BadInput("a run of the pairs in a file has no papers: gristmill evaluate begins it and goes on with it")
+    settings = settings.resolved(papers=count_papers(arguments.papers, enough=ENOUGH_PAPERS), before=before)
+    if not arguments.dry_run:
+        return _work(folder, settings, papers=arguments.papers, last=arguments.until, redo=arguments.redo)
+    from jobs.cli.estimate import print_estimate
+
+    code = _work(folder, settings, papers=arguments.papers, last="parse", keep_settings=before is None)
+    if code != 130:
+        print_estimate(settings, folder.datasets()["chunks"])
+    return code
+
+
+def _finetune(arguments: argparse.Namespace) -> int:
+    from engine.errors import BadInput
+
+    folder, settings = _existing(arguments)
+    if settings.finetune.backend == "none":
+        raise BadInput('no fine-tuning is configured; set finetune.backend to "openai" or "lora", as run --set')
+    return _work(folder, settings, last="finetune")
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from engine.errors import BadInput
+    from jobs.cli.candidates import add_candidates
+    from jobs.generation.deal_pairs import configured
+    from jobs.run import configfile
+    from jobs.run.folder import RunFolder
+
+    if arguments.out is None and arguments.given.is_file():
+        raise BadInput(f"{arguments.given} is a file: say with --out in which folder its pairs become a run")
+    if arguments.out is None and arguments.config is not None:
+        raise BadInput("--config goes with a file of pairs and --out; a run has its configuration, change it by --set")
+    folder = RunFolder(arguments.out or arguments.given)
+    table = configured(arguments.given, folder, arguments.config) if arguments.out else folder.table()
+    answered = {row.model for row in folder.datasets()["responses"].rows()} if arguments.model else set()
+    add_candidates(table, arguments.model, answered=answered)
+    configfile.assign(table, arguments.set)
+    return _work(folder, configfile.validate(table))
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    folder, settings = _existing(arguments)
+    return _work(folder, settings, only="report")
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    from engine.errors import BadInput
+    from jobs.report.collect import job_states
+
+    folder, settings = _existing(arguments)
+    kind = arguments.only
+    kinds = sorted({kind for state in job_states(folder.datasets()) for kind in state.failures})
+    if kind is not None and kind not in kinds:
+        raise BadInput(f"no record failed with {kind!r}; the kinds are: {', '.join(kinds) or 'none, nothing failed'}")
+    return _work(folder, settings, retry=lambda job, failure: kind in (None, failure.kind))
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from jobs.cli.status import print_status
+
+    folder, _ = _existing(arguments)
+    print_status(folder, as_json=arguments.json)
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from jobs.cli.verify import damage
+
+    folder, _ = _existing(arguments)
+    datasets, whole = folder.datasets(), True
+    for line in damage(datasets):
+        whole = False
+        print(line)
+    if whole:
+        print(f"{sum(len(dataset.sealed()) for dataset in datasets.values())} sealed shards are what was sealed")
+    return 0 if whole else 1
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from jobs.tuning.export import export
+
+    folder, settings = _existing(arguments)
+    examples = folder.datasets()["examples"].rows()
+    counts = export(
+        arguments.format, examples, arguments.to, system_prompt=settings.export.system_prompt, seed=settings.seed
+    )
+    for name, rows in counts.items():
+        print(f"{name}: {rows} rows")
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from contextlib import nullcontext
+
+    from jobs.bench.bench import run, simulated
+    from jobs.bench.workload import Plan, find_target
+
+    plan = Plan(
+        loop="open" if arguments.rate else "closed",
+        levels=arguments.rate or arguments.concurrency,
+        requests=arguments.requests,
+        seconds=arguments.seconds,
+        input_tokens=arguments.input_tokens,
+        max_tokens=arguments.max_tokens,
+        stream=arguments.stream,
+    )
+    flags = {name: getattr(arguments, name) for name in ("model", "base_url", "api_key_env")}
+    ours = arguments.config is None and arguments.base_url is None
+    with simulated() if ours else nullcontext() as url:
+        chosen = find_target(arguments.role, flags, file=arguments.config, simulated=url)
+        return run(chosen, plan, json=arguments.json, html=arguments.html)
+
+
+def _existing(arguments: argparse.Namespace) -> tuple[RunFolder, Config]:
+    from jobs.run.folder import RunFolder
+
+    folder = RunFolder(arguments.run)
+    return folder, folder.config()
+
+
+def _work(folder: RunFolder, config: Config, *, papers: Sequence[Path] = (), **wanted: Any) -> int:
+    from jobs.cli.session import ready_models, work
+
+    weights = ready_models(config, last=wanted.get("last"), only=wanted.get("only"))
+    return asyncio.run(work(folder, config, papers, weights=weights, **wanted))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""`gristmill status`: what is done, and every failure with its reason."""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jobs.curation.curate import rejections
+from jobs.generation.deal_pairs import are_given
+from jobs.report.collect import JobState, failures, job_states
+from jobs.report.data import Failure
+from jobs.report.html import visible
+from jobs.run.folder import RunFolder
+
+__all__ = ["print_status"]
+
+
+def print_status(folder: RunFolder, *, as_json: bool) -> None:
+    """Print the figures of each job and every failure, for people or as one JSON object."""
+    datasets = folder.datasets()
+    states = job_states(datasets)
+    papers = sum(seal.rows for seal in datasets["papers"].seals())
+    refused = rejections(datasets["curated"])
+    if as_json:
+        status = {
+            "run": str(folder.path),
+            "papers": papers,
+            "jobs": states,
+            "rejected": refused,
+            "failures": list(failures(datasets)),
+        }
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(status), indent=2).decode() + "\n")
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{folder.path}: {'pairs from a file' if are_given(datasets) else f'{papers} papers'}", markup=False)
+    console.print(_table(states))
+    if refused:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
+        console.print(
+            f"curate refused {sum(refused.values()):,} pairs, which stay in curated/: {reasons}", markup=False
+        )
+    for (job, kind), group in groupby(failures(datasets), key=lambda failure: (failure.job, failure.kind)):
+        for failure in group:
+            # A file may be named so that a terminal takes its name for a command.
+            console.print(Text(f"{job} {kind}: {visible(_named(failure), 4096)}: {visible(failure.reason)}"))
+
+
+def _table(states: list[JobState]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("job")
+    for name in ("shards", "inputs", "rows", "failed", "requests", "tokens", "cost"):
+        table.add_column(name, justify="right")
+    for state in states:
+        usage = state.usage
+        table.add_row(
+            state.job,
+            f"{state.sealed}" + (f" + {state.open} open" if state.open else ""),
+            f"{state.inputs:,}",
+            f"{state.rows:,}",
+            f"{sum(state.failures.values()):,}",
+            f"{usage.requests:,}",
+            f"{usage.prompt_tokens + usage.completion_tokens:,}",
+            f"${usage.cost_usd:.4f}" if usage.cost_usd else "",
+        )
+    return table
+
+
+def _named(failure: Failure) -> str:
+    return failure.paper or failure.id

@@ -1,0 +1,28 @@
+"""Looking at a whole run: is every shard there, and is each what was sealed? It reads everything and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.datasets import Dataset
+from engine.errors import GristmillError
+from jobs.generation.deal_pairs import are_given
+
+__all__ = ["damage"]
+
+
+def damage(datasets: Mapping[str, Dataset[Any]]) -> Iterator[str]:
+    """One line for each shard that is missing or damaged; blocks.
+
+    Shards are opened in order and never deleted, so a number that is left out is a shard that was lost. Whatever
+    number any dataset has, the papers must have too, or the pairs where a run begins with them.
+    """
+    behind = {name: max(dataset.numbers(), default=-1) + 1 for name, dataset in datasets.items()}
+    behind["pairs" if are_given(datasets) else "papers"] = max(behind.values())
+    for name, dataset in datasets.items():
+        for index in range(behind[name]):
+            try:
+                dataset.shard(index).verify()
+            except GristmillError as error:
+                yield str(error)

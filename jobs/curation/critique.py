@@ -1,0 +1,97 @@
+"""The `critique` job: a rubric that a model fills in for each pair, where ``curate.critic`` is on.
+
+It is a job of its own because each record may have one paid request, and it comes after the checks that cost none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from engine.job import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call, Request
+from jobs.config import Curate
+from jobs.curation.probe import lost
+from jobs.curation.rules import Fault, passing
+from jobs.models.chat import Malformed, ask_until_valid, chat
+from jobs.models.prompts import own_prompt
+from jobs.records import Critique, Pair
+
+__all__ = ["Rubric", "critique", "critique_request", "read_rubric", "refused"]
+
+_RATINGS = ("grounded", "standalone", "useful")
+
+
+class Rubric(BaseModel):
+    """What the critic answers; ratings from 1 to 5."""
+
+    feedback: str = ""
+    grounded: int = Field(ge=1, le=5)
+    standalone: int = Field(ge=1, le=5)
+    useful: int = Field(ge=1, le=5)
+
+
+def critique(*, settings: Curate, max_tokens: int, fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """Rate every pair that passed the checks before."""
+
+    async def process(value: tuple[Pair, str], call: Call) -> Sequence[Record]:
+        pair, text = value
+        rubric = await ask_until_valid(call, critique_request(pair, text, max_tokens=max_tokens), read_rubric)
+        ratings = {name: getattr(rubric, name) for name in _RATINGS}
+        id_ = make_id("critique", pair.id)
+        return [Critique(id=id_, parent=pair.id, feedback=rubric.feedback, **ratings)]
+
+    def expand(shard: ShardRows) -> Iterator[Item]:
+        texts = {chunk.id: chunk.text for chunk in shard["chunks"]}
+        probes = {row.parent: row for row in shard.get("probes", [])}
+        for pair in passing(shard["pairs"], settings):
+            if not settings.embeds or (pair.id in probes and lost(probes[pair.id], settings) is None):
+                yield Item(id=pair.id, value=(pair, texts[pair.chunk_id]))
+
+    return Job(
+        name="critique",
+        reads=("pairs", "chunks", *(["probes"] if settings.embeds else [])),
+        writes="critiques",
+        row=Critique,
+        expand=expand,
+        process=process,
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+def critique_request(pair: Pair, text: str, *, max_tokens: int) -> Request:
+    """The rubric, the chunk's `text` and the pair, in a request to the judge."""
+    rating = {"type": "integer", "minimum": 1, "maximum": 5}
+    properties = {"feedback": {"type": "string"}, **dict.fromkeys(_RATINGS, rating)}
+    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return chat(
+        "judge",
+        [
+            {
+                "role": "user",
+                "content": own_prompt("critique").format(text=text, question=pair.question, answer=pair.answer),
+            }
+        ],
+        max_tokens=max_tokens,
+        response_format={"type": "json_schema", "json_schema": {"name": "rubric", "strict": True, "schema": schema}},
+    )
+
+
+def read_rubric(answer: str) -> Rubric:
+    """The JSON object in `answer`, whatever stands around it; raises `Malformed` when there is none that fits."""
+    try:
+        return Rubric.model_validate_json(answer[answer.find("{") : answer.rfind("}") + 1])
+    except ValidationError as error:
+        raise Malformed(f"It is no JSON object with {', '.join(_RATINGS)} from 1 to 5.") from error
+
+
+def refused(found: Critique, settings: Curate) -> Fault | None:
+    """The lowest rating, where it is below what passes."""
+    rating, name = min((getattr(found, name), name) for name in _RATINGS)
+    if rating >= settings.critic_passing:
+        return None
+    return Fault(reason="critic", detail=f"{name} {rating} of 5: {found.feedback}")

@@ -1,0 +1,136 @@
+"""The `curate` job: which pairs are used, one row each, with the reason where one is not.
+
+Everything that follows reads only what is kept here; a refused pair stays a row that can be read, and is no failure.
+Nothing is paid for: the checks that cost something (`probe`, `critique`) are jobs before this one, and what they could
+not do for a pair leaves it without a row, until a retry does it.
+
+The reason is part of an input's id. So when a shard is opened again (a retry filled in a pair that comes before), what
+is decided otherwise now replaces what was decided then.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from engine.datasets import Dataset
+from engine.events import Hook, RowsDropped
+from engine.job import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.config import Config, Curate
+from jobs.curation.critique import refused
+from jobs.curation.near_duplicates import Asked, NearQuestions
+from jobs.curation.probe import lost
+from jobs.curation.rules import Fault, fault
+from jobs.records import Curated, Pair
+
+__all__ = ["KeptPairs", "curate", "kept_pairs", "rejections"]
+
+
+def curate(
+    *, settings: Curate, datasets: Mapping[str, Dataset[Any]], hook: Hook, fingerprint: Mapping[str, Any]
+) -> Job:
+    """One row for each pair that every check could be made of; `hook` is told of those that are refused."""
+    folder = datasets["curated"].folder
+    near = NearQuestions(folder / "near.sqlite3", cosine=settings.near_duplicate_cosine)
+
+    async def process(row: Curated, call: Call) -> Sequence[Record]:
+        if not row.kept:
+            hook(RowsDropped(job="curate", reasons={row.reason: 1}))
+        return [row]
+
+    def expand(shard: ShardRows) -> Iterator[Item]:
+        judged = list(_judged(shard, settings))
+        repeated = _repeated(shard, judged) if settings.near_duplicates else {}
+        for pair, found in judged:
+            row = _row(pair, found or repeated.get(pair.id))
+            yield Item(id=row.id, value=row)
+
+    def _repeated(shard: ShardRows, judged: Iterable[tuple[Pair, Fault | None]]) -> dict[str, Fault]:
+        vectors = {row.parent: row.vector for row in shard["probes"]}
+        asked = [
+            Asked(id=pair.id, question=pair.question, vector=vectors[pair.id]) for pair, found in judged if not found
+        ]
+        return {
+            id_: Fault(
+                reason="near_duplicate", detail=f"cosine {other.cosine:.3f} with the question of pair {other.id}"
+            )
+            for id_, other in near.decide(shard.index, asked, lambda number: _kept(datasets, number)).items()
+        }
+
+    return Job(
+        name="curate",
+        reads=("pairs", *(["probes"] if settings.embeds else []), *(["critiques"] if settings.critic else [])),
+        writes="curated",
+        row=Curated,
+        expand=expand,
+        process=process,
+        origin=lambda row: row.id,
+        fingerprint=fingerprint,
+    )
+
+
+class KeptPairs(Dataset[Pair]):
+    """The dataset of pairs as it reads when those that curation refused are left out."""
+
+    def __init__(self, pairs: Dataset[Pair], curated: Dataset[Curated]) -> None:
+        super().__init__(pairs.folder, Pair)
+        self._curated = curated
+
+    def read(self, index: int) -> list[Pair]:
+        kept = {row.pair_id for row in self._curated.read(index) if row.kept}
+        return [pair for pair in super().read(index) if pair.id in kept]
+
+
+def kept_pairs(datasets: Mapping[str, Dataset[Any]], config: Config) -> Dataset[Pair]:
+    """The pairs that are used: all of them where nothing is curated, or where they are a file's."""
+    curated = config.curate.on and not config.evaluate.pairs
+    return KeptPairs(datasets["pairs"], datasets["curated"]) if curated else datasets["pairs"]
+
+
+def rejections(curated: Dataset[Curated]) -> dict[str, int]:
+    """How many pairs were refused, by reason; blocks."""
+    return dict(sorted(Counter(row.reason for row in curated.rows() if not row.kept).items()))
+
+
+def _judged(shard: ShardRows, settings: Curate) -> Iterator[tuple[Pair, Fault | None]]:
+    """Each pair with what the checks of its own say; not those that a check could not be made of."""
+    probes = {row.parent: row for row in shard.get("probes", [])}
+    critiques = {row.parent: row for row in shard.get("critiques", [])}
+    for pair in shard["pairs"]:
+        found = fault(pair.question, pair.answer, settings)
+        if found is None and settings.embeds:
+            if pair.id not in probes:
+                continue
+            found = lost(probes[pair.id], settings)
+        if found is None and settings.critic:
+            if pair.id not in critiques:
+                continue
+            found = refused(critiques[pair.id], settings)
+        yield pair, found
+
+
+def _kept(datasets: Mapping[str, Dataset[Any]], index: int) -> Iterator[Asked]:
+    vectors = {row.parent: row.vector for row in datasets["probes"].read(index)}
+    for row in datasets["curated"].read(index):
+        if row.kept and row.pair_id in vectors:
+            yield Asked(id=row.pair_id, question=row.question, vector=vectors[row.pair_id])
+
+
+def _row(pair: Pair, found: Fault | None) -> Curated:
+    reason, detail = (found.reason, found.detail) if found else ("", "")
+    return Curated(
+        id=make_id("curated", pair.id, reason, detail),
+        parent=pair.id,
+        pair_id=pair.id,
+        chunk_id=pair.chunk_id,
+        paper_id=pair.paper_id,
+        question=pair.question,
+        answer=pair.answer,
+        kept=found is None,
+        reason=reason,
+        detail=detail,
+        split=pair.split,
+    )

@@ -1,0 +1,7 @@
+"""Every model answers the sampled questions, and each answer is scored.
+
+In: kept pairs and the vector store. Out: `responses`, `similarities`, `verdicts`, `assessments`, `rejudgements` and
+`preferences`. May import `curation`, `retrieval`, `models` and `run`.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,67 @@
+"""The agreement judge: the probability that a small model gives to “the response agrees with the reference answer”.
+
+A small model cannot give a score from 1 to 5 that means anything, but how likely it finds "Yes" against "No" does order
+right answers before wrong ones (AUC 0.92 on 30 near misses with the embedded model). The same model often generates
+and judges, so what comes of it is called a demo judge wherever it is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.requests import Request
+from jobs.models.chat import chat
+from jobs.models.prompts import own_prompt
+
+__all__ = ["Agreement", "agreement_request", "read_agreement"]
+
+_ALTERNATIVES = 20  # how many tokens are looked at: what OpenAI's API allows at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """``probability`` is P(Yes) among Yes and No, from 0 to 1."""
+
+    probability: float
+
+    @property
+    def correctness(self) -> float:
+        """On the table's scale: 1 for certainly not, 5 for certainly."""
+        return round(1 + 4 * self.probability, 2)
+
+    @property
+    def passing(self) -> bool:
+        return self.probability >= 0.5
+
+    @property
+    def feedback(self) -> str:
+        return f"demo judge: P(agrees) = {self.probability:.2f}"
+
+
+def agreement_request(*, question: str, reference: str, response: str) -> Request:
+    """Ask the judge for one token, Yes or No, with the probabilities of the tokens that it might have said instead."""
+    prompt = own_prompt("agreement").format(question=question, reference=reference, response=response or "(no answer)")
+    return chat("judge", [{"role": "user", "content": prompt}], max_tokens=1, logprobs=True, top_logprobs=_ALTERNATIVES)
+
+
+def read_agreement(body: Mapping[str, Any]) -> Agreement | None:
+    """The agreement in the body of a chat completion; None where it gives no probability for either word.
+
+    All tokens that spell a word count for it, whatever their case and the spaces and quotes around them. A word that
+    is not among the alternatives is less likely than all of those, and is taken for impossible.
+    """
+    try:
+        tokens = body["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        said = [(_word(token["token"]), math.exp(token["logprob"])) for token in tokens]
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError):
+        return None
+    yes, no = (sum(chance for word, chance in said if word == wanted) for wanted in ("yes", "no"))
+    total = yes + no
+    return Agreement(probability=yes / total) if total > 0 and math.isfinite(total) else None
+
+
+def _word(token: str) -> str:
+    return token.strip(" \t\n\"'“”*.,▁Ġ").casefold()

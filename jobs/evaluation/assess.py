@@ -1,0 +1,132 @@
+"""The `assess` job: what the metrics of ``evaluate.metrics`` say of each response, one row for each of both.
+
+Those that ask a model make one request for each of both; a judge whose answer cannot be read leaves that cell unscored.
+A job of its own, so that a metric that is switched on later adds rows and makes none stale. What was assessed stays when
+its metric is switched off: it may have been paid for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.datasets import Dataset
+from engine.job import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.evaluation.grounding import SUPPORT, Finding, support
+from jobs.evaluation.lexical import LEXICAL
+from jobs.evaluation.score_parser import scored
+from jobs.records import Assessment, Response
+from jobs.retrieval.index import Retriever
+from jobs.run.background_imports import imported
+
+__all__ = ["applies", "assess"]
+
+_PLUGGED_IN = "llama:"
+
+
+def applies(metric: str, response: Response) -> bool:
+    """Whether `metric` can say anything of `response`."""
+    return metric not in SUPPORT or bool(response.contexts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """``texts`` holds, by id, those chunks of the contexts that are of the response's own shard."""
+
+    id: str
+    metric: str
+    response: Response
+    texts: Mapping[str, str]
+
+
+def assess(
+    *,
+    metrics: Sequence[str],
+    written: Dataset[Assessment],
+    retriever: Retriever,
+    max_tokens: int,
+    fingerprint: Mapping[str, Any],
+    slots: int,
+) -> Job:
+    """Every response by each of `metrics`; `written` is the dataset that the job writes.
+
+    `max_tokens` bounds what the judge answers. Raises `BadInput` for an evaluator of LlamaIndex's that there is not,
+    before anything is asked.
+    """
+    there: dict[str, str] = {}
+
+    async def prepare() -> None:
+        for metric in metrics:
+            if metric.startswith(_PLUGGED_IN):
+                (await imported("jobs.evaluation.llama_evaluators")).evaluator_class(metric)
+        there.update(await asyncio.to_thread(lambda: {row.id: row.metric for row in written.rows()}))
+
+    def expand(shard: ShardRows) -> Iterator[Item]:
+        kept = sorted(set(there.values()) - set(metrics))
+        for asked in _asked(shard, [*metrics, *kept]):
+            if asked.id in there or (asked.metric in metrics and applies(asked.metric, asked.response)):
+                yield Item(id=asked.id, value=asked)
+
+    async def process(asked: _Asked, call: Call) -> Sequence[Record]:
+        finding, unscored = await scored(find(asked, call))
+        return [_row(asked, finding or Finding(score=None, feedback=unscored))]
+
+    async def find(asked: _Asked, call: Call) -> Finding:
+        metric, response = asked.metric, asked.response
+        if metric in LEXICAL:
+            return Finding(score=round(LEXICAL[metric](response.response, response.reference), 6))
+        contexts = await _contexts(asked, retriever)
+        if metric in SUPPORT:
+            return await support(metric, call, response, contexts, max_tokens=max_tokens)
+        evaluators: Any = await imported("jobs.evaluation.llama_evaluators")
+        found: Finding = await evaluators.evaluate(metric, call, response, contexts, max_tokens=max_tokens)
+        return found
+
+    return Job(
+        name="assess",
+        reads=("responses", "chunks"),
+        writes="assessments",
+        row=Assessment,
+        expand=expand,
+        process=process,
+        origin=lambda row: row.id,
+        prepare=prepare,
+        variant=lambda: make_id(*metrics),
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+def _asked(shard: ShardRows, metrics: Sequence[str]) -> Iterator[_Asked]:
+    chunks = {chunk.id: chunk.text for chunk in shard["chunks"]}
+    for response in shard["responses"]:
+        texts = {each.chunk_id: chunks[each.chunk_id] for each in response.contexts if each.chunk_id in chunks}
+        for metric in metrics:
+            yield _Asked(id=make_id("assessment", response.id, metric), metric=metric, response=response, texts=texts)
+
+
+def _row(asked: _Asked, finding: Finding) -> Assessment:
+    response = asked.response
+    return Assessment(
+        id=asked.id,
+        parent=response.id,
+        pair_id=response.pair_id,
+        model=response.model,
+        metric=asked.metric,
+        score=finding.score,
+        passing=finding.passing,
+        feedback=finding.feedback,
+        split=response.split,
+    )
+
+
+async def _contexts(asked: _Asked, retriever: Retriever) -> list[str]:
+    """The texts of all contexts, in their order. Pairs that came from a file have theirs beside them, and no store."""
+    ids = [context.chunk_id for context in asked.response.contexts]
+    elsewhere = [id_ for id_ in ids if id_ not in asked.texts]
+    found = dict(zip(elsewhere, await retriever.texts(elsewhere), strict=True)) if elsewhere else {}
+    return [asked.texts.get(id_) or found[id_] for id_ in ids]

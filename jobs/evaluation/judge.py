@@ -1,0 +1,135 @@
+"""The `similarity` and `judge` jobs: two scores for each response, beside its reference answer.
+
+They are two jobs because each may have one paid request a record: what a crash can lose stays what is in flight.
+`judge` joins both into verdicts. What cannot be scored is left unscored and counted, never taken for zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import Permanent
+from engine.job import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.evaluation.agreement import agreement_request, read_agreement
+from jobs.evaluation.score_parser import Score, judge_messages, parse_score, scored
+from jobs.models.chat import Malformed, ask_until_valid, chat
+from jobs.models.embeddings import cosine, embedding, vectors
+from jobs.records import Response, Similarity, Verdict
+from jobs.run.background_imports import imported
+
+__all__ = ["Judgement", "Method", "by_score", "judge", "similarity", "verdict"]
+
+_FEEDBACK_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a judge says of one response; `correctness` runs from 1 to 5."""
+
+    correctness: float
+    passing: bool
+    feedback: str
+
+
+Method = Callable[[Response, Call], Awaitable[Judgement]]
+"""How a response is judged, in one call; raises `Permanent` (kind "malformed") when the judge's answer is no score."""
+
+
+def similarity(*, fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """LlamaIndex's `SemanticSimilarityEvaluator`: the cosine of the embeddings of response and reference."""
+
+    async def process(response: Response, call: Call) -> Sequence[Record]:
+        ours, reference = vectors(await call(embedding([response.response, response.reference])))
+        return [
+            Similarity(
+                id=make_id("similarity", response.id),
+                parent=response.id,
+                pair_id=response.pair_id,
+                model=response.model,
+                semantic_similarity=round(cosine(ours, reference), 6),
+            )
+        ]
+
+    return Job(
+        name="similarity",
+        reads=("responses",),
+        writes="similarities",
+        row=Similarity,
+        expand=lambda shard: (Item(id=response.id, value=response) for response in shard["responses"]),
+        process=process,
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+def judge(*, method: Method, fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """Correctness by `method`, joined with the similarity, as one verdict a response."""
+
+    async def process(value: tuple[Response, float | None], call: Call) -> Sequence[Record]:
+        response, semantic_similarity = value
+        judgement, unscored = await scored(method(response, call))
+        return [verdict(response, semantic_similarity, judgement, judgement.feedback if judgement else unscored)]
+
+    return Job(
+        name="judge",
+        reads=("responses", "similarities"),
+        writes="verdicts",
+        row=Verdict,
+        expand=_expand,
+        process=process,
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+async def by_score(response: Response, call: Call) -> Judgement:
+    """LlamaIndex's `CorrectnessEvaluator`: a score from 1 to 5, read robustly."""
+    await imported("jobs.models.llama_index")
+    messages = judge_messages(query=response.question, response=response.response, reference=response.reference)
+    score = await ask_until_valid(call, chat("judge", messages, max_tokens=_FEEDBACK_TOKENS), _read_score)
+    return Judgement(correctness=score.score, passing=score.passing, feedback=score.feedback)
+
+
+async def by_agreement(response: Response, call: Call) -> Judgement:
+    """The probability that the judge gives to “agrees with the reference”, on the scale of 1 to 5."""
+    request = agreement_request(question=response.question, reference=response.reference, response=response.response)
+    agreement = read_agreement((await call(request)).body)
+    if agreement is None:
+        raise Permanent("the judge's answer gives no probability for Yes or No", kind="malformed")
+    return Judgement(correctness=agreement.correctness, passing=agreement.passing, feedback=agreement.feedback)
+
+
+def _read_score(answer: str) -> Score:
+    score = parse_score(answer)
+    if score is None:
+        raise Malformed("It holds no score. Write a line with only a number from 1 to 5, then the reasoning.")
+    return score
+
+
+def verdict(
+    response: Response, semantic_similarity: float | None, judgement: Judgement | None, feedback: str
+) -> Verdict:
+    """The row of one response; `judgement` is None where there is no score, and `feedback` says why."""
+    return Verdict(
+        id=make_id("verdict", response.id),
+        parent=response.id,
+        pair_id=response.pair_id,
+        paper_id=response.paper_id,
+        model=response.model,
+        correctness=judgement.correctness if judgement else None,
+        passing=judgement.passing if judgement else None,
+        feedback=feedback,
+        semantic_similarity=semantic_similarity,
+        split=response.split,
+        retrieval=response.retrieval,
+    )
+
+
+def _expand(shard: ShardRows) -> Iterator[Item]:
+    similarities = {row.parent: row.semantic_similarity for row in shard["similarities"]}
+    for response in shard["responses"]:
+        yield Item(id=response.id, value=(response, similarities.get(response.id)))

@@ -1,0 +1,160 @@
+"""The `respond` job: what each model answers to a sample of the questions, with the same contexts before it.
+
+The contexts are those that `augment` retrieved, the prompt and the system prompt are those of the training data, for
+every model alike: nothing differs but the model. For the ablation each model is also asked the bare question, under the
+same system prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from engine.datasets import Dataset
+from engine.errors import Permanent
+from engine.job import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.config import Evaluate
+from jobs.evaluation.sample import Sample
+from jobs.models.chat import chat, text
+from jobs.records import Context, Example, Pair, Response
+from jobs.retrieval.augment import augmented
+from jobs.retrieval.index import Retriever
+
+__all__ = ["Compared", "respond", "ways"]
+
+_ALONE = "without retrieval"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A model of the table: what it is called, whom its requests go to, and the most tokens of an answer.
+
+    Another ``model`` under the same row's name answers anew.
+    """
+
+    model: str
+    to: str
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    id: str
+    row: str
+    model: Compared
+    pair: Pair
+    title: str
+    contexts: list[Context]
+    prompts: list[str]
+    retrieval: bool
+
+
+def respond(
+    *,
+    pairs: Dataset[Pair],
+    retriever: Retriever,
+    models: Callable[[], Mapping[str, Compared]],
+    system_prompt: Callable[[str], str],
+    settings: Evaluate,
+    seed: int,
+    fingerprint: Mapping[str, Any],
+    slots: int,
+) -> Job:
+    """Ask every model in ``models()``, by the name of its row, each pair in the sample.
+
+    ``system_prompt`` is a function of the paper's title. The sample is so many pairs of each split, those whose id has
+    the smallest hash: the same pairs for every model and in every restart.
+    """
+    sample = Sample(pairs, settings.sample, seed)
+
+    def expand(shard: ShardRows) -> Iterator[Item]:
+        for question in _questions(shard, models(), sample, settings):
+            yield Item(id=question.id, value=question)
+
+    async def process(question: _Question, call: Call) -> Sequence[Record]:
+        if not question.contexts and not settings.pairs:
+            raise Permanent("no chunk was retrieved for this question", kind="no_context")
+        prompt = await _prompt(question, retriever)
+        messages = [{"role": "system", "content": system_prompt(question.title)}, {"role": "user", "content": prompt}]
+        reply = await call(chat(question.model.to, messages, max_tokens=question.model.max_tokens))
+        return [_row(question, text(reply))]
+
+    def variant() -> str:
+        names = (part for name, model in models().items() for part in (name, model.model))
+        return make_id(sample.stamp(), *names, *([_ALONE] if settings.without_retrieval else []))
+
+    return Job(
+        name="respond",
+        reads=("pairs", "examples"),
+        writes="responses",
+        row=Response,
+        expand=expand,
+        process=process,
+        origin=lambda row: row.id,
+        # The sample is drawn from all pairs; the tuned model is there when fine-tuning has ended.
+        waits_for=("deal", "augment", "answer", "finetune"),
+        prepare=sample.draw,
+        variant=variant,
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+def _questions(
+    shard: ShardRows, models: Mapping[str, Compared], sample: Sample, settings: Evaluate
+) -> Iterator[_Question]:
+    """What is asked about the pairs of a shard: of every model with retrieval, then of every model without it."""
+    contexts: dict[str, list[Example]] = {}
+    for example in shard["examples"]:
+        contexts.setdefault(example.pair_id, []).append(example)
+    for retrieval, (name, model) in product((True, False), models.items()):
+        for pair in shard["pairs"]:
+            examples = contexts.get(pair.id, [])
+            if pair.id in sample and retrieval in ways(settings, contexts=bool(examples)):
+                yield _Question(
+                    id=make_id("response", pair.id, name, model.model, *([] if retrieval else [_ALONE])),
+                    row=name,
+                    model=model,
+                    pair=pair,
+                    title=examples[0].title if examples else "",
+                    contexts=[context for example in examples for context in example.contexts],
+                    prompts=[example.prompt for example in examples],
+                    retrieval=retrieval,
+                )
+
+
+def _row(question: _Question, response: str) -> Response:
+    pair = question.pair
+    return Response(
+        id=question.id,
+        parent=pair.id,
+        pair_id=pair.id,
+        paper_id=pair.paper_id,
+        model=question.row,
+        question=pair.question,
+        reference=pair.answer,
+        response=response,
+        contexts=question.contexts if question.retrieval else [],
+        split=pair.split,
+        retrieval=question.retrieval,
+    )
+
+
+def ways(settings: Evaluate, *, contexts: bool) -> tuple[bool, ...]:
+    """How a pair is asked: with retrieval, without, or both. One of a file that brought no `contexts` is asked alone."""
+    if settings.pairs and not contexts:
+        return (False,)
+    return (True, False) if settings.without_retrieval else (True,)
+
+
+async def _prompt(question: _Question, retriever: Retriever) -> str:
+    """The example's own prompt; where the contexts make an example each, all of them in one."""
+    if not question.retrieval:
+        return question.pair.question
+    if len(question.prompts) == 1:
+        return question.prompts[0]
+    return await augmented(question.pair, await retriever.texts([context.chunk_id for context in question.contexts]))

@@ -1,0 +1,143 @@
+"""Judge correctness as LlamaIndex's CorrectnessEvaluator does: its prompt, its scale, and a reader for the answers.
+
+Its own parser raises on "4.0" without a second line and takes "Score: 4" for no score at all. This one agrees with it
+wherever it reads a number from 1 to 5, reads what else is plainly a score, and gives None for all the rest: an answer
+that could not be read is unscored, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from engine.errors import Permanent
+
+__all__ = ["THRESHOLD", "Score", "judge_messages", "parse_score", "scored", "spoken"]
+
+T = TypeVar("T")
+
+THRESHOLD = 4.0
+"""A score from here on is passing (CorrectnessEvaluator's score_threshold)."""
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True):
+    """A judge's score, 1 (worst) to 5 (best), and what it said beside it."""
+
+    score: float
+    feedback: str
+
+    @property
+    def passing(self) -> bool:
+        return self.score >= THRESHOLD
+
+
+async def scored(judgement: Awaitable[T]) -> tuple[T | None, str]:
+    """What a judge says, and ""; or None, and why there is no score: a judge who cannot be read costs that score alone."""
+    try:
+        return await judgement, ""
+    except Permanent as error:
+        if error.kind != "malformed":
+            raise
+        return None, f"unscored: {error}"
+
+
+def judge_messages(*, query: str, response: str, reference: str) -> list[dict[str, str]]:
+    """The chat messages that CorrectnessEvaluator sends to judge `response` to `query` against `reference`.
+
+    The first call in a process imports LlamaIndex (1.3 s).
+    """
+    from jobs.models.llama_index import prompts
+
+    texts = prompts()
+    user = texts.correctness_user.format(
+        query=query,
+        generated_answer=response,
+        reference_answer=reference or "(NO REFERENCE ANSWER SUPPLIED)",
+    )
+    return [{"role": "system", "content": texts.correctness_system}, {"role": "user", "content": user}]
+
+
+def parse_score(text: str) -> Score | None:
+    """Read a judge's answer; None when it holds no score from 1 to 5, or several that differ.
+
+    In this order: a first line that is a number; a JSON object with a score; lines that are nothing but a score ("4",
+    "**4.5**", "Score: 4/5", "Rating: 3.5 out of 5"); a score named within a sentence. What a model thinks aloud
+    before its answer (``<think>``) is not looked at.
+    """
+    first, _, rest = text.partition("\n")
+    try:
+        return _score(float(first), rest.lstrip("\n"))
+    except ValueError:
+        answer = spoken(text)
+        return _from_json(answer) or _from_lines(answer) or _from_sentences(answer)
+
+
+def spoken(text: str) -> str:
+    """What a model says, without what it thinks aloud before that; cut to what is read of it."""
+    return _THOUGHT.sub("", text)[:LONGEST]
+
+
+LONGEST = 20_000  # characters of an answer that are read, and of feedback that is kept
+
+_THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+_NUMBER = (
+    r"(?<![\d.,−-])(\d+(?:\.\d+)?)(?![\d%]|[.,]\d|\s?[-–]\s?\d)"  # no part of another number, no range
+    r"(?:\s*(?:/|out of|of)\s*(\d+)(?![.,]?\d))?(?!\s*(?:/|out of)\s*\d)"  # on which scale
+)
+_NAME = r"(?:score|rating|grade|correctness)"
+_MARKS = r"[*_`\"'>]{0,3}"
+_SCALE = re.compile(r"[(\[]\s*(?:from )?1(?:\.0)?\s*(?:-|–|to)\s*5(?:\.0)?\s*[)\]]", re.IGNORECASE)
+_SCORE_LINE = re.compile(
+    rf"(?:[-•–] )?(?:(?:\w+ ){{0,3}}{_NAME}(?: is| of)?[^\w\n.−-]{{0,9}}(?:- )?)?{_NUMBER}", re.IGNORECASE
+)
+_SENTENCE = re.compile(rf"\b{_NAME}\b{_MARKS}(?: is| of|:| =| would be)? ?{_MARKS} ?{_NUMBER}", re.IGNORECASE)
+_DRESS = " \t\r*_`#>\"'|$:=[](){},;"
+
+
+def _from_json(answer: str) -> Score | None:
+    start, end = answer.find("{"), answer.rfind("}")
+    if start < 0 or end < start:
+        return None
+    try:
+        found = msgspec.json.decode(answer[start : end + 1].encode("utf-8", "replace"))
+    except (msgspec.DecodeError, RecursionError):  # the latter for what is nested without end
+        return None
+    if not isinstance(found, dict):
+        return None
+    values = {str(key).lower(): value for key, value in found.items()}
+    named = next((values[name] for name in ("score", "rating", "grade", "correctness") if name in values), None)
+    try:
+        return _score(float(str(named)), _reason(values))
+    except ValueError:
+        return None
+
+
+def _reason(values: dict[str, Any]) -> str:
+    names = ("feedback", "reasoning", "reason", "explanation", "rationale", "justification")
+    return next((str(values[name]) for name in names if values.get(name)), "")
+
+
+def _from_lines(answer: str) -> Score | None:
+    lines = _SCALE.sub("", answer).split("\n")
+    found = {index: _SCORE_LINE.fullmatch(line.strip(_DRESS).rstrip(".")) for index, line in enumerate(lines)}
+    matches = [match for match in found.values() if match]
+    feedback = "\n".join(line for line, match in zip(lines, found.values(), strict=True) if not match)
+    return _agreed(matches, feedback.strip())
+
+
+def _from_sentences(answer: str) -> Score | None:
+    return _agreed(_SENTENCE.finditer(_SCALE.sub("", answer)), answer.strip())
+
+
+def _agreed(matches: Iterable[re.Match[str]], feedback: str) -> Score | None:
+    """The one score that all `matches` give, if they do."""
+    scores = {float(match[1]) if match[2] in (None, "5") else math.nan for match in matches}
+    return _score(scores.pop(), feedback) if len(scores) == 1 else None
+
+
+def _score(number: float, feedback: str) -> Score | None:
+    return Score(score=number, feedback=feedback[:LONGEST]) if 1.0 <= number <= 5.0 else None

@@ -1,0 +1,96 @@
+"""The `answer` job: a reference answer for each question, from the chunk that it was asked of.
+
+A question that was asked before of the same paper is left out: neighbouring chunks overlap. With quotes, what an
+answer quotes must stand in the chunk: it is repaired once, and then the question fails as "unfaithful_quote".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from engine.errors import Permanent
+from engine.job import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.generation.ask import normalised
+from jobs.generation.quotes import Quoted, quoted_prompt, read_quoted
+from jobs.models.chat import Malformed, ask_until_valid, chat
+from jobs.records import Pair, Question
+from jobs.run.background_imports import imported
+
+__all__ = ["answer", "read_answer"]
+
+
+def answer(*, max_tokens: int, quotes: bool = False, fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """Answer each question in a call of its own; one that came with a draft costs none."""
+    ask = _ask_quoted if quotes else _ask
+
+    async def process(value: tuple[Question, str], call: Call) -> Sequence[Record]:
+        question, text = value
+        reply = await ask(question, text, call, max_tokens)
+        return [
+            Pair(
+                id=make_id("pair", question.id, reply.answer),
+                parent=question.id,
+                chunk_id=question.chunk_id,
+                paper_id=question.paper_id,
+                question=question.question,
+                answer=reply.answer,
+                split=question.split,
+                evidence=question.evidence,
+                quotes=list(reply.quotes),
+            )
+        ]
+
+    return Job(
+        name="answer",
+        reads=("questions", "chunks"),
+        writes="pairs",
+        row=Pair,
+        expand=_expand,
+        process=process,
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+def read_answer(text: str) -> str:
+    """The answer as it is; raises `Malformed` for LlamaIndex's own word for having none."""
+    if text.strip(" .").casefold() in ("", "empty response"):
+        raise Malformed("It is empty.")
+    return text
+
+
+async def _ask(question: Question, text: str, call: Call, max_tokens: int) -> Quoted:
+    if question.draft:
+        return Quoted(answer=question.draft, quotes=())
+    llama = await imported("jobs.models.llama_index")
+    prompt = llama.prompts().text_qa.format(context_str=text, query_str=question.question)
+    request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
+    return Quoted(answer=await ask_until_valid(call, request, read_answer), quotes=())
+
+
+async def _ask_quoted(question: Question, text: str, call: Call, max_tokens: int) -> Quoted:
+    """A draft is preceded by the sentence that it was written from."""
+    if question.draft:
+        try:
+            return read_quoted(f"<quote>{question.evidence}</quote> {question.draft}", text)
+        except Malformed as fault:
+            raise Permanent(str(fault), kind=_UNFAITHFUL) from fault
+    messages = [{"role": "user", "content": quoted_prompt(question.question, text)}]
+    request = chat("generator", messages, max_tokens=max_tokens)
+    return await ask_until_valid(call, request, lambda reply: read_quoted(reply, text), repairs=1, kind=_UNFAITHFUL)
+
+
+_UNFAITHFUL = "unfaithful_quote"
+
+
+def _expand(shard: ShardRows) -> Iterator[Item]:
+    texts = {chunk.id: chunk.text for chunk in shard["chunks"]}
+    seen: set[tuple[str, str]] = set()
+    for question in shard["questions"]:
+        key = (question.paper_id, normalised(question.question))
+        if key not in seen:
+            seen.add(key)
+            yield Item(id=question.id, value=(question, texts[question.chunk_id]))

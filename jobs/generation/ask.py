@@ -1,0 +1,180 @@
+"""The `ask` job: questions that a chunk answers.
+
+Two recipes: LlamaIndex's own prompts, whose answer is a list of lines; and for small models "evidence", where one call
+gives a sentence of the chunk, the question that it answers and the answer, in a form that can be checked.
+
+A cap on questions is spread evenly: of N chunks, chunk number j gets the whole numbers between j·cap/N and
+(j+1)·cap/N, so every part of every paper has its share, and nothing is generated to be thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from engine.datasets import Dataset
+from engine.events import Hook, RowsDropped
+from engine.job import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.generation.evidence import evidence_request, parse_reply
+from jobs.models.chat import Malformed, ask_until_valid, chat, text
+from jobs.records import Chunk, Question
+from jobs.run.background_imports import imported
+
+__all__ = ["Asked", "Recipe", "ask", "evidence", "llama_index", "read_questions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One question as a recipe reads it from an answer; `evidence` and `draft` where the recipe has them."""
+
+    question: str
+    evidence: str = ""
+    draft: str = ""
+
+
+Recipe = Callable[[Chunk, int, Call], Awaitable[list[Asked]]]
+"""From (chunk, number of questions, call) to what was asked."""
+
+
+def ask(
+    *,
+    recipe: Recipe,
+    questions_per_chunk: int,
+    max_questions: int | None,
+    chunks: Dataset[Chunk],
+    side_of_question: Callable[[str], str] | None,
+    fingerprint: Mapping[str, Any],
+    slots: int,
+) -> Job:
+    """Ask ``questions_per_chunk`` of every chunk, or as many as its share of ``max_questions``.
+
+    ``side_of_question`` gives a question's split from its id, when the split is by question.
+    """
+    quota = _Quota(chunks, per_chunk=questions_per_chunk, cap=max_questions)
+
+    async def process(value: tuple[Chunk, int], call: Call) -> Sequence[Record]:
+        chunk, count = value
+        return [_row(chunk, number, asked) for number, asked in enumerate(await recipe(chunk, count, call))]
+
+    def _row(chunk: Chunk, number: int, asked: Asked) -> Question:
+        id_ = make_id("question", chunk.id, number, asked.question)
+        return Question(
+            id=id_,
+            parent=chunk.id,
+            chunk_id=chunk.id,
+            paper_id=chunk.paper_id,
+            question=asked.question,
+            split=side_of_question(id_) if side_of_question else chunk.split,
+            evidence=asked.evidence,
+            draft=asked.draft,
+        )
+
+    return Job(
+        name="ask",
+        reads=("chunks",),
+        writes="questions",
+        row=Question,
+        expand=quota.expand,
+        process=process,
+        # A cap can only be spread over chunks that are all known.
+        waits_for=("parse",) if max_questions is not None else (),
+        prepare=quota.prepare,
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+def llama_index(max_tokens: int) -> Recipe:
+    """LlamaIndex's question prompt; its answer's lines, cleaned."""
+
+    async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
+        llama = await imported("jobs.models.llama_index")
+        prompt = llama.prompts().question_generation.format(
+            context_str=chunk.text, query_str=llama.question_gen_query(count)
+        )
+        request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
+        return await ask_until_valid(call, request, lambda answer: read_questions(answer, count))
+
+    return recipe
+
+
+def evidence(hook: Hook) -> Recipe:
+    """A sentence of the chunk, its question and its answer in one call, each checked; see `jobs.generation.evidence`.
+
+    A chunk without a sentence worth asking about costs no request. `hook` is told of pairs that fail a check.
+    """
+
+    async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
+        request = evidence_request(chunk.text, title=chunk.title, count=count)
+        if request is None:
+            return []
+        reading = parse_reply(text(await call(request)), chunk.text)
+        if reading.rejected:
+            hook(RowsDropped(job="ask", reasons=dict(reading.rejected)))
+        return [Asked(question=pair.question, evidence=pair.evidence, draft=pair.answer) for pair in reading.pairs]
+
+    return recipe
+
+
+def read_questions(answer: str, count: int) -> list[Asked]:
+    """At most `count` questions from an answer of one question a line.
+
+    Numbers, bullets and emphasis are taken off; preambles, fragments and repetitions are left out. Raises `Malformed`
+    when nothing is left.
+    """
+    found: dict[str, Asked] = {}
+    for line in answer.splitlines():
+        plain = _EMPHASIS.sub("", line)
+        rest = _MARK.sub("", plain)
+        question = rest.strip().strip('"“”*_').strip()
+        is_question = question.endswith("?") or (rest != plain and not question.endswith(":"))
+        if is_question and _SHORTEST <= len(question) <= _LONGEST:
+            found.setdefault(normalised(question), Asked(question=question))
+    if not found:
+        raise Malformed("There is no question in it. Write each question on a line of its own.")
+    return list(found.values())[:count]
+
+
+def normalised(question: str) -> str:
+    """What two questions must share to be the same: their letters and digits."""
+    return "".join(letter for letter in question.casefold() if letter.isalnum())
+
+
+_BULLET = r"[-*•–](?!\d)\s*"
+_NUMBER = r"\(?(?:Q(?:uestion)?\s*)?\d{1,3}\s*[.):](?!\d)\s*|Q(?:uestion)?\s*:\s*"
+_MARK = re.compile(rf"^\s*(?:{_BULLET})?(?:{_NUMBER})|^\s*{_BULLET}", re.IGNORECASE)
+_EMPHASIS = re.compile(r"\*\*|__|`")
+_SHORTEST, _LONGEST = 10, 600
+
+
+class _Quota:
+    """How many questions each chunk gets."""
+
+    def __init__(self, chunks: Dataset[Chunk], *, per_chunk: int, cap: int | None) -> None:
+        self._chunks = chunks
+        self._per_chunk = per_chunk
+        self._cap = cap
+        self._before: list[int] = []
+
+    async def prepare(self) -> None:
+        if self._cap is not None:
+            rows = await asyncio.to_thread(lambda: [seal.rows for seal in self._chunks.seals()])
+            self._before = [0, *accumulate(rows)]
+
+    def expand(self, shard: ShardRows) -> Iterator[Item]:
+        for place, chunk in enumerate(shard["chunks"]):
+            count = self._count(shard.index, place)
+            if count:
+                yield Item(id=chunk.id, value=(chunk, count))
+
+    def _count(self, shard: int, place: int) -> int:
+        if self._cap is None:
+            return self._per_chunk
+        number, total = self._before[shard] + place, self._before[-1]
+        return min(self._per_chunk, (number + 1) * self._cap // total - number * self._cap // total)

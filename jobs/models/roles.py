@@ -1,0 +1,249 @@
+"""The models behind the roles: each is opened when it is first called, and closed with the run.
+
+A role's call is put together here: ``batched(retrying(budgeted(limited(endpoint))))``. Roles that name the same
+model at the same address share one limit, those of the same file one local server; an endpoint only where every
+setting is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from engine.budget import Budget, Price, budgeted
+from engine.calls import batched
+from engine.errors import BadInput, Fatal, Transient
+from engine.events import Hook
+from engine.limits import Limit, limited
+from engine.requests import Call, Reply, Request
+from engine.retries import RetryPolicy, retrying
+from engine.signals import Stop, Stopped
+from jobs.config import Config, Model, api_key
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+    from jobs.models.llama_server import LocalServer
+    from jobs.tuning.tuning_jobs import Served
+
+__all__ = ["EMBEDDED_EMBEDDING", "LOCAL_SLOTS", "ModelCalls", "check", "local_file", "model_name", "slots", "used"]
+
+LOCAL_SLOTS = 4
+"""Requests that the embedded server answers at a time: on two cores more only wait for each other."""
+
+_FREE_SLOTS = 512
+
+
+EMBEDDED_EMBEDDING = "all-MiniLM-L6-v2"
+"""The name of the embeddings behind model = "local"."""
+
+
+def slots(model: Model) -> int:
+    """How many records may be in flight for this model: as many as it answers, and as many again between attempts."""
+    return 2 * (LOCAL_SLOTS if model.local else model.max_concurrency or _FREE_SLOTS // 2)
+
+
+def model_name(model: Model, embedded: str = "local") -> str:
+    """What a model is called in fingerprints and tables; `embedded` is the name of the weights behind "local".
+
+    A local file is its name: the same file may move.
+    """
+    if model.model.startswith("local:"):
+        return Path(model.model.removeprefix("local:")).name
+    return embedded if model.model == "local" else model.model
+
+
+def used(config: Config) -> dict[str, Model]:
+    """The sections whose models a run may ask, each model with its price: nothing is generated for a file's pairs."""
+    unused = "generator" if config.evaluate.pairs else ""
+    return {section: config.model(section) for section in config.models.sections() if section != unused}
+
+
+def check(config: Config) -> None:
+    """Raise `BadInput` for a key or a price that is needed and not set, before anything is fetched or sent."""
+    for role, model in used(config).items():
+        if not model.local:
+            api_key(model, role)
+        if role == "base":
+            _check_tunable(model, config.finetune.backend)
+        if config.budget.usd is not None and _price(model) is None:
+            raise BadInput(
+                f"budget.usd is set, and {model.model!r} of [models.{role}] has no price: state input_usd_per_million "
+                f'and output_usd_per_million in [prices."{model.model}"] (0 where it is free), or use budget.tokens'
+            )
+
+
+def _check_tunable(base: Model, backend: str) -> None:
+    if backend == "openai" and base.local:
+        raise BadInput('finetune.backend = "openai" tunes a model at an endpoint: configure [models.base]')
+    if backend == "lora":
+        if not base.local:
+            raise BadInput(
+                'finetune.backend = "lora" tunes a local model: set [models.base] model = "local" or "local:FILE.gguf"'
+            )
+        from jobs.tuning.lora.tune import LORA_NOT_INSTALLED, is_installed
+
+        if not is_installed():
+            raise BadInput(LORA_NOT_INSTALLED)
+
+
+def local_file(model: Model, weights: Path | None) -> Path:
+    """The file, or the Hugging Face folder, of a local model; `weights` are those of the embedded one.
+
+    Raises `BadInput` when it is not there."""
+    if model.model == "local":
+        if weights is None:
+            raise RuntimeError("the embedded model's weights were not fetched before the run")
+        return weights
+    path = Path(model.model.removeprefix("local:"))
+    if not path.is_file() and not (path / "config.json").is_file():
+        raise BadInput(f"there is no model file {path}; mend model = {model.model!r}")
+    return path
+
+
+class ModelCalls:
+    """The `Call` of a whole run: it sends each request to the model of the section that the request names.
+
+    ``tuned`` gives the tuned model's name, None while there is none; it answers at the address of [models.base], or is
+    ``served`` here, where it was tuned here. ``weights`` are those of the embedded model, where a role has it.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        budget: Budget,
+        weights: Path | None,
+        stop: Stop,
+        hook: Hook,
+        tuned: Callable[[], str | None],
+        served: Callable[[], Served | None] = lambda: None,
+    ) -> None:
+        self._config = config
+        self._budget = budget
+        self._weights = weights
+        self._stop = stop
+        self._hook = hook
+        self._tuned = tuned
+        self._served = served
+        self._opening = asyncio.Lock()
+        self._calls: dict[str, Call] = {}
+        self._endpoints: dict[tuple[Model, str, str], Call] = {}
+        self._servers: dict[tuple[Path, Path | None], LocalServer] = {}
+        self._limits: dict[tuple[str, ...], Limit] = {}
+        self._reached: set[URL] = set()
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    async def __call__(self, request: Request) -> Reply:
+        call = self._calls.get(request.to)
+        if call is None:
+            async with self._opening:
+                call = self._calls.get(request.to) or await self._ready(request.to)
+                self._calls[request.to] = call
+        return await call(request)
+
+    async def _ready(self, role: str) -> Call:
+        name = None
+        if role == "tuned":
+            name = self._tuned()
+            if name is None:
+                raise Fatal("there is no tuned model; run gristmill finetune first")
+        model = self._config.model("base" if role == "tuned" else role)
+        endpoint = await self._endpoint(role, model, name or model.model)
+        call = limited(endpoint, self._limit(model))
+        if self._budget.usd is not None or self._budget.tokens is not None:
+            call = budgeted(call, self._budget, price=_price(model))
+        call = retrying(call, RetryPolicy(), sleep=self._stop.sleep, hook=self._hook)
+        return batched(call, size=model.batch_size)
+
+    def _limit(self, model: Model) -> Limit:
+        key = (model.base_url, model.model, str(model.requests_per_minute), str(model.tokens_per_minute))
+        if key not in self._limits:
+            limit = Limit(
+                requests_per_minute=model.requests_per_minute,
+                tokens_per_minute=model.tokens_per_minute,
+                max_concurrency=LOCAL_SLOTS if model.local else model.max_concurrency,
+            )
+            self._stop.when_requested(lambda: limit.close(Stopped("the run is stopping")))
+            self._limits[key] = limit
+        return self._limits[key]
+
+    async def _endpoint(self, role: str, model: Model, name: str) -> Call:
+        key = (model, name, "embedding" if role == "embedding" else "chat")
+        if key not in self._endpoints:
+            self._endpoints[key] = await self._opened(role, model, name)
+        return self._endpoints[key]
+
+    async def _opened(self, role: str, model: Model, name: str) -> Call:
+        from jobs.models.openai_http import Endpoint
+
+        if not model.local:
+            key = api_key(model, "base" if role == "tuned" else role)
+            endpoint = Endpoint(role, model, base_url=model.base_url, api_key=key, name=name, reached=self._reached)
+            return await self._open.enter_async_context(endpoint)
+        from jobs.models.minilm import LocalEmbedding
+
+        if role == "embedding":
+            if model.model != "local":
+                raise BadInput('[models.embedding] may be model = "local" or a model at an endpoint, not a local file')
+            return self._open.enter_context(LocalEmbedding())
+        server = await self._server(model, self._served() if role == "tuned" else None)
+        # A local model may take minutes for an answer while others wait before it: only a dead server times out.
+        patient = model.model_copy(update={"timeout_s": max(model.timeout_s, 1800.0)})
+        endpoint = Endpoint(role, patient, base_url=server.base_url, api_key=server.api_key, name=model_name(model))
+        return _while_up(await self._open.enter_async_context(endpoint), server)
+
+    async def _server(self, model: Model, tuned: Served | None) -> LocalServer:
+        """The server of a local model, or of what was made of it here."""
+        from jobs.models.llama_server import LocalServer
+        from jobs.tuning.lora.gguf import runtime_file
+
+        lora = tuned.adapter if tuned else None
+        file = tuned.model if tuned else None
+        if file is None:
+            file = await asyncio.to_thread(runtime_file, local_file(model, self._weights))
+        if (file, lora) not in self._servers:
+            server = LocalServer(file, slots=LOCAL_SLOTS, context_tokens=_context_tokens(self._config), lora=lora)
+            self._servers[file, lora] = await self._open.enter_async_context(server)
+        return self._servers[file, lora]
+
+
+def _while_up(call: Call, server: LocalServer) -> Call:
+    """`call` to a server of ours: when that has ended nobody starts it again, so what fails then is not waited out."""
+
+    async def sent(request: Request) -> Reply:
+        try:
+            return await call(request)
+        except Transient as error:
+            if server.ended is None:
+                raise
+            raise Fatal(f"{server.ended}; run the same command again to go on") from error
+
+    return sent
+
+
+def _context_tokens(config: Config) -> int:
+    """Room for the longest prompt and its answer, by a tokenizer that may need a third more than ours."""
+    contexts = config.parse.chunk_size * config.augment.top_k
+    return max(4096, 1024 * math.ceil((1.34 * contexts + 1536) / 1024))
+
+
+def _price(model: Model) -> Price | None:
+    if not model.priced:
+        return None
+    return Price(
+        input_usd_per_million=model.input_usd_per_million or 0, output_usd_per_million=model.output_usd_per_million or 0
+    )

@@ -1,0 +1,153 @@
+"""The job `parse`: from a paper to its chunks, in a worker process; every other paper ends as a counted failure."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import Permanent
+from engine.job import Item, Job, ShardRows
+from engine.records import make_id
+from engine.requests import Call
+from engine.workers import Workers
+from jobs.parsing import chunks, pdf
+from jobs.parsing.cleaning import CLEANING_VERSION, clean, letters_and_digits
+from jobs.parsing.split import BOTH, chunk_key, paper_key, side
+from jobs.records import Chunk, Paper
+
+__all__ = ["ClaimText", "Settings", "parse", "read_paper", "warm_up"]
+
+ClaimText = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[str]]]
+"""From pairs of text digest and paper id to the id of the paper that owns each text: the first that ever claimed it."""
+
+WARM_UP = f"{__name__}:warm_up"
+"""The initializer of worker processes that parse."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides the chunks of a paper; it travels to the worker with each."""
+
+    chunk_size: int
+    chunk_overlap: int
+    split_by: str
+    train: float
+    seed: int
+    max_bytes: int
+
+
+def parse(
+    *,
+    workers: Workers,
+    chunk_size: int,
+    chunk_overlap: int,
+    split_by: str,
+    train: float,
+    seed: int,
+    claim_text: ClaimText,
+    max_bytes: int = 200 * 2**20,
+) -> Job:
+    """Papers in, chunks out: `chunk_size` and `chunk_overlap` in tokens, `split_by` "paper", "chunk" or "question".
+
+    `train` is the share of the training side. A paper whose text another one has already claimed is a "duplicate".
+    """
+    if split_by not in ("paper", "chunk", "question"):
+        raise ValueError(f'split_by is {split_by!r}: set it to "paper", "chunk" or "question"')
+    settings = Settings(
+        chunk_size=chunk_size,
+        chunk_overlap=chunk_overlap,
+        split_by=split_by,
+        train=train,
+        seed=seed,
+        max_bytes=max_bytes,
+    )
+
+    async def process(paper: Paper, call: Call) -> Sequence[Chunk]:
+        return await workers.run(read_paper, (paper, settings))
+
+    async def review(rows: Sequence[Chunk]) -> Mapping[str, Permanent]:
+        return await _duplicates(rows, claim_text)
+
+    return Job(
+        name="parse",
+        reads=("papers",),
+        writes="chunks",
+        row=Chunk,
+        expand=_papers,
+        process=process,
+        review=review,
+        fingerprint={
+            "chunk_size": chunk_size,
+            "chunk_overlap": chunk_overlap,
+            "split_by": split_by,
+            "train": train,
+            "seed": seed,
+            "cleaning": CLEANING_VERSION,
+        },
+        slots=2 * workers.processes,
+    )
+
+
+def _papers(rows: ShardRows) -> list[Item]:
+    return [Item(id=paper.id, value=paper) for paper in rows["papers"]]
+
+
+def warm_up() -> None:
+    """Import what every paper needs, before the first one's time is measured."""
+    pdf.warm_up()
+    chunks.warm_up()
+    gc.freeze()  # what is loaded stays: no collection needs to look at it again
+
+
+def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
+    """All of the work on one paper, for a worker process; raises `Permanent` with a kind of `jobs.parsing.pdf.Kind`."""
+    paper, settings = job
+    extracted = pdf.extract(paper.path, sha256_expected=paper.sha256, max_bytes=settings.max_bytes)
+    key = paper_key(extracted.title, "\n".join(extracted.pages))
+    title = extracted.title or clean(Path(paper.path).stem) or paper.id
+    pieces = chunks.chunk_pages(extracted.pages, chunk_size=settings.chunk_size, chunk_overlap=settings.chunk_overlap)
+    return [
+        Chunk(
+            id=make_id("chunk", paper.id, position, piece.text),
+            parent=paper.id,
+            paper_id=paper.id,
+            title=title,
+            position=position,
+            text=piece.text,
+            page_first=piece.page_first,
+            page_last=piece.page_last,
+            split=_side(settings, key, piece.text),
+            note=extracted.note,
+        )
+        for position, piece in enumerate(pieces)
+    ]
+
+
+def _side(settings: Settings, paper: str, text: str) -> str:
+    if settings.split_by == "question":
+        return BOTH
+    return side(
+        seed=settings.seed, key=paper if settings.split_by == "paper" else chunk_key(text), train=settings.train
+    )
+
+
+async def _duplicates(rows: Sequence[Chunk], claim_text: ClaimText) -> dict[str, Permanent]:
+    """The papers, by id, whose text belongs to another paper. Rows come in the order of the shard."""
+    claims = await asyncio.to_thread(_claims, rows)  # a shard's text takes a tenth of a second, which calls would wait
+    owners = await claim_text(claims)
+    return {
+        paper: pdf.failed("duplicate", f"paper {owner}")
+        for (_, paper), owner in zip(claims, owners, strict=True)
+        if owner != paper
+    }
+
+
+def _claims(rows: Sequence[Chunk]) -> list[tuple[str, str]]:
+    """For each paper, in order: the digest of its text, and its id."""
+    texts: dict[str, list[str]] = {}
+    for chunk in rows:
+        texts.setdefault(chunk.paper_id, []).append(letters_and_digits(chunk.text))
+    return [(make_id("text", *parts), paper) for paper, parts in texts.items()]

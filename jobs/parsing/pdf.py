@@ -1,0 +1,222 @@
+"""Reading a PDF with PyMuPDF: its title and the cleaned text of its pages, or the reason why there is none.
+
+It runs in a worker process (`engine.workers`): a hostile file may crash, hang or eat memory there.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from engine.errors import Permanent
+from jobs.parsing.cleaning import Line, choose_title, clean_pages
+from jobs.parsing.mupdf_text import Unreadable, printed, printed_lines, printed_text
+
+__all__ = ["REASONS", "Extracted", "Kind", "extract", "failed", "warm_up"]
+
+Kind = Literal[
+    "changed",
+    "crashed",
+    "damaged",
+    "duplicate",
+    "empty_file",
+    "encrypted",
+    "no_pages",
+    "no_text",
+    "not_pdf",
+    "out_of_memory",
+    "timed_out",
+    "too_large",
+    "unreadable",
+]
+
+REASONS: dict[Kind, str] = {
+    "changed": "the file's bytes are no longer those that were listed",
+    "crashed": "reading the file crashed its worker process",
+    "damaged": "the file is damaged: no text could be recovered",
+    "duplicate": "another paper with the same text came first",
+    "empty_file": "the file is empty",
+    "encrypted": "the file needs a password",
+    "no_pages": "the file is a PDF without pages",
+    "no_text": "the pages hold no text to speak of, as in a scan",
+    "not_pdf": "the file is not a PDF",
+    "out_of_memory": "reading the file needs more memory than is allowed",
+    "timed_out": "reading the file takes longer than is allowed",
+    "too_large": "the file is larger than is allowed",
+    "unreadable": "the file cannot be opened",
+}
+"""The closed list: every paper ends as chunks or as a failure of one of these kinds."""
+assert set(REASONS) == set(get_args(Kind))
+
+HEADER_WINDOW = 1024  # bytes in which "%PDF-" must stand, as readers of the format have always done
+MIN_CHARACTERS = 100  # letters and digits; a cover page says less, an abstract more
+MAX_PAGES = 20_000
+MAX_CHARACTERS = 20_000_000
+
+
+class Extracted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a PDF says. ``pages`` are cleaned, "" where a page has no text or is unreadable; ``title`` may be "".
+
+    ``repaired`` says that the file's structure was damaged and rebuilt, so that text may be missing.
+    """
+
+    title: str
+    pages: list[str]
+    unreadable_pages: int
+    repaired: bool
+
+    @property
+    def note(self) -> str:
+        """What of the paper could not be read, in words; "" when nothing is known to be missing."""
+        parts = []
+        if self.unreadable_pages:
+            parts.append(f"{self.unreadable_pages} of {len(self.pages)} pages could not be read")
+        if silent := self.pages.count("") - self.unreadable_pages:
+            parts.append(f"{silent} of {len(self.pages)} pages hold no text")
+        if self.repaired:
+            parts.append("the file was damaged and repaired: text may be missing")
+        return "; ".join(parts)
+
+
+def failed(kind: Kind, detail: str = "") -> Permanent:
+    """A failure from the closed list; `detail` is added to its reason."""
+    return Permanent(REASONS[kind] + (f" ({detail})" if detail else ""), kind=kind)
+
+
+def warm_up() -> None:
+    """Import PyMuPDF, keep its messages to itself, and spare it the conversion of colours: nothing here looks at them."""
+    import pymupdf
+
+    pymupdf.TOOLS.mupdf_display_errors(False)
+    pymupdf.TOOLS.mupdf_display_warnings(False)
+    pymupdf.TOOLS.set_icc(False)
+
+
+def extract(path: str, *, sha256_expected: str = "", max_bytes: int = 200 * 2**20) -> Extracted:
+    """Read the PDF at `path`; raises `Permanent` with a kind of the closed list.
+
+    The bytes are read once, so what is checked is what is parsed. A file that opens with an empty password is no
+    different from one without. Invisible text is read too: scans carry theirs so.
+    """
+    import pymupdf
+
+    warm_up()
+    data = _read(path, max_bytes)
+    if sha256_expected and sha256(data).hexdigest() != sha256_expected:
+        raise failed("changed")
+    try:
+        # Told the type, MuPDF does not guess: it would open web pages, images and plain text as documents.
+        with pymupdf.open(stream=data, filetype="pdf") as document:
+            return _document(document)
+    except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as error:
+        raise _foreign(error) from error
+    finally:
+        pymupdf.TOOLS.store_shrink(100)  # what one file left in MuPDF's cache is no other's business
+
+
+def _read(path: str, max_bytes: int) -> bytes:
+    try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise failed("unreadable", "not a regular file")  # a pipe would be waited for
+        with Path(path).open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise failed("unreadable", error.strerror or type(error).__name__) from error
+    if not data:
+        raise failed("empty_file")
+    if b"%PDF-" not in data[:HEADER_WINDOW]:
+        raise failed("not_pdf")
+    if len(data) > max_bytes:
+        raise failed("too_large", f"more than {max_bytes:,} bytes")
+    return data
+
+
+def _document(document: Any) -> Extracted:
+    if not document.is_pdf:
+        raise failed("not_pdf")
+    if document.needs_pass:
+        raise failed("encrypted")
+    count = document.page_count
+    if not count:
+        raise failed("damaged" if document.is_repaired else "no_pages")
+    if count > MAX_PAGES:
+        raise failed("too_large", f"{count:,} pages")
+    texts, first = _page_texts(document)
+    pages = clean_pages([text or "" for text in texts])
+    unreadable = sum(text is None for text in texts)
+    _check_text(document, pages, unreadable)
+    return Extracted(
+        title=_title(document, pages[0], first),
+        pages=pages,
+        unreadable_pages=unreadable,
+        repaired=bool(document.is_repaired),
+    )
+
+
+def _page_texts(document: Any) -> tuple[list[str | None], str]:
+    """The raw text of each page, None where it cannot be read; and the first page's print, if each glyph is known."""
+    import pymupdf
+
+    # Without CID_FOR_UNKNOWN a glyph of unknown meaning becomes U+FFFD, which is removed, not a letter by accident.
+    flags = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
+    texts: list[str | None] = []
+    first = ""
+    characters = 0
+    for number in range(document.page_count):
+        try:
+            page = printed(document, number, flags)
+            text = printed_text(page)
+        except Unreadable:
+            texts.append(None)
+            continue
+        texts.append(text)
+        if number == 0 and "\ufffd" not in text:
+            first = page
+        characters += len(text)
+        if characters > MAX_CHARACTERS:
+            raise failed("too_large", f"more than {MAX_CHARACTERS:,} characters")
+    return texts, first
+
+
+def _check_text(document: Any, pages: list[str], unreadable: int) -> None:
+    letters_and_digits = filter(str.isalnum, chain.from_iterable(pages))
+    characters = sum(1 for _ in islice(letters_and_digits, MIN_CHARACTERS))
+    if not characters and (unreadable or document.is_repaired):
+        raise failed("damaged")
+    if characters < MIN_CHARACTERS:
+        attached = document.embfile_count()
+        detail = f"{attached} attached files are not read" if attached else f"{characters} letters and digits"
+        raise failed("no_text", detail)
+    if (
+        pages[0].startswith("Please wait...")
+        and document.xref_get_key(document.pdf_catalog(), "AcroForm/XFA")[0] != "null"
+    ):
+        raise failed("no_text", "an XFA form, whose content is not on its pages")
+
+
+def _title(document: Any, first_page: str, first: str) -> str:
+    metadata = (document.metadata or {}).get("title") or ""
+    return choose_title(lambda: _first_lines(document, first), metadata=metadata, first_page=first_page)
+
+
+def _first_lines(document: Any, first: str) -> list[Line]:
+    """The lines of the first page, where a glyph of unknown meaning may be a letter; none if it cannot be read."""
+    import pymupdf
+
+    try:
+        return printed_lines(first or printed(document, 0, pymupdf.TEXTFLAGS_TEXT))
+    except Unreadable:
+        return []
+
+
+def _foreign(error: Exception) -> Permanent:
+    """PyMuPDF raises three unrelated families of exceptions for one thing: a file that it cannot make sense of."""
+    import pymupdf
+
+    if isinstance(error, pymupdf.mupdf.FzErrorSystem):
+        return failed("out_of_memory")
+    return failed("damaged", type(error).__name__)

@@ -1,0 +1,257 @@
+"""What a run has done so far, read from its seals and checkpoints; nothing here changes a file.
+
+The same figures go into `gristmill status`, into the exit code and into the report.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from engine.datasets import Dataset
+from engine.requests import Usage
+from engine.shards import total
+from jobs import COMPARING
+from jobs.config import Config
+from jobs.curation.curate import kept_pairs, rejections
+from jobs.evaluation.respond import ways
+from jobs.evaluation.sample import choose
+from jobs.generation.deal_pairs import are_given
+from jobs.models.roles import EMBEDDED_EMBEDDING, model_name, used
+from jobs.records import Paper
+from jobs.report.changes import changes
+from jobs.report.comparison import Cell, Verdicts
+from jobs.report.data import Coverage, Failure, Found, JobSummary, ReportData
+from jobs.report.job_times import read_job_seconds
+from jobs.report.join import joined
+from jobs.report.judge_agreement import judge_noise, preferences
+from jobs.report.retrieval_quality import retrieval_quality
+from jobs.run.folder import RunFolder
+from jobs.tuning.lora.losses import read_losses
+
+__all__ = ["JobState", "failures", "job_states", "judge_note", "report_data"]
+
+_JOBS = {
+    "parse": ("chunks", None),
+    "ask": ("questions", "generator"),
+    "answer": ("pairs", "generator"),
+    "index": ("index", "embedding"),
+    "probe": ("probes", "embedding"),
+    "critique": ("critiques", "judge"),
+    "curate": ("curated", None),
+    "augment": ("examples", "embedding"),
+    "respond": ("responses", "base"),
+    "similarity": ("similarities", "embedding"),
+    "judge": ("verdicts", "judge"),
+    "assess": ("assessments", "judge"),
+    "rejudge": ("rejudgements", "judge"),
+    "prefer": ("preferences", "judge"),
+}
+"""Each job with the dataset that it writes and the role that it calls."""
+
+_GIVEN = {"deal": ("pairs", None), **{job: _JOBS[job] for job in COMPARING}}
+"""Those of a run whose pairs came from a file."""
+
+_ALL = _JOBS | _GIVEN
+
+_OPTIONAL = ("probe", "critique", "curate", "assess", "rejudge", "prefer")
+"""Jobs that are left out where they are switched off."""
+
+_DETAILED_FAILURES = 1000
+
+
+class JobState(msgspec.Struct, frozen=True, kw_only=True):
+    """One job's figures: shards sealed and open, inputs finished, rows, failures by kind, what it cost."""
+
+    job: str
+    sealed: int
+    open: int
+    inputs: int
+    rows: int
+    failures: dict[str, int]
+    usage: Usage
+
+
+def job_states(datasets: Mapping[str, Dataset[Any]]) -> list[JobState]:
+    """The figures of every job; blocks."""
+    there = [job for job in _jobs(datasets) if job not in _OPTIONAL or datasets[_ALL[job][0]].folder.exists()]
+    return [_state(job, datasets[_ALL[job][0]]) for job in there]
+
+
+def failures(datasets: Mapping[str, Dataset[Any]]) -> Iterator[Failure]:
+    """Every failure of every job, with the path of its paper where the failed input is a paper; blocks."""
+    for job, (name, _) in _jobs(datasets).items():
+        for number, failed in _failed(datasets[name]):
+            if job == "parse" and failed:
+                paths = {paper.id: paper.path for paper in datasets["papers"].read(number)}
+                yield from (_with_path(failure, paths) for failure in _named(job, failed))
+            else:
+                yield from _named(job, failed)
+
+
+def judge_note(config: Config) -> str:
+    """What a reader must know about the correctness column; empty when it is what its name says."""
+    if config.evaluate.method == "agreement":
+        generator = used(config).get("generator")
+        same = generator is not None and model_name(config.models.judge) == model_name(generator)
+        return (
+            "demo judge: 1 + 4 × the probability that a small local model gives to “agrees with the reference”"
+            f"{', by the same model that wrote the questions' if same else ''}; not a rating. "
+            "Semantic similarity carries the meaning here"
+        )
+    if config.models.judge.local:
+        return "the judge is a small local model, which cannot rate from 1 to 5 reliably"
+    return ""
+
+
+def report_data(
+    config: Config, folder: RunFolder, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str], embedded: str
+) -> ReportData:
+    """Everything that the report says; blocks.
+
+    `models` are those of the table, by row name; `embedded` names the weights behind model = "local".
+    """
+    states = job_states(datasets)
+    note = judge_note(config)
+    verdicts = Verdicts(
+        joined(datasets, config.evaluate.metrics),
+        list(models),
+        asked=_asked(config, datasets, models),
+        seed=config.seed,
+    )
+    gains, losses = changes(verdicts, datasets, "semantic_similarity" if note else "correctness")
+    return ReportData(
+        title=folder.path.resolve().name,
+        rows=verdicts.rows(),
+        differences=verdicts.differences(),
+        retrieval_effects=verdicts.retrieval_effects(),
+        histograms=verdicts.histograms(),
+        scatters=verdicts.scatters(),
+        gains=gains,
+        losses=losses,
+        found=_found(datasets, config.seed),
+        noise=judge_noise(datasets["rejudgements"].rows()),
+        preferences=preferences(datasets["preferences"].rows()),
+        loss_curve=read_losses(folder.losses),
+        coverage=_coverage(datasets, states, verdicts),
+        jobs=[_summary(state, config) for state in states],
+        failures=_first_of_each(failures(datasets)),
+        models=_names(config, models, embedded),
+        judge_note=note,
+        settings=config.model_dump(exclude_none=True),
+        seconds=read_job_seconds(folder.log),
+    )
+
+
+def _jobs(datasets: Mapping[str, Dataset[Any]]) -> dict[str, tuple[str, str | None]]:
+    return _GIVEN if are_given(datasets) else _JOBS
+
+
+def _names(config: Config, models: Mapping[str, str], embedded: str) -> dict[str, str]:
+    sections = used(config).items()
+    roles = {role: model_name(model, embedded) for role, model in sections if role.partition(".")[2] not in models}
+    if config.models.embedding.local:
+        roles["embedding"] = EMBEDDED_EMBEDDING
+    return {**roles, **models}
+
+
+def _state(job: str, dataset: Dataset[Any]) -> JobState:
+    seals = list(dataset.seals())
+    unsealed = dataset.unsealed()
+    entries = [entry for shard in unsealed for entry in shard.peek()]
+    kinds = Counter(failure.kind for seal in seals for failure in seal.failures)
+    kinds.update(entry.error.kind for entry in entries if entry.error)
+    return JobState(
+        job=job,
+        sealed=len(seals),
+        open=len(unsealed),
+        inputs=sum(seal.inputs for seal in seals) + sum(1 for entry in entries if entry.id),
+        rows=sum(seal.rows for seal in seals) + sum(entry.rows for entry in entries),
+        failures=dict(sorted(kinds.items())),
+        usage=total([*(seal.usage for seal in seals), *(entry.usage for entry in entries)]),
+    )
+
+
+def _failed(dataset: Dataset[Any]) -> Iterator[tuple[int, list[tuple[str, str, str]]]]:
+    """By shard: the (id, kind, reason) of each failure."""
+    for number in dataset.sealed():
+        seal = dataset.shard(number).seal()
+        yield number, [(failed.id, failed.kind, failed.reason) for failed in seal.failures] if seal else []
+    for shard in dataset.unsealed():
+        yield shard.index, [(e.id, e.error.kind, e.error.reason) for e in shard.peek() if e.error]
+
+
+def _named(job: str, failed: Iterable[tuple[str, str, str]]) -> Iterator[Failure]:
+    return (Failure(job=job, kind=kind, id=id_, reason=reason) for id_, kind, reason in failed)
+
+
+def _with_path(failure: Failure, paths: Mapping[str, str]) -> Failure:
+    return msgspec.structs.replace(failure, paper=paths.get(failure.id, ""))
+
+
+def _asked(config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str]) -> dict[Cell, int]:
+    """How many answers each cell of the table should hold: what failed on the way counts as unscored."""
+    settings = config.evaluate
+    sampled = choose(kept_pairs(datasets, config), settings.sample, config.seed)
+    with_contexts = {example.pair_id for example in datasets["examples"].rows()} if settings.pairs else sampled.keys()
+    counts = Counter(
+        (split, way) for id_, split in sampled.items() for way in ways(settings, contexts=id_ in with_contexts)
+    )
+    return {Cell(split, way, model): count for model in models for (split, way), count in counts.items()}
+
+
+def _found(datasets: Mapping[str, Dataset[Any]], seed: int) -> list[Found]:
+    responses = list(datasets["responses"].rows())
+    asked = {response.pair_id for response in responses}
+    sources = {pair.id: pair.chunk_id for pair in datasets["pairs"].rows() if pair.chunk_id and pair.id in asked}
+    return retrieval_quality(responses, sources, seed=seed) if sources else []
+
+
+def _first_of_each(found: Iterable[Failure]) -> list[Failure]:
+    """No more failures than a page can show, some of each job and kind."""
+    seen: Counter[tuple[str, str]] = Counter()
+    kept = []
+    for failure in found:
+        seen[failure.job, failure.kind] += 1
+        if seen[failure.job, failure.kind] <= _DETAILED_FAILURES:
+            kept.append(failure)
+    return kept
+
+
+def _coverage(datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState], verdicts: Verdicts) -> Coverage:
+    rows = Counter({state.job: state.rows for state in states})
+    sides = Counter(example.split for example in datasets["examples"].rows())
+    papers: Dataset[Paper] = datasets["papers"]
+    parsed = next((state for state in states if state.job == "parse"), None)
+    return Coverage(
+        papers=sum(seal.rows for seal in papers.seals()),
+        papers_parsed=parsed.inputs - sum(parsed.failures.values()) if parsed else 0,
+        papers_failed=parsed.failures if parsed else {},
+        chunks=rows["parse"],
+        questions=rows["ask"],
+        pairs=rows["answer"] + rows["deal"],
+        rejected=rejections(datasets["curated"]),
+        examples=rows["augment"],
+        train=sides["train"],
+        val=sides["val"],
+        evaluated=verdicts.evaluated(),
+    )
+
+
+def _summary(state: JobState, config: Config) -> JobSummary:
+    return JobSummary(
+        job=state.job,
+        inputs=state.inputs,
+        rows=state.rows,
+        failures=state.failures,
+        usage=state.usage,
+        priced=all(config.model(section).priced for section in _asked_by(state.job, config)),
+    )
+
+
+def _asked_by(job: str, config: Config) -> list[str]:
+    role = _ALL[job][1]
+    return [section for section in config.models.sections() if section == role or (job == "respond" and "." in section)]

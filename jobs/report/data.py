@@ -1,0 +1,308 @@
+"""What the report says, as plain data: `ReportData` and its parts, and `results.json`.
+
+Everything here is a pure function of `ReportData`, and nothing in `results.json` names a time or a machine, so the same
+answers give the same bytes. The figures are worked out in `jobs.report.comparison`, `jobs.report.retrieval_quality` and `jobs.report.judge_agreement`, put into
+words in `jobs.report.wording`, printed in `jobs.report.console_table`, and drawn in `jobs.report.page`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from engine.requests import Usage
+from jobs.report.intervals import Difference, Mean
+
+__all__ = [
+    "METRICS",
+    "SPLITS",
+    "Change",
+    "Comparison",
+    "Coverage",
+    "Failure",
+    "Found",
+    "Histogram",
+    "JobSummary",
+    "Loss",
+    "Noise",
+    "Passage",
+    "Preferences",
+    "ReportData",
+    "Row",
+    "Scatter",
+    "cost_known",
+    "label",
+    "results_json",
+    "total_usage",
+]
+
+SPLITS = {"val": "validation", "train": "training"}  # in the order of the table: what counts comes first
+METRICS = {"correctness": "Correctness", "semantic_similarity": "Semantic similarity"}
+_LABELS = {**METRICS, "token_f1": "Token F1", "rouge_l": "ROUGE-L"}
+
+
+def label(metric: str) -> str:
+    """What a reader calls `metric`."""
+    if metric.startswith("llama:"):
+        return metric.removeprefix("llama:").rpartition(".")[2]
+    return _LABELS.get(metric, metric.replace("_", " ").capitalize())
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the table. ``name`` is for readers ("base, validation"), ``split`` as in the records ("val").
+
+    ``retrieval`` is False where the questions were asked alone; ``metrics`` holds what was scored beside the first two;
+    ``papers`` is how many papers the scored questions are about.
+    """
+
+    name: str
+    model: str
+    split: str
+    correctness: Mean
+    semantic_similarity: Mean
+    retrieval: bool = True
+    metrics: dict[str, Mean] = {}
+    papers: int = 0
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Two columns of answers to the same questions: how much higher ``model`` scored than ``against``, by metric.
+
+    Where the two are the same model, it is the effect of retrieval: with it, minus without.
+    """
+
+    name: str
+    model: str
+    against: str
+    split: str
+    retrieval: bool
+    metrics: dict[str, Difference]
+
+
+class Histogram(msgspec.Struct, frozen=True, kw_only=True):
+    """How one model's scores of one metric are spread on one split: ``counts[i]`` lie from ``edges[i]`` to the next.
+
+    Scores beyond the outer edges are in the outer bins; what was not scored is in none.
+    """
+
+    metric: str
+    model: str
+    split: str
+    edges: list[float]
+    counts: list[int]
+    retrieval: bool = True
+
+
+class Scatter(msgspec.Struct, frozen=True, kw_only=True):
+    """Each question's two scores: (of ``against``, of ``model``, how many questions have these two)."""
+
+    metric: str
+    model: str
+    against: str
+    split: str
+    retrieval: bool
+    points: list[tuple[float, float, int]]
+
+
+class Passage(msgspec.Struct, frozen=True, kw_only=True):
+    """A retrieved chunk as a reader sees it. ``source`` says that the question was made from it."""
+
+    title: str
+    page: int
+    text: str
+    source: bool
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One question on which two models differ much: both answers, both scores, and the judge's words on each.
+
+    In each pair ``against`` comes first, then ``model``.
+    """
+
+    model: str
+    against: str
+    split: str
+    metric: str
+    question: str
+    reference: str
+    passages: list[Passage]
+    answers: tuple[str, str]
+    scores: tuple[float, float]
+    feedback: tuple[str, str]
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """How well retrieval finds the chunk that a question was made from, over the evaluated questions of a split.
+
+    ``recall`` is by k: the share of questions whose chunk is among the first k. ``hit_rate`` is that of the largest k,
+    ``mrr`` the mean of 1 / rank, 0 where it was not found.
+    """
+
+    split: str
+    hit_rate: Mean
+    mrr: Mean
+    recall: dict[int, Mean]
+
+
+class Noise(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a judge agrees with itself when it scores an answer twice, over ``scored`` answers of ``total`` asked.
+
+    ``exact`` is the share of equal scores, ``close`` of those at most half a point apart; ``absolute`` is the mean
+    distance and ``deviation`` the standard deviation of the difference, in points of the scale. All are None where nothing
+    was scored twice.
+    """
+
+    exact: float | None
+    close: float | None
+    absolute: float | None
+    deviation: float | None
+    scored: int
+    total: int
+
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of two answers the judge prefers when it sees both, asked in either order.
+
+    Only a preference that stays with the answer when the two change places counts as won or lost; ``inconsistent`` of
+    those that are tied did not stay. Of ``total`` questions, ``unscored`` had no readable answer in one order or both.
+    """
+
+    model: str
+    against: str
+    split: str
+    retrieval: bool
+    won: int
+    tied: int
+    lost: int
+    inconsistent: int
+    unscored: int
+    total: int
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``tuning/losses.jsonl``: the loss on training or validation data at a step, None where not taken."""
+
+    step: int
+    epoch: float
+    train: float | None = None
+    val: float | None = None
+
+
+class JobSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What one job did, summed over its seals. ``failures`` counts inputs by kind of failure.
+
+    ``priced`` says that the job's model has a price (or is free), so that ``usage.cost_usd`` means something.
+    """
+
+    job: str
+    inputs: int
+    rows: int
+    failures: dict[str, int]
+    usage: Usage
+    priced: bool = False
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """One failed input: its id, the reason that was written down, and the path of its paper where it is known."""
+
+    job: str
+    kind: str
+    id: str
+    reason: str
+    paper: str = ""
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the corpus stands behind the table. `papers_failed` counts papers by reason, `train` and `val`
+    count examples, `evaluated` counts the pairs that have a verdict of at least one model; `rejected` counts the pairs
+    that curation refused, by reason."""
+
+    papers: int
+    papers_parsed: int
+    papers_failed: dict[str, int]
+    chunks: int
+    questions: int
+    pairs: int
+    examples: int
+    train: int
+    val: int
+    evaluated: int
+    rejected: dict[str, int] = {}
+
+
+class ReportData(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the report says. Jobs stand in the order of the pipeline.
+
+    ``models`` names the model behind each role; ``judge_note`` is set when correctness is not what its name promises
+    and stands beside that column; ``correctness_range`` is the scale of the scores. ``failures`` may hold all failures
+    or the first few of each job and kind. ``settings`` is the resolved configuration, nested or flat, without secrets.
+    ``seconds`` is by job or step, from its start to its end, over all sittings; it is on the page alone.
+    """
+
+    title: str
+    rows: list[Row]
+    histograms: list[Histogram]
+    coverage: Coverage
+    jobs: list[JobSummary]
+    failures: list[Failure]
+    models: dict[str, str]
+    judge_note: str = ""
+    correctness_range: tuple[float, float] = (1.0, 5.0)
+    settings: dict[str, Any] = {}
+    differences: list[Comparison] = []
+    retrieval_effects: list[Comparison] = []
+    scatters: list[Scatter] = []
+    gains: list[Change] = []
+    losses: list[Change] = []
+    found: list[Found] = []
+    noise: Noise | None = None
+    preferences: list[Preferences] = []
+    loss_curve: list[Loss] = []
+    seconds: dict[str, float] = {}
+
+
+def results_json(data: ReportData) -> bytes:
+    """`results.json`: rows, usage and failures by job with their totals, coverage, models; then what compares the
+    models, and how much retrieval and the judge are to be trusted. A cost that is not known is null."""
+    kinds = [count for job in data.jobs for count in job.failures.values()]
+    document = {
+        "rows": [_row(row) for row in data.rows],
+        "usage": {
+            "total": _usage(total_usage(data.jobs), known=all(map(cost_known, data.jobs))),
+            "jobs": {job.job: _usage(job.usage, known=cost_known(job)) for job in data.jobs},
+        },
+        "failures": {"total": sum(kinds), "jobs": {job.job: job.failures for job in data.jobs if job.failures}},
+        "coverage": data.coverage,
+        "models": data.models,
+        "judge_note": data.judge_note,
+        "differences": data.differences,
+        "retrieval_effects": data.retrieval_effects,
+        "retrieval": data.found,
+        "judge_noise": data.noise,
+        "preferences": data.preferences,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def total_usage(jobs: Iterable[JobSummary]) -> Usage:
+    """What all of `jobs` cost together."""
+    return sum((job.usage for job in jobs), Usage())
+
+
+def cost_known(job: JobSummary) -> bool:
+    """Whether the dollars of `job` mean something: its model has a price, or it asked nothing."""
+    return job.priced or job.usage.requests == 0
+
+
+def _row(row: Row) -> dict[str, Any]:
+    """A line of the table with a key for each metric, those by option beside the first two."""
+    fields: dict[str, Any] = msgspec.to_builtins(row)
+    metrics: dict[str, Any] = fields.pop("metrics")
+    return fields | metrics
+
+
+def _usage(usage: Usage, *, known: bool) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(usage)
+    return fields if known else fields | {"cost_usd": None}

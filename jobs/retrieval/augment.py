@@ -1,0 +1,132 @@
+"""The `augment` job: for each pair, the chunks that retrieval finds, put before the question as LlamaIndex's QA prompt.
+
+The notebook's `augment_data_with_retrieval`: the contexts are joined into one example, or make one example each. With
+distractors, training pairs get RAFT's contexts instead (`jobs.retrieval.distractors`). Where `probe` has embedded the question,
+nothing is asked for; where pairs are curated, only those that are kept are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import Permanent
+from engine.job import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.config import Augment
+from jobs.models.embeddings import embedding, unpack, vectors
+from jobs.records import Chunk, Context, Example, Pair
+from jobs.retrieval.distractors import Found, distracted, setting
+from jobs.retrieval.index import Retriever
+from jobs.run.background_imports import imported
+
+__all__ = ["CONTEXT_SEPARATOR", "augment", "augmented"]
+
+CONTEXT_SEPARATOR = "\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """A pair, the chunks of its paper, and its question's vector ("" where it is not embedded yet)."""
+
+    pair: Pair
+    paper: Sequence[Chunk]
+    vector: str
+
+
+def augment(
+    *,
+    retriever: Retriever,
+    settings: Augment,
+    curated: bool = False,
+    probed: bool = False,
+    seed: int = 0,
+    fingerprint: Mapping[str, Any],
+    slots: int,
+) -> Job:
+    """Make the examples of each pair, from the ``top_k`` chunks nearest to its question or from its distractors.
+
+    ``curated`` and ``probed`` say whether these datasets are there to be read; ``seed`` decides the draws.
+    """
+
+    async def process(work: _Work, call: Call) -> Sequence[Record]:
+        pair, title = work.pair, work.paper[0].title
+        vector = unpack(work.vector).tolist() if work.vector else vectors(await call(embedding([pair.question])))[0]
+        drawn = setting(pair, settings, seed)
+        if drawn.distracted:
+            found = await distracted(
+                pair, vector, work.paper, retriever, settings, with_source=drawn.with_source, seed=seed
+            )
+        else:
+            found = await _retrieved(pair, vector, retriever, settings)
+        answer = pair.answer
+        if abstains := not drawn.with_source and settings.without_source_answer == "abstain":
+            answer = settings.abstention
+        return [
+            Example(
+                id=make_id("example", pair.id, *(one.context.chunk_id for one in group)),
+                parent=pair.id,
+                pair_id=pair.id,
+                paper_id=pair.paper_id,
+                title=title,
+                question=pair.question,
+                prompt=await augmented(pair, [one.text for one in group]),
+                answer=answer,
+                contexts=[one.context for one in group],
+                split=pair.split,
+                abstains=abstains,
+            )
+            for group in ([[one] for one in found] if settings.separate_context else [found])
+        ]
+
+    def expand(shard: ShardRows) -> Iterator[Item]:
+        papers: dict[str, list[Chunk]] = {}
+        beside = {chunk.id: papers.setdefault(chunk.paper_id, []) for chunk in shard["chunks"]}
+        for chunk in shard["chunks"]:
+            beside[chunk.id].append(chunk)
+        embedded = {row.parent: row.vector for row in shard["probes"]} if probed else {}
+        kept = {row.pair_id for row in shard["curated"] if row.kept} if curated else None
+        for pair in shard["pairs"]:
+            if kept is None or pair.id in kept:
+                work = _Work(pair=pair, paper=beside[pair.chunk_id], vector=embedded.get(pair.id, ""))
+                yield Item(id=pair.id, value=work)
+
+    return Job(
+        name="augment",
+        reads=("pairs", "chunks", *(["curated"] if curated else []), *(["probes"] if probed else [])),
+        writes="examples",
+        row=Example,
+        expand=expand,
+        process=process,
+        waits_for=("index",),
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+async def augmented(pair: Pair, texts: Sequence[str]) -> str:
+    """LlamaIndex's QA prompt: the contexts, then the question."""
+    llama = await imported("jobs.models.llama_index")
+    prompt: str = llama.prompts().text_qa.format(context_str=CONTEXT_SEPARATOR.join(texts), query_str=pair.question)
+    return prompt
+
+
+async def _retrieved(pair: Pair, vector: Sequence[float], retriever: Retriever, settings: Augment) -> list[Found]:
+    found = await retriever.search(
+        vector,
+        top_k=settings.top_k,
+        paper_id=pair.paper_id if settings.scope == "paper" else None,
+        without_split="val" if settings.leave_out_validation and pair.split == "train" else None,
+    )
+    if not found:
+        raise Permanent("no chunk could be retrieved for this question", kind="no_context")
+    return [
+        Found(context=Context(chunk_id=id_, rank=rank, score=score, role=_role(id_, pair)), text=text)
+        for rank, (id_, score, text) in enumerate(found)
+    ]
+
+
+def _role(chunk_id: str, pair: Pair) -> str:
+    return "source" if chunk_id == pair.chunk_id else "retrieved"

@@ -1,0 +1,131 @@
+"""Distractors (RAFT, arXiv 2403.10131): retrieved chunks that look like the answer's source and are not.
+
+A training pair that is drawn for it has its own chunk among k distractors, in shuffled order, or k distractors alone.
+No distractor is the source, stands next to it in the paper (neighbours overlap), shares a passage with it, or lies so
+near to it that it says the same. All draws are hashes of the seed and the pair: nothing depends on time or order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.errors import Permanent
+from engine.records import make_id
+from jobs.config import Augment
+from jobs.curation.rules import words
+from jobs.models.embeddings import cosine
+from jobs.records import Chunk, Context, Pair
+from jobs.retrieval.index import Retriever
+
+__all__ = ["NEAR", "Found", "Setting", "distracted", "overlap", "setting"]
+
+NEAR = 0.95
+"""Chunks whose cosine is this or more say the same."""
+
+_PASSAGE_WORDS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What one pair's example is to have: distractors or not, and its source or not."""
+
+    distracted: bool
+    with_source: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A context with the text of its chunk."""
+
+    context: Context
+    text: str
+
+
+def setting(pair: Pair, settings: Augment, seed: int) -> Setting:
+    """Drawn by hash; only training pairs are distracted, so that validation stays what a user would retrieve."""
+    distracted = (
+        settings.distractors > 0
+        and pair.split == "train"
+        and _draw("distracted", seed, pair.id) < settings.distractor_share
+    )
+    with_source = not distracted or _draw("without source", seed, pair.id) >= settings.without_source
+    return Setting(distracted=distracted, with_source=with_source)
+
+
+async def distracted(
+    pair: Pair,
+    vector: Sequence[float],
+    paper: Sequence[Chunk],
+    retriever: Retriever,
+    settings: Augment,
+    *,
+    with_source: bool,
+    seed: int,
+) -> list[Found]:
+    """The contexts of one example, in shuffled order; `paper` holds the chunks of the pair's paper.
+
+    Fewer distractors than asked for where the corpus has no more. Raises `Permanent` (kind "no_context") when there is
+    neither source nor distractor to show.
+    """
+    source = next(chunk for chunk in paper if chunk.id == pair.chunk_id)
+    neighbours = {chunk.id for chunk in paper if abs(chunk.position - source.position) <= 1}
+    chosen = await _distractors(pair, vector, source, neighbours, retriever, settings)
+    if with_source:
+        known = (await retriever.vectors([source.id])).get(source.id)
+        score = round(cosine(vector, known.tolist()), 6) if known is not None else 0.0
+        chosen.append((source.id, score, source.text))
+    if not chosen:
+        raise Permanent("no chunk of the corpus can distract from this pair's own", kind="no_context")
+    chosen.sort(key=lambda found: make_id("place", seed, pair.id, found[0]))
+    return [
+        Found(
+            context=Context(chunk_id=id_, rank=rank, score=score, role="source" if id_ == source.id else "distractor"),
+            text=text,
+        )
+        for rank, (id_, score, text) in enumerate(chosen)
+    ]
+
+
+async def _distractors(
+    pair: Pair,
+    vector: Sequence[float],
+    source: Chunk,
+    neighbours: set[str],
+    retriever: Retriever,
+    settings: Augment,
+) -> list[tuple[str, float, str]]:
+    """The nearest to the question that are no kin of the source; looks further while too few are found."""
+    wide = 2 * settings.distractors + 8
+    while True:
+        found = await retriever.search(
+            vector,
+            top_k=wide,
+            paper_id=pair.paper_id if settings.scope == "paper" else None,
+            without_split="val" if settings.leave_out_validation else None,
+        )
+        strange = [chunk for chunk in found if chunk[0] not in neighbours and not overlap(chunk[2], source.text)]
+        known = await retriever.vectors([source.id, *(id_ for id_, _, _ in strange)])
+        own = known.get(source.id)
+        far = [chunk for chunk in strange if own is None or cosine(known[chunk[0]].tolist(), own.tolist()) < NEAR]
+        if len(far) >= settings.distractors or len(found) < wide or wide >= _WIDEST:
+            return far[: settings.distractors]
+        wide *= 4
+
+
+_WIDEST = 512
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two texts share a passage of twelve words, as neighbouring chunks and copies do."""
+    return not _passages(one).isdisjoint(_passages(other))
+
+
+def _passages(text: str) -> set[str]:
+    said = words(text)
+    return {" ".join(said[at : at + _PASSAGE_WORDS]) for at in range(max(1, len(said) - _PASSAGE_WORDS + 1))}
+
+
+def _draw(what: str, seed: int, id_: str) -> float:
+    """A number from 0 to 1 (exclusive) that only its arguments decide."""
+    return int(make_id(what, seed, id_)[:13], 16) / 16**13

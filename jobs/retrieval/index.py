@@ -1,0 +1,211 @@
+"""The `index` job: an embedding for each chunk, and from all of them the vector store.
+
+The vectors are what is paid for, so they are journalled as rows like everything else. The store is made from them when
+the last shard is sealed, and again only when a seal has changed; it can be deleted at any time and costs no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.datasets import Dataset
+from engine.errors import Fatal
+from engine.files import naming_the_disk, write_atomic
+from engine.job import Item, Job, ShardRows
+from engine.records import Record, make_id
+from engine.requests import Call
+from jobs.models.embeddings import embedding, pack, unpack, vectors
+from jobs.records import Chunk, Vector
+from jobs.run.background_imports import imported
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from jobs.retrieval.lancedb_store import ChunkStore
+
+__all__ = ["Retriever", "index"]
+
+BATCH = 256
+"""Searches of one pass: their results are in memory at once."""
+
+
+def index(
+    *,
+    chunks: Dataset[Chunk],
+    written: Dataset[Vector],
+    fingerprint: Mapping[str, Any],
+    slots: int,
+    retriever: Retriever,
+) -> Job:
+    """Embed every chunk; `retriever` opens the store that is made from them."""
+
+    async def process(chunk: Chunk, call: Call) -> Sequence[Record]:
+        reply = await call(embedding([chunk.text]))
+        return [Vector(id=make_id("vector", chunk.id), parent=chunk.id, vector=pack(vectors(reply)[0]))]
+
+    async def conclude() -> None:
+        await retriever.build(chunks, written)
+
+    return Job(
+        name="index",
+        reads=("chunks",),
+        writes="index",
+        row=Vector,
+        expand=_expand,
+        process=process,
+        conclude=conclude,
+        fingerprint=fingerprint,
+        slots=slots,
+    )
+
+
+class Retriever:
+    """Searches the store in `folder`, which is opened at the first search: opening loads LanceDB and LlamaIndex."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._opening = asyncio.Lock()
+        self._store: ChunkStore | None = None
+        self._searching = asyncio.Lock()  # two passes at once would only take each other's cores
+        self._batches: dict[_Kind, _Batch] = {}
+
+    async def build(self, chunks: Dataset[Chunk], written: Dataset[Vector]) -> None:
+        """Make the store anew unless it was made from just these shards."""
+        stamp = await asyncio.to_thread(_stamp, chunks, written)
+        path = self._folder / "stamp"
+        if await asyncio.to_thread(lambda: path.exists() and path.read_bytes() == stamp):
+            return
+        store: Any = await imported("jobs.retrieval.lancedb_store")
+        fresh = self._folder.with_name(f"{self._folder.name}.tmp")
+        with naming_the_disk(self._folder):
+            await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+            with _naming_the_store(self._folder):
+                await store.ChunkStore.build(fresh, _batches(chunks, written))
+            await asyncio.to_thread(write_atomic, fresh / "stamp", stamp)
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+            await asyncio.to_thread(fresh.rename, self._folder)
+        self._store = None
+
+    async def search(
+        self, vector: Sequence[float], *, top_k: int, paper_id: str | None, without_split: str | None
+    ) -> list[tuple[str, float, str]]:
+        """The `top_k` nearest chunks, nearest first, each as (id, cosine, text).
+
+        With `paper_id` only chunks of that paper are searched, with `without_split` none of that split. Searches that
+        differ only in their vector and arrive while another one runs are made in one pass over the store.
+        """
+        kind = _Kind(top_k=top_k, paper_id=paper_id, without_split=without_split)
+        batch = self._batches.get(kind)
+        if batch is None or len(batch.vectors) >= BATCH:
+            batch = self._batches[kind] = _Batch()
+        place = batch.add(vector)
+        if place == 0:
+            await self._send(kind, batch)
+        return (await asyncio.shield(batch.found))[place]
+
+    async def _send(self, kind: _Kind, batch: _Batch) -> None:
+        """Wait for the search before, and for those who come in the same turn; nobody joins what is on its way."""
+        try:
+            await asyncio.sleep(0)
+            async with self._searching:
+                self._close(kind, batch)
+                batch.found.set_result(await self._found(kind, batch.vectors))
+        except Exception as error:  # noqa: BLE001 - it is raised again in each of those who wait
+            batch.found.set_exception(error)
+        except BaseException:
+            batch.found.cancel()
+            raise
+        finally:
+            self._close(kind, batch)
+
+    def _close(self, kind: _Kind, batch: _Batch) -> None:
+        if self._batches.get(kind) is batch:
+            del self._batches[kind]
+
+    async def _found(self, kind: _Kind, vectors: list[Sequence[float]]) -> list[list[tuple[str, float, str]]]:
+        opened, store = await self._opened(), await imported("jobs.retrieval.lancedb_store")
+        condition = store.condition(paper_id=kind.paper_id, without_split=kind.without_split)
+        with _naming_the_store(self._folder):
+            found = await opened.search(vectors, top_k=kind.top_k, condition=condition)
+        return [[(row["id"], store.similarity(row), row["text"]) for row in rows] for rows in found]
+
+    async def texts(self, chunk_ids: Sequence[str]) -> list[str]:
+        """The texts of these chunks, in this order."""
+        opened = await self._opened()
+        with _naming_the_store(self._folder):
+            nodes = await opened.aget_nodes(list(chunk_ids))
+        by_id = {node.node_id: node.get_content() for node in nodes}
+        return [by_id[id_] for id_ in chunk_ids]
+
+    async def vectors(self, chunk_ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The vectors of these chunks, by id; a chunk whose embedding failed has none."""
+        opened = await self._opened()
+        with _naming_the_store(self._folder):
+            return await opened.vectors(chunk_ids)
+
+    async def _opened(self) -> ChunkStore:
+        async with self._opening:
+            if self._store is None:
+                store: Any = await imported("jobs.retrieval.lancedb_store")
+                with _naming_the_store(self._folder):
+                    self._store = await store.ChunkStore.open(self._folder)
+            return self._store
+
+
+@contextlib.contextmanager
+def _naming_the_store(folder: Path) -> Iterator[None]:
+    """LanceDB raises a full disk and a damaged file as the same RuntimeError: its own words tell which."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        words = str(error).partition(", /")[0]  # where in its source it was raised follows
+        raise Fatal(
+            f"the vector store {folder} cannot be used ({' '.join(words.split())[:200]}): where the disk is full free "
+            "some space, else delete that folder, then run the same command again: it is made anew from what was paid for"
+        ) from error
+
+
+class _Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """What searches must have in common to be made in one pass."""
+
+    top_k: int
+    paper_id: str | None
+    without_split: str | None
+
+
+class _Batch:
+    """Searches that are made in one pass. The first to join makes it, the others wait for `found`."""
+
+    def __init__(self) -> None:
+        self.vectors: list[Sequence[float]] = []
+        self.found: asyncio.Future[list[list[tuple[str, float, str]]]] = asyncio.get_running_loop().create_future()
+
+    def add(self, vector: Sequence[float]) -> int:
+        self.vectors.append(vector)
+        return len(self.vectors) - 1
+
+
+def _expand(shard: ShardRows) -> Iterator[Item]:
+    for chunk in shard["chunks"]:
+        yield Item(id=chunk.id, value=chunk)
+
+
+def _stamp(chunks: Dataset[Chunk], written: Dataset[Vector]) -> bytes:
+    return make_id(*(seal.sha256 for dataset in (chunks, written) for seal in dataset.seals())).encode()
+
+
+def _batches(chunks: Dataset[Chunk], written: Dataset[Vector]) -> Iterator[list[tuple[Chunk, NDArray[np.float32]]]]:
+    """The chunks that have a vector, shard by shard."""
+    for number in written.sealed():
+        by_chunk = {row.parent: row.vector for row in written.read(number)}
+        batch = [(chunk, unpack(by_chunk[chunk.id])) for chunk in chunks.read(number) if chunk.id in by_chunk]
+        if batch:
+            yield batch

@@ -1,0 +1,135 @@
+"""A run's folder: its configuration, its lock, its datasets; where each file of DESIGN's layout is named."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.datasets import Dataset
+from engine.errors import BadInput, Fatal
+from engine.files import lock, make_folder, naming_the_disk, write_atomic
+from engine.records import Record
+from engine.requests import Usage
+from engine.shards import total
+from jobs.config import Config
+from jobs.records import (
+    Assessment,
+    Chunk,
+    Critique,
+    Curated,
+    Example,
+    Pair,
+    Paper,
+    Preference,
+    Probe,
+    Question,
+    Rejudgement,
+    Response,
+    Similarity,
+    Vector,
+    Verdict,
+)
+from jobs.run import configfile
+
+__all__ = ["RunFolder"]
+
+_ROWS: Mapping[str, type[Record]] = {
+    "papers": Paper,
+    "chunks": Chunk,
+    "questions": Question,
+    "pairs": Pair,
+    "index": Vector,
+    "probes": Probe,
+    "critiques": Critique,
+    "curated": Curated,
+    "examples": Example,
+    "responses": Response,
+    "similarities": Similarity,
+    "verdicts": Verdict,
+    "assessments": Assessment,
+    "rejudgements": Rejudgement,
+    "preferences": Preference,
+}
+
+
+class RunFolder:
+    """The folder of one run, there or not yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings = path / "run.toml"
+        self.catalogue = path / "papers" / "catalogue.sqlite3"
+        self.store = path / "index" / "store"
+        self.dataset = path / "dataset"
+        self.models = path / "models.json"
+        self.losses = path / "tuning" / "losses.jsonl"
+        self.log = path / "run.log"
+        self.discarded = path / "discarded.json"
+
+    @property
+    def exists(self) -> bool:
+        return self.settings.exists()
+
+    def datasets(self) -> dict[str, Dataset[Any]]:
+        """Every dataset by its name, in the order in which they are made; shards may not be there yet."""
+        return {name: Dataset(self.path / name, row) for name, row in _ROWS.items()}
+
+    def config(self) -> Config:
+        """The configuration that the run was last worked on with; raises `BadInput` when this is no run."""
+        return configfile.validate(self.table())
+
+    def table(self) -> dict[str, Any]:
+        """That configuration as a TOML table; raises `BadInput` when this is no run."""
+        if not self.exists:
+            raise BadInput(f"{self.path} is not a run (it has no run.toml); make one with gristmill run PAPERS --out")
+        return configfile.load(self.settings)
+
+    def check_usable(self) -> None:
+        """Raise `BadInput` unless this is a run, or a folder that can become one."""
+        if self.exists:
+            return
+        if self.path.exists() and not self.path.is_dir():
+            raise BadInput(f"{self.path} is a file; name a folder with --out")
+        try:
+            strange = self.path.is_dir() and any(not _is_ours(path) for path in self.path.iterdir())
+        except OSError as error:
+            raise BadInput(f"cannot read the folder {self.path}: {error.strerror}") from error
+        if strange:
+            raise BadInput(f"{self.path} is not a run, and not empty; choose another --out")
+
+    def spent(self) -> Usage:
+        """What rows had cost that were discarded to be made anew; blocks."""
+        if not self.discarded.exists():
+            return Usage()
+        try:
+            return msgspec.json.decode(self.discarded.read_bytes(), type=Usage)
+        except msgspec.DecodeError as error:
+            raise Fatal(
+                f"{self.discarded} is damaged ({error}); restore it, or delete it to forget that cost"
+            ) from error
+
+    def add_spent(self, usage: Usage) -> None:
+        """Remember what rows had cost that are about to be discarded; blocks."""
+        with naming_the_disk(self.discarded):
+            write_atomic(self.discarded, msgspec.json.encode(total([self.spent(), usage])) + b"\n")
+
+    @contextlib.contextmanager
+    def held(self, config: Config | None) -> Iterator[None]:
+        """Make the folder if it is not there, lock it against other processes, and keep `config` in it if given."""
+        with contextlib.ExitStack() as held:
+            with naming_the_disk(self.path):
+                make_folder(self.path / "papers")
+            with naming_the_disk(self.path / "run.lock"):
+                held.enter_context(lock(self.path / "run.lock"))
+                if config is not None:
+                    write_atomic(self.settings, configfile.dump(config))
+            yield
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a first run that was killed at once may have left this."""
+    return path.name in ("run.lock", "run.toml.tmp") or (path.name == "papers" and not any(path.iterdir()))

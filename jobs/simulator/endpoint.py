@@ -1,0 +1,295 @@
+"""The simulated endpoint without its wire: admits or turns away, decides on faults, counts, and times the answer.
+
+A request goes key → model → storm → limits → fault → answer. What is turned away before the fault is decided counts
+as no attempt, so a prompt meets the same faults in the same order however often it was rejected in between.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from time import time
+from typing import Literal
+
+import msgspec
+
+from engine.errors import BadInput
+from jobs.simulator.counters import Counters
+from jobs.simulator.limits import Limits, format_duration, retry_after
+from jobs.simulator.openai import Asked, Refused, Written, read, write
+from jobs.simulator.settings import Fault, Simulation, fault_picker, latency_s
+from jobs.simulator.slots import Slots
+from jobs.simulator.tuning import Platform
+
+__all__ = ["Endpoint", "FaultScript", "Play", "Received", "Seen"]
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole HTTP request. `headers` have lower-case names; they may hold a key, so they are never shown."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Received({self.method} {self.path}, {len(self.body)} bytes)"
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scripted ``fault`` decides on: ``attempt`` counts the attempts of ``key`` from 0.
+
+    ``route`` is "chat", "embeddings", "files", "fine_tuning", "models" or "unknown". ``key`` is the hash of what
+    decides the answer (prompt, model, format); off chat and embeddings it is the path after ``/v1/``.
+    """
+
+    route: str
+    key: str
+    attempt: int
+    model: str = ""
+    prompt: str = ""
+
+
+class Play(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes over the wire: pieces, each after its seconds of waiting, and then what becomes of the connection.
+
+    ``asked`` is the request that is answered well by it, if one is; ``in_flight`` says whether it was counted as such.
+    """
+
+    pieces: tuple[tuple[float, bytes], ...]
+    end: Literal["keep", "close", "reset", "hang"] = "keep"
+    asked: Asked | None = None
+    in_flight: bool = False
+    completion_tokens: int = 0
+
+
+FaultScript = Callable[[Seen], Fault | None]
+_ON_THE_WIRE = ("status", "reset", "short", "torn", "hang", "slow")
+
+
+class Endpoint:
+    """Turns each request into a `Play`. `fault` is asked before the seeded faults; `clock` tells seconds."""
+
+    def __init__(self, simulation: Simulation, *, clock: Callable[[], float], fault: FaultScript | None = None) -> None:
+        self.simulation = simulation
+        self.counters = Counters()
+        self._clock = clock
+        self._script = fault
+        self._pick = fault_picker(simulation)
+        self._attempts: Counter[str] = Counter()
+        self._platform = Platform(simulation, clock)
+        self._limits: dict[str, Limits] = {}
+        self._slots = Slots(simulation.slots, clock)
+        self._storm_ends_s = -math.inf
+        self._log = _open_log(simulation.log_path)
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
+
+    def receive(self, request: Received) -> Play:
+        """Decide at once what answers `request`, and when."""
+        route = _route(request.path)
+        self.counters.requests[route] += 1
+        if route == "counters":
+            return _plain(200, self.counters.to_json())
+        try:
+            self._check_key(request)
+            if route in ("chat", "embeddings"):
+                return self._paid(route, request)
+            return self._unpaid(route, request)
+        except Refused as refused:
+            if refused.status == 429:
+                self.counters.rejected += 1
+            else:
+                self.counters.refused += 1
+            return _plain(refused.status, refused.body, refused.headers)
+
+    def finish(self, play: Play, *, whole: bool) -> None:
+        """Count what became of `play`: `whole` says whether all of it was sent."""
+        counters = self.counters
+        counters.in_flight -= play.in_flight
+        asked = play.asked
+        if not whole:
+            counters.abandoned += 1
+        elif asked is not None:
+            counters.answered += 1
+            counters.answered_by_model[asked.model] += 1
+            counters.answers_by_prompt[asked.key] += 1
+            counters.prompt_tokens += asked.prompt_tokens
+            counters.completion_tokens += play.completion_tokens
+            if self._log is not None:
+                os.write(self._log, f"{asked.key} {time():.6f}\n".encode())
+
+    def _check_key(self, request: Received) -> None:
+        key = self.simulation.api_key
+        if key and request.headers.get("authorization") != f"Bearer {key}":
+            raise Refused(401, "Incorrect API key provided.", code="invalid_api_key")
+
+    def _unpaid(self, route: str, request: Received) -> Play:
+        path = request.path.removeprefix("/v1/")
+        fault = self._fault(Seen(route=route, key=path, attempt=0)) if self._script else None
+        if fault is not None and fault.kind == "status":
+            raise _scripted(fault)
+        content_type = request.headers.get("content-type", "")
+        body = self._platform.answer(request.method, path, request.query, content_type, request.body)
+        return self._play(Written(body=body), b"", fault, first_s=0.0, whole_s=0.0)
+
+    def _paid(self, route: str, request: Received) -> Play:
+        if request.method != "POST":
+            raise Refused(405, f"Not allowed to {request.method} on {request.path}")
+        asked = read(self.simulation, route, request.body)
+        if not self._platform.knows(asked.model):
+            message = f"The model `{asked.model}` does not exist or you do not have access to it."
+            raise Refused(404, message, code="model_not_found")
+        headers = self._admit(asked)
+        fault = self._fault(Seen(route=route, key=asked.key, attempt=0, model=asked.model, prompt=asked.prompt))
+        if fault is not None and fault.kind == "status":
+            return _plain(fault.status, _scripted(fault).body, headers + _scripted(fault).headers)
+        kind = fault.kind if fault is not None and fault.kind not in _ON_THE_WIRE else ""
+        written = write(self.simulation, asked, kind)
+        latency = latency_s(self.simulation, route, asked.key)
+        whole_s = latency + self._writing_s(written)
+        first_s = min(self.simulation.first_byte_s or (latency if written.events else whole_s), whole_s)
+        wait_s = self._slots.take(whole_s)
+        counters = self.counters
+        counters.in_flight += 1
+        counters.most_in_flight = max(counters.most_in_flight, counters.in_flight)
+        return self._play(written, headers, fault, first_s=wait_s + first_s, whole_s=wait_s + whole_s, asked=asked)
+
+    def _writing_s(self, written: Written) -> float:
+        """The time from the first token of an answer to its last."""
+        per_second = self.simulation.output_tokens_per_second
+        return written.completion_tokens / per_second if per_second else 0.0
+
+    def _fault(self, seen: Seen) -> Fault | None:
+        """The fault of this attempt: the script's, or else the seeded one. Raises `Refused` when it is a storm."""
+        if self._script is None and self._pick is None:
+            return None
+        attempt = self._attempts[seen.key]
+        self._attempts[seen.key] = attempt + 1
+        fault = self._script(msgspec.structs.replace(seen, attempt=attempt)) if self._script else None
+        if fault is None and self._pick is not None and seen.model:
+            fault = self._pick(seen.key, attempt)
+        if fault is not None:
+            self.counters.faults[str(fault.status) if fault.kind == "status" else fault.kind] += 1
+            if fault.kind == "storm":
+                self._storm_ends_s = self._clock() + self.simulation.storm_s
+                self._check_storm()
+        return fault
+
+    def _check_storm(self) -> None:
+        left_s = self._storm_ends_s - self._clock()
+        if left_s > 0:
+            message = f"Rate limit reached. Please try again in {format_duration(left_s)}."
+            raise Refused(429, message, type="requests", code="rate_limit_exceeded", headers=retry_after(left_s))
+
+    def _admit(self, asked: Asked) -> bytes:
+        """Take the request from the limits and return what they say; raises `Refused` where they forbid it."""
+        self._check_storm()
+        simulation = self.simulation
+        if 0 < simulation.max_in_flight <= self.counters.in_flight:
+            raise Refused(simulation.overload_status, "Too many requests at once.", type="overloaded_error")
+        if not simulation.requests_per_minute and not simulation.tokens_per_minute:
+            return b""
+        if asked.model not in self._limits:
+            self._limits[asked.model] = Limits(simulation, self._clock)
+        headers = self._limits[asked.model].take(asked)
+        self.counters.charged_tokens += asked.charged_tokens
+        return headers
+
+    def _play(
+        self,
+        written: Written,
+        headers: bytes,
+        fault: Fault | None,
+        *,
+        first_s: float,
+        whole_s: float,
+        asked: Asked | None = None,
+    ) -> Play:
+        """Lay the bytes of a good response out in time, and spoil them as the fault on the wire says."""
+        kind = fault.kind if fault is not None else ""
+        if kind == "hang":
+            return Play(pieces=(), end="hang", in_flight=asked is not None)
+        late_s = self.simulation.slow_s if kind == "slow" else 0.0
+        parts = _stream(written.events, headers, kind) if written.events else _whole(written.body, headers, kind)
+        if first_s == whole_s:
+            parts = [b"".join(parts)]
+        gap_s = (whole_s - first_s) / max(1, len(parts) - 1)
+        return Play(
+            pieces=tuple((gap_s if i else first_s + late_s, part) for i, part in enumerate(parts)),
+            end="reset" if kind == "reset" else "close" if kind == "short" else "keep",
+            asked=asked if kind in ("", "slow") else None,
+            in_flight=asked is not None,
+            completion_tokens=written.completion_tokens,
+        )
+
+
+def _open_log(path: str) -> int | None:
+    if not path:
+        return None
+    try:
+        return os.open(Path(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}: choose another log_path") from error
+
+
+def _route(path: str) -> str:
+    if path == "/v1/chat/completions":
+        return "chat"
+    name = path.removeprefix("/v1/").split("/")[0] if path.startswith("/v1/") else path.strip("/")
+    return name if name in ("embeddings", "files", "fine_tuning", "models", "counters") else "unknown"
+
+
+def _scripted(fault: Fault) -> Refused:
+    headers = b"" if fault.retry_after_s is None else retry_after(fault.retry_after_s)
+    kind = "server_error" if fault.status >= 500 else "invalid_request_error"
+    return Refused(fault.status, fault.message, type=kind, code=fault.code, headers=headers)
+
+
+def _plain(status: int, body: bytes, headers: bytes = b"") -> Play:
+    return Play(pieces=((0.0, _head(status, len(body), headers) + body),))
+
+
+def _head(status: int, length: int, headers: bytes) -> bytes:
+    kind = b"content-type: application/json\r\ncontent-length: %d\r\n" % length
+    return _status_line(status) + kind + headers + b"\r\n"
+
+
+@cache
+def _status_line(status: int) -> bytes:
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Status"
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+def _whole(body: bytes, headers: bytes, kind: str) -> list[bytes]:
+    """Head and body; "torn" cuts the body before its length is told, "reset" and "short" after."""
+    half = len(body) // 2
+    if kind == "torn":
+        body = body[:half]
+    return [_head(200, len(body), headers), body[:half] if kind in ("reset", "short") else body]
+
+
+def _stream(events: tuple[bytes, ...], headers: bytes, kind: str) -> list[bytes]:
+    """The events as HTTP chunks, that of the role together with the first words.
+
+    "torn" ends well in the middle of an event, "reset" and "short" do not end.
+    """
+    if kind in ("torn", "reset", "short"):
+        half = len(events) // 2
+        events = (*events[:half], events[half][: len(events[half]) // 2])
+    head = b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n" + headers + b"\r\n"
+    chunks = [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
+    chunks[0] = _status_line(200) + head + chunks[0]
+    if kind not in ("reset", "short"):
+        chunks[-1] += b"0\r\n\r\n"
+    return [b"".join(chunks[:2]), *chunks[2:]]

@@ -1,0 +1,80 @@
+"""The process that trains: ``python -m jobs.tuning.lora.child``, started by `jobs.tuning.lora.tune`.
+
+It ends with its parent, however that ends: its input is a pipe that the parent holds open, and on Linux the kernel is
+asked to kill it too. Signals of the terminal are the parent's to handle.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import BadInput, GristmillError
+from engine.processes import die_with, usable_cores
+from jobs.tuning.lora.protocol import STOP, Failed, News, Stopped, Training
+
+__all__ = ["main"]
+
+
+def main(parent: int) -> None:
+    """Read what is to be done from stdin, do it, tell the news on stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    die_with(parent)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return
+    tell = _teller()
+    stop = threading.Event()
+    threading.Thread(target=_listen, args=(stop,), daemon=True).start()
+    try:
+        tell(_worked(msgspec.json.decode(line, type=Training), tell, stop.is_set))
+    except GristmillError as error:
+        tell(Failed(reason=str(error), bad_input=isinstance(error, BadInput)))
+    sys.stderr.flush()
+    os._exit(0)  # at once: what native libraries take down at the end holds nothing of ours
+
+
+def _worked(training: Training, tell: Callable[[News], None], stopping: Callable[[], bool]) -> News:
+    import torch
+
+    from jobs.tuning.lora.gguf import export
+    from jobs.tuning.lora.trainer import train
+
+    torch.set_num_threads(usable_cores())
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        trained = train(training, tell, stopping)
+        if trained is None:
+            return Stopped()
+        return export(trained.model, trained.base, Path(training.folder), trained.step)
+    except torch.OutOfMemoryError:
+        return Failed(reason="the GPU's memory is too small: lower finetune.max_length or finetune.batch_size")
+
+
+def _teller() -> Callable[[News], None]:
+    """Keep the real stdout for the news: what libraries print goes where errors go."""
+    news = os.dup(1)
+    os.dup2(2, 1)
+
+    def tell(item: News) -> None:
+        os.write(news, msgspec.json.encode(item) + b"\n")
+
+    return tell
+
+
+def _listen(stop: threading.Event) -> None:
+    while line := sys.stdin.buffer.readline():
+        if line == STOP:
+            stop.set()
+    os._exit(1)  # the parent is gone
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,43 @@
+"""``tuning/losses.jsonl``: the loss at each step, as the report draws it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+
+from engine.files import naming_the_disk, write_atomic
+from jobs.report.data import Loss
+
+__all__ = ["LossLog", "read_losses"]
+
+
+class LossLog:
+    """The file at `path`, cut back to what it says of steps up to `after`: a resumed training writes the others anew."""
+
+    def __init__(self, path: Path, *, after: int) -> None:
+        lines = [msgspec.json.encode(loss) + b"\n" for loss in read_losses(path) if loss.step <= after]
+        with naming_the_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, b"".join(lines))
+            self._file = path.open("ab", buffering=0)
+        self._path = path
+
+    def add(self, loss: Loss) -> None:
+        with naming_the_disk(self._path):
+            self._file.write(msgspec.json.encode(loss) + b"\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_losses(path: Path) -> list[Loss]:
+    """Every line of `path`; nothing where there is no file, and without a last line that a kill tore."""
+    if not path.exists():
+        return []
+    losses = []
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(msgspec.DecodeError):
+            losses.append(msgspec.json.decode(line, type=Loss))
+    return losses

@@ -1,0 +1,192 @@
+"""The fine-tuning routes of OpenAI's API through its own client: errors made ours, transient ones tried again.
+
+The client's retries are off: attempts are counted here and nowhere else. What a provider answers is checked here, as
+the client checks no types.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import tenacity
+
+from engine.errors import Fatal, GristmillError, Transient
+from jobs.tuning.tuning_jobs import ENDED
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.fine_tuning import FineTuningJob as RemoteJob
+
+__all__ = ["Provider", "Sleep", "provider_at"]
+
+ATTEMPTS = 6  # about half a minute
+PATIENT_ATTEMPTS = 30  # about half an hour
+REQUEST_TIMEOUT_S = 120.0  # between two bytes
+
+_BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=60.0) + tenacity.wait_random(0.0, 0.5)
+
+Sleep = Callable[[float], Awaitable[None]]
+T = TypeVar("T")
+
+
+@contextlib.asynccontextmanager
+async def provider_at(base_url: str, api_key: str, sleep: Sleep) -> AsyncIterator[Provider]:
+    import openai
+
+    # An empty key would make the client look for one in the environment, and send it to whoever this endpoint is.
+    key = api_key or "none"
+    async with openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=REQUEST_TIMEOUT_S) as client:
+        yield Provider(client, api_key, sleep)
+
+
+class Provider:
+    """OpenAI's client, with its errors made ours and transient ones retried here and nowhere else."""
+
+    def __init__(self, client: openai.AsyncOpenAI, api_key: str, sleep: Sleep) -> None:
+        self._client = client
+        self._api_key = api_key
+        self.sleep = sleep
+
+    async def upload(self, path: Path) -> str:
+        """Send a file, read piece by piece, and return its id at the provider."""
+
+        async def attempt() -> str:
+            with await asyncio.to_thread(path.open, "rb") as file:
+                return _text((await self._client.files.create(file=(path.name, file), purpose="fine-tune")).id)
+
+        return await self._retrying(attempt)
+
+    async def find_or_create(self, creation: Mapping[str, Any]) -> RemoteJob:
+        """The job of `creation`, the body that makes it. Every attempt looks first: the last may have made it unheard."""
+
+        async def attempt() -> RemoteJob:
+            return _shaped(await self._find(creation) or await self._client.fine_tuning.jobs.create(**creation))
+
+        return await self._retrying(attempt)
+
+    async def job(self, job_id: str) -> RemoteJob:
+        async def attempt() -> RemoteJob:
+            return _shaped(await self._client.fine_tuning.jobs.retrieve(job_id))
+
+        return await self._retrying(attempt, patient=True)
+
+    async def events(self, job_id: str) -> Sequence[Any]:
+        """The last hundred events, oldest first; none when they cannot be had, as they are only there to be shown."""
+
+        async def attempt() -> Sequence[Any]:
+            page = await self._client.fine_tuning.jobs.list_events(job_id, limit=100)
+            events = [event for event in page.data if _text(event.id) and _text(event.message)]
+            events.reverse()  # they come newest first; those of one second keep their order
+            events.sort(key=lambda event: event.created_at or 0)
+            return events
+
+        try:
+            return await self._mapped(attempt)
+        except (Transient, Fatal):
+            return ()
+
+    async def _find(self, creation: Mapping[str, Any]) -> RemoteJob | None:
+        seen: set[str] = set()
+        page = await self._client.fine_tuning.jobs.list(limit=100)
+        if not isinstance(page.data, list):  # it would pass for an empty list, and a second job would be started
+            raise TypeError("a list of jobs without data")
+        async for job in page:
+            if job.id in seen:  # a provider that knows no pages sends the first one for ever
+                return None
+            seen.add(job.id)
+            ours = job.metadata == creation["metadata"] or job.training_file == creation["training_file"]
+            if ours and job.status not in ENDED:
+                return job
+        return None
+
+    async def _retrying(self, attempt: Callable[[], Awaitable[T]], *, patient: bool = False) -> T:
+        """Try until it works. The patient also wait out a network that is gone: their job runs on without us."""
+        retrying = tenacity.AsyncRetrying(
+            sleep=self.sleep,
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, Transient) and (error.kind != "unreachable" or patient)
+            ),
+            wait=_wait_s,
+            stop=tenacity.stop_after_attempt(PATIENT_ATTEMPTS if patient else ATTEMPTS),
+            reraise=True,
+        )
+        try:
+            return await retrying(self._mapped, attempt)
+        except Transient as error:
+            raise Fatal(f"the fine-tuning endpoint does not answer: {error}; run it again to go on") from error
+
+    async def _mapped(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        import openai
+
+        try:
+            return await attempt()
+        except (openai.APIError, json.JSONDecodeError) as error:
+            # Without the cause: a provider's own error may repeat the key, and carries the request with its headers.
+            raise _ours(error, self._api_key) from None
+        except (AttributeError, TypeError) as error:
+            # The client checks no types: what is no JSON, or other JSON, comes out as text or without its fields.
+            raise Transient("its answer has not the shape of OpenAI's", kind="wrong_shape") from error
+
+
+def _shaped(job: RemoteJob) -> RemoteJob:
+    """`job`, once the two fields that everything hangs on were read."""
+    _text(job.id), _text(job.status)
+    return job
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} in the place of text")
+    return value
+
+
+def _wait_s(state: tenacity.RetryCallState) -> float:
+    """What the server asked for, at most two minutes; else a jittered doubling from half a second to a minute."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, Transient) and error.retry_after_s is not None:
+        return min(error.retry_after_s, 120.0)
+    return _BACKOFF(state)
+
+
+def _ours(error: openai.APIError | json.JSONDecodeError, api_key: str) -> GristmillError:
+    import httpx2
+    import openai
+
+    text = _said(error)
+    text = text.replace(api_key, "[key]") if api_key else text
+    match error:
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return Fatal(f"the fine-tuning endpoint refused the key ({error.status_code}): check api_key_env")
+        case openai.RateLimitError(code="insufficient_quota"):
+            return Fatal("the account at the fine-tuning endpoint has no quota left: add some and run it again")
+        case openai.RateLimitError() | openai.ConflictError() | openai.InternalServerError():
+            after = error.response.headers.get("retry-after", "")
+            seconds = float(after) if after.replace(".", "", 1).isdecimal() else None
+            return Transient(text, kind="server_error", retry_after_s=seconds)
+        case openai.APIStatusError(status_code=408):
+            return Transient(text, kind="timeout")
+        case openai.APIConnectionError() if isinstance(error.__cause__, httpx2.ConnectError):
+            return Transient("no connection", kind="unreachable")
+        case openai.APIConnectionError():
+            return Transient(text, kind="reset")
+        case openai.APIResponseValidationError() | json.JSONDecodeError():
+            return Transient(f"its answer is torn: {text}", kind="torn_body")
+        case openai.NotFoundError():
+            return Fatal(
+                f"the fine-tuning endpoint knows no such model, file or job: {text}; "
+                "check model and base_url, or delete models.json to begin anew"
+            )
+        case _:
+            return Fatal(f"the fine-tuning endpoint refused: {text}")
+
+
+def _said(error: openai.APIError | json.JSONDecodeError) -> str:
+    """The provider's own words, on one line of bounded length."""
+    body = getattr(error, "body", None)
+    words = body.get("message") if isinstance(body, dict) else None
+    return " ".join(str(words or error).split())[:300]

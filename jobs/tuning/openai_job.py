@@ -1,0 +1,190 @@
+"""Tune a model through OpenAI's fine-tuning API, at any provider that speaks it: upload, start, wait, name.
+
+Nothing is paid for twice. ``models.json`` is written before each wait, so a restart goes on with what was uploaded or
+started. One gap is left: a kill after the provider made the job and before its id was written. Therefore a job is only
+created after the provider's own list was searched for it, by the key in its metadata or by its training file, which
+is uploaded anew for every job and so belongs to no other.
+
+Source: https://developers.openai.com/api/docs/guides/supervised-fine-tuning (new jobs end there on 2027-01-06).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from engine.errors import BadInput, Fatal
+from engine.events import Event, Hook
+from engine.records import make_id
+from jobs.tuning.export import check_chat_line
+from jobs.tuning.openai_client import Provider, Sleep, provider_at
+from jobs.tuning.tuning_jobs import ENDED, Hyperparameters, Ledger, ProviderJob
+
+if TYPE_CHECKING:
+    from openai.types.fine_tuning import FineTuningJob as RemoteJob
+
+__all__ = ["FinetuneProgress", "finetune"]
+
+MIN_EXAMPLES = 10  # fewer are refused by the provider
+MAX_FILE_BYTES = 512 << 20  # likewise more
+
+
+class FinetuneProgress(Event, frozen=True, kw_only=True):
+    """News of a job at the provider: its status, or one of its own messages with, at times, metrics in `data`."""
+
+    job_id: str
+    status: str
+    message: str = ""
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+async def finetune(
+    *,
+    folder: Path,
+    base_url: str,
+    api_key: str,
+    model: str,
+    hyperparameters: Hyperparameters,
+    poll_s: float,
+    on_event: Hook,
+    sleep: Sleep = asyncio.sleep,
+) -> str:
+    """Tune `model` on ``dataset/train.jsonl`` of the run in `folder` and return the tuned model's name.
+
+    ``dataset/val.jsonl`` goes along when it has rows. The provider is asked for news after 1 s, then at doubling
+    distances up to `poll_s`. It may be cancelled, or `sleep` may raise, at any time: the job goes on at the provider,
+    and the next call with the same files and settings takes it up. After a failed job the next call starts a new one.
+
+    Raises `BadInput` for a dataset that the provider would refuse, `Fatal` for a refused key, an unknown model, a
+    provider that does not answer, and a job that ended without a model, with its reason.
+    """
+    wanted = await asyncio.to_thread(_plan, folder, base_url, model, hyperparameters)
+    ledger = Ledger(folder / "models.json", wanted)
+    if ledger.job.tuned_model is None:
+        async with provider_at(base_url, api_key, sleep) as provider:
+            await _upload(provider, ledger, folder / "dataset")
+            job = await _start(provider, ledger)
+            await _watch(provider, ledger, job, poll_s, on_event)
+    await ledger.save()
+    return _result(ledger.job)
+
+
+def _plan(folder: Path, base_url: str, model: str, settings: Hyperparameters) -> ProviderJob:
+    """Check both files, as the provider would, before anything is sent."""
+    training, examples = _checked(folder / "dataset" / "train.jsonl")
+    if examples < MIN_EXAMPLES:
+        raise BadInput(
+            f"{examples} training examples, but fine-tuning takes {MIN_EXAMPLES} or more: "
+            "add papers, or raise ask.max_questions or ask.questions_per_chunk"
+        )
+    validation, held_out = _checked(folder / "dataset" / "val.jsonl")
+    url = urlsplit(base_url)
+    return ProviderJob(
+        key=make_id("openai", model, training, validation if held_out else "", repr(settings)),
+        endpoint=f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}",
+        base_model=model,
+        training_file_sha256=training,
+        validation_file_sha256=validation if held_out else None,
+        settings=settings,
+    )
+
+
+def _checked(path: Path) -> tuple[str, int]:
+    """The SHA-256 and the number of rows of a chat file whose every line passes."""
+    digest = hashlib.sha256()
+    rows = 0
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                digest.update(line)
+                rows += 1
+                check_chat_line(line)
+    except FileNotFoundError:
+        raise BadInput(f"{path} is missing: make it by `gristmill run` first") from None
+    except BadInput as error:
+        raise BadInput(f"{path}, line {rows}: {error}") from error
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise BadInput(
+            f"{path} is larger than the {MAX_FILE_BYTES >> 20} MiB that can be uploaded: lower ask.max_questions"
+        )
+    return digest.hexdigest(), rows
+
+
+async def _upload(provider: Provider, ledger: Ledger[ProviderJob], dataset: Path) -> None:
+    if ledger.job.training_file_id is None:
+        await ledger.save(training_file_id=await provider.upload(dataset / "train.jsonl"))
+    if ledger.job.validation_file_sha256 and ledger.job.validation_file_id is None:
+        await ledger.save(validation_file_id=await provider.upload(dataset / "val.jsonl"))
+
+
+async def _start(provider: Provider, ledger: Ledger[ProviderJob]) -> RemoteJob:
+    if ledger.job.job_id:
+        return await provider.job(ledger.job.job_id)
+    await ledger.save(status="uploaded")
+    job = await provider.find_or_create(_creation(ledger.job))
+    await ledger.save(job_id=job.id, status=job.status)
+    return job
+
+
+def _creation(job: ProviderJob) -> dict[str, Any]:
+    settings = job.settings
+    chosen = {
+        "n_epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "learning_rate_multiplier": settings.learning_rate_multiplier,
+    }
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    optional = {
+        "validation_file": job.validation_file_id,
+        "seed": settings.seed,
+        "method": {"type": "supervised", "supervised": {"hyperparameters": chosen}} if chosen else None,
+    }
+    return {
+        "model": job.base_model,
+        "training_file": job.training_file_id,
+        "suffix": f"gristmill-{job.key[:8]}",
+        "metadata": {"gristmill": job.key},
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+async def _watch(
+    provider: Provider, ledger: Ledger[ProviderJob], job: RemoteJob, poll_s: float, on_event: Hook
+) -> None:
+    """Tell the news until the job has ended; its status and its model are written down as they come."""
+    told: set[str] = set()
+    pause_s = min(1.0, poll_s)
+    status = None
+    while True:
+        for event in await provider.events(job.id):
+            if event.id not in told:
+                told.add(event.id)
+                data = event.data if isinstance(event.data, dict) else {}
+                on_event(_progress(job, message=event.message, data=data))
+        if job.status != status:
+            status = job.status
+            on_event(_progress(job))
+            error = getattr(job.error, "message", None)  # while it runs it is null, or an object without fields
+            await ledger.save(status=status, tuned_model=job.fine_tuned_model, error=error)
+        if status in (*ENDED, "succeeded"):
+            return
+        await provider.sleep(pause_s)
+        pause_s = min(poll_s, 2 * pause_s)
+        job = await provider.job(job.id)
+
+
+def _progress(job: RemoteJob, **news: Any) -> FinetuneProgress:
+    return FinetuneProgress(job="finetune", job_id=job.id, status=job.status, **news)
+
+
+def _result(job: ProviderJob) -> str:
+    if job.tuned_model and job.status == "succeeded":
+        return job.tuned_model
+    reason = job.error or "the provider gave no reason"
+    raise Fatal(f"fine-tuning job {job.job_id} {job.status} without a model: {reason}; mend that and run it again")

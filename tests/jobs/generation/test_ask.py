@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llama_index.core.evaluation.dataset_generation import DEFAULT_QUESTION_GENERATION_PROMPT, DatasetGenerator
+from llama_index.core.llms import MockLLM
+from llama_index.core.prompts import PromptTemplate
+from samples import chunk, processed, sealed
+
+from engine.datasets import Dataset
+from engine.errors import Permanent
+from engine.events import Event, RowsDropped
+from engine.job import Job, ShardRows
+from engine.records import Record
+from engine.testing import scripted
+from jobs.generation.ask import Asked, Recipe, _Quota, ask, evidence, llama_index, read_questions
+from jobs.generation.evidence import evidence_request
+from jobs.models.chat import Malformed
+from jobs.records import Chunk, Question
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MILL = "What does the mill grind?"
+SEAL = "How is a shard sealed?"
+
+
+def texts(answer: str, count: int = 9) -> list[str]:
+    return [asked.question for asked in read_questions(answer, count)]
+
+
+def job(chunks: Dataset[Chunk], *, recipe: Recipe | None = None, per_chunk: int = 2, cap: int | None = None) -> Job:
+    return ask(
+        recipe=recipe or llama_index(512),
+        questions_per_chunk=per_chunk,
+        max_questions=cap,
+        chunks=chunks,
+        side_of_question=None,
+        fingerprint={},
+        slots=4,
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"{MILL}\n{SEAL}",
+        f"1. {MILL}\n2. {SEAL}",
+        f"1) {MILL}\n2) {SEAL}",
+        f"(1) {MILL}\n(2) {SEAL}",
+        f"1: {MILL}\n2: {SEAL}",
+        f"- {MILL}\n- {SEAL}",
+        f"* {MILL}\n• {SEAL}",
+        f"- 1. {MILL}\n- 2. {SEAL}",
+        f"Q1: {MILL}\nQ2. {SEAL}",
+        f"Q: {MILL}\nQ: {SEAL}",
+        f"Question 1: {MILL}\nQuestion: {SEAL}",
+        f"**Q1:** {MILL}\n**Q2:** {SEAL}",
+        f"**Question 1**: {MILL}\n**Question 2**: {SEAL}",
+        f"1. **{MILL}**\n2. __{SEAL}__",
+        f"**1. {MILL}**\n**2. {SEAL}**",
+        f"*{MILL}*\n_{SEAL}_",
+        f'1. "{MILL}"\n2. “{SEAL}”',
+        f"Sure! Here are two questions:\n\n{MILL}\n\n{SEAL}\n",
+        f"Here are 2 questions based on the context:\r\n\r\n1. {MILL}\r\n2. {SEAL}\r\n",
+        f"### Questions\n1. {MILL}\n2. {SEAL}\nI hope that this helps.",
+        f"1. {MILL}\n2. {MILL}\n3. what does the MILL grind\n4. {SEAL}",
+        f"1. \n2. {MILL}\n3.\n- \n{SEAL}",
+        f"{MILL}\nThe mill grinds papers.\n{SEAL}\nShards are sealed.",
+        f"1. Why?\n2. {MILL}\n3. {SEAL}",
+        f"{MILL}\n{'Why ' * 400}?\n{SEAL}",
+        f"1. Topics:\n{MILL}\n2. More questions:\n{SEAL}",
+    ],
+)
+def test_sloppy_answers(answer: str) -> None:
+    """Numbers, bullets, emphasis, preambles, empty lines, repetitions, statements, fragments and walls are left out."""
+    assert texts(answer) == [MILL, SEAL]
+
+
+def test_an_instruction_with_a_number_counts() -> None:
+    """A numbered line without a question mark is kept: exams ask like that too."""
+    assert texts("1. Describe how the mill grinds.\nDescribe how it does not.") == ["Describe how the mill grinds."]
+
+
+def test_a_number_that_belongs_to_the_question() -> None:
+    """A question may begin with a number or end in one; only list marks are taken off."""
+    asked = ["3 kinds of seal exist; which are they?", "2.5 seconds pass before what happens?", "Who ran Q1 of 2024?"]
+    assert texts("\n".join(asked)) == asked
+
+
+def test_no_more_than_asked_for() -> None:
+    """Of too many questions the first are kept."""
+    assert texts(f"1. {MILL}\n2. {SEAL}\n3. Who reads the journal?", 2) == [MILL, SEAL]
+
+
+@pytest.mark.parametrize("answer", ["", "\n \n", "Sure!", "I cannot answer that.", "1.\n2.\n", "Questions:\n", "Why?"])
+def test_answers_without_a_question(answer: str) -> None:
+    """An answer without a question is malformed, and the fault says what is wanted."""
+    with pytest.raises(Malformed, match="Write each question on a line of its own"):
+        read_questions(answer, 2)
+
+
+@given(st.text(max_size=300), st.integers(1, 5))
+def test_any_answer(answer: str, count: int) -> None:
+    """Whatever a model says: at most so many questions, none empty, none twice, each on one line."""
+    try:
+        found = texts(answer, count)
+    except Malformed:
+        return
+    assert 1 <= len(found) <= count
+    assert len({"".join(filter(str.isalnum, text.casefold())) for text in found}) == len(found)
+    assert all(text.strip() == text and len(text.splitlines()) == 1 for text in found)
+
+
+# The recipes
+
+
+def llama_index_prompt(text: str, count: int) -> str:
+    """What DatasetGenerator itself would send, but for its runs of spaces."""
+    with pytest.warns(DeprecationWarning, match="DatasetGenerator"):
+        generator = DatasetGenerator(nodes=[], llm=MockLLM(), num_questions_per_chunk=count)
+    query = " ".join(generator.question_gen_query.split())
+    return PromptTemplate(DEFAULT_QUESTION_GENERATION_PROMPT).format(context_str=text, query_str=query)
+
+
+@pytest.mark.parametrize("text", ["A mill grinds {papers} to rows.", "Line one.\nLine two: {0} %s \\n “q”"])
+async def test_the_request_is_llama_indexs(tmp_path: Path, text: str) -> None:
+    """The prompt is what LlamaIndex's own objects make of the chunk; braces in a paper are left alone."""
+    call = scripted(f"1. {MILL}\n2. {SEAL}")
+    shard = ShardRows(0, {"chunks": [chunk("c", text=text)]})
+    await processed(job(Dataset(tmp_path, Chunk)), shard, call)
+    [request] = call.requests
+    [message] = request.body["messages"]
+    assert message["role"] == "user"
+    assert message["content"].split() == llama_index_prompt(text, 2).split()
+    assert text in message["content"]
+    assert (request.to, request.max_output_tokens) == ("generator", 512)
+
+
+async def test_the_golden_request(tmp_path: Path) -> None:
+    """The exact request for one chunk is the one that was looked at."""
+    call = scripted(MILL)
+    await processed(job(Dataset(tmp_path, Chunk)), ShardRows(0, {"chunks": [chunk("c", text="A mill grinds.")]}), call)
+    assert dict(call.requests[0].body) == json.loads((GOLDEN / "ask_request.json").read_text("utf-8"))
+
+
+async def test_rows(tmp_path: Path) -> None:
+    """A question's row says where it came from; the same answer gives the same ids, another chunk other ones."""
+    rows = ShardRows(0, {"chunks": [chunk("c", split="val"), chunk("d", paper="paper-b")]})
+    first = await processed(job(Dataset(tmp_path, Chunk)), rows, scripted(f"{MILL}\n{SEAL}", forever=True))
+    again = await processed(job(Dataset(tmp_path, Chunk)), rows, scripted(f"1. {MILL}\n2. {SEAL}", forever=True))
+    assert first == again
+    assert [(row.question, row.chunk_id, row.parent, row.paper_id, row.split) for row in first] == [
+        (MILL, "c", "c", "paper-a", "val"),
+        (SEAL, "c", "c", "paper-a", "val"),
+        (MILL, "d", "d", "paper-b", "train"),
+        (SEAL, "d", "d", "paper-b", "train"),
+    ]
+    assert len({row.id for row in first}) == 4
+
+
+async def test_a_split_by_question(tmp_path: Path) -> None:
+    """With a split by question the side comes from the question's id, not from its chunk."""
+    asked: list[str] = []
+
+    def side(id_: str) -> str:
+        asked.append(id_)
+        return "val" if len(asked) % 2 else "train"
+
+    made = ask(
+        recipe=llama_index(512),
+        questions_per_chunk=2,
+        max_questions=None,
+        chunks=Dataset(tmp_path, Chunk),
+        side_of_question=side,
+        fingerprint={},
+        slots=1,
+    )
+    rows = await processed(made, ShardRows(0, {"chunks": [chunk("c", split="both")]}), scripted(f"{MILL}\n{SEAL}"))
+    assert [row.split for row in rows] == ["val", "train"]
+    assert [row.id for row in rows] == asked
+
+
+async def test_an_unreadable_answer_is_repaired(tmp_path: Path) -> None:
+    """An answer without questions is asked for again, twice; then the chunk has failed, and nothing is stored."""
+    shard = ShardRows(0, {"chunks": [chunk("c"), chunk("d")]})
+    call = scripted("No.", SEAL, "No.", "No!", "Never.")
+    repaired, failed = await processed(job(Dataset(tmp_path, Chunk)), shard, call)
+    assert isinstance(repaired, Question)
+    assert isinstance(failed, Permanent)
+    assert failed.kind == "malformed"
+    assert "There is no question in it" in call.requests[1].body["messages"][-1]["content"]
+    assert call.left == 0
+
+
+SENTENCES = (
+    "The engine writes every row before it writes the line that promises it. "
+    "A sealed shard holds its rows in the order of their inputs, so that the bytes never differ. "
+    "Workers that crash cost exactly one paper, because the pool starts a fresh process at once."
+)
+
+
+async def test_the_evidence_recipe(tmp_path: Path) -> None:
+    """One call gives question, answer and evidence; pairs that fail a check are dropped and told to the hook."""
+    events: list[Event] = []
+    rows = ShardRows(0, {"chunks": [chunk("c", text=SENTENCES)]})
+    request = evidence_request(SENTENCES, title="On Mills", count=2)
+    assert request is not None
+    call = scripted("this is no JSON at all")
+    made = await processed(job(Dataset(tmp_path, Chunk), recipe=evidence(events.append)), rows, call)
+    assert call.requests == [request]
+    assert made == []
+    assert [type(event) for event in events] == [RowsDropped]
+
+
+async def test_a_chunk_without_sentences(tmp_path: Path) -> None:
+    """A chunk with nothing worth asking about costs no request and is no failure."""
+    rows = ShardRows(0, {"chunks": [chunk("c", text="1 2 3")]})
+    assert await processed(job(Dataset(tmp_path, Chunk), recipe=evidence(lambda _: None)), rows, scripted()) == []
+
+
+# The cap
+
+
+class _Sizes:
+    """Stands where `_Quota` wants chunks: only how many rows each seal has."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self._sizes = sizes
+
+    def seals(self) -> list[Any]:
+        return [type("Seal", (), {"rows": size}) for size in self._sizes]
+
+
+async def counts(sizes: list[int], per_chunk: int, cap: int | None) -> list[int]:
+    """How many questions each chunk gets, over all shards."""
+    quota = _Quota(_Sizes(sizes), per_chunk=per_chunk, cap=cap)  # type: ignore[arg-type]
+    await quota.prepare()
+    found = []
+    for index, size in enumerate(sizes):
+        rows: list[Record] = [chunk(f"{index}-{place}") for place in range(size)]
+        given_ = {item.id: item.value[1] for item in quota.expand(ShardRows(index, {"chunks": rows}))}
+        assert 0 not in given_.values()
+        found += [given_.get(row.id, 0) for row in rows]
+    return found
+
+
+@given(st.lists(st.integers(0, 12), max_size=8), st.integers(1, 5), st.integers(1, 80))
+async def test_the_cap_is_even_and_exact(sizes: list[int], per_chunk: int, cap: int) -> None:
+    """For any shards: as many as the cap or the chunks allow, spread so evenly that no stretch has its share wrong
+
+    by more than one."""
+    found = await counts(sizes, per_chunk, cap)
+    chunks = sum(sizes)
+    assert sum(found) == min(cap, chunks * per_chunk)
+    assert not found or max(found) - min(found) <= 1
+    share = min(cap / chunks, per_chunk) if chunks else 0
+    for end in range(chunks + 1):
+        assert abs(sum(found[:end]) - share * end) < 1
+
+
+@given(st.lists(st.integers(0, 12), max_size=8), st.integers(1, 5), st.integers(1, 80))
+async def test_the_cap_knows_no_shards(sizes: list[int], per_chunk: int, cap: int) -> None:
+    """Where shards begin and end changes no chunk's share."""
+    assert await counts(sizes, per_chunk, cap) == await counts([sum(sizes)], per_chunk, cap)
+
+
+async def test_without_a_cap() -> None:
+    """Without a cap every chunk gets the same, and nothing is waited for."""
+    assert await counts([2, 0, 3], 3, None) == [3] * 5
+
+
+def test_what_a_cap_waits_for(tmp_path: Path) -> None:
+    """Only a cap waits for all chunks."""
+    chunks = sealed(tmp_path / "chunks", Chunk, [chunk("c")])
+    assert job(chunks, cap=3).waits_for == ("parse",)
+    assert job(chunks).waits_for == ()
+
+
+def test_what_is_asked_is_a_value() -> None:
+    """Two readings of one answer are equal."""
+    assert read_questions(MILL, 1) == [Asked(question=MILL)]

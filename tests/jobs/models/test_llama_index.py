@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from llama_index.core.evaluation import BatchEvalRunner, CorrectnessEvaluator, SemanticSimilarityEvaluator
+from llama_index.core.evaluation.dataset_generation import DatasetGenerator
+from llama_index.core.llms import MockLLM
+from llama_index.core.prompts.chat_prompts import CHAT_TEXT_QA_PROMPT
+from llama_index.core.prompts.default_prompts import DEFAULT_TEXT_QA_PROMPT
+from llama_index.core.vector_stores import SimpleVectorStore, VectorStoreQuery
+
+from engine.errors import Permanent, Transient
+from engine.requests import Reply, Request, Usage
+from jobs.evaluation.score_parser import judge_messages
+from jobs.models.llama_index import CallEmbedding, CallLLM, prompts, question_gen_query
+
+NOTEBOOK_TEMPLATE = (
+    "Context information is below.\n"
+    "---------------------\n"
+    "{context_str}\n"
+    "---------------------\n"
+    "Given the context information and not prior knowledge, "
+    "answer the query.\n"
+    "Query: {query_str}\n"
+    "Answer: "
+)
+
+
+class Script:
+    """A call that notes each request and answers with `answer`, or with a vector of each text's length."""
+
+    def __init__(self, answer: str | Exception | None = "4.0\nok") -> None:
+        self.answer = answer
+        self.requests: list[Request] = []
+
+    async def __call__(self, request: Request) -> Reply:
+        await asyncio.sleep(0)
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if request.route == "chat":
+            body: dict[str, Any] = {"choices": [{"message": {"role": "assistant", "content": self.answer}}]}
+        else:
+            vectors = [{"index": i, "embedding": [float(len(t)), 1.0]} for i, t in enumerate(request.body["input"])]
+            body = {"data": vectors[::-1]}
+        return Reply(body=body, usage=Usage(requests=1))
+
+
+def test_qa_prompt_is_the_notebooks() -> None:
+    """The QA template is LlamaIndex's own object's, and word for word the notebook's."""
+    assert prompts().text_qa == NOTEBOOK_TEMPLATE
+    filled = prompts().text_qa.format(context_str="{c}", query_str="q {x}")
+    assert filled == DEFAULT_TEXT_QA_PROMPT.format(context_str="{c}", query_str="q {x}")
+
+
+def test_chat_qa_prompt() -> None:
+    """System text and template together are CHAT_TEXT_QA_PROMPT, what a query engine sends to a chat model."""
+    system, user = CHAT_TEXT_QA_PROMPT.format_messages(context_str="c", query_str="q")
+    assert system.content == prompts().text_qa_system
+    assert user.content == prompts().text_qa.format(context_str="c", query_str="q")
+
+
+def test_templates_take_their_fields() -> None:
+    """Each template can be filled with the fields that its documentation names."""
+    texts = prompts()
+    assert "c7\n" in texts.question_generation.format(context_str="c7", query_str="q")
+    filled = texts.correctness_user.format(query="q1", reference_answer="r2", generated_answer="a3")
+    assert all(part in filled for part in ("q1", "r2", "a3"))
+    assert "{" not in texts.correctness_system
+
+
+def test_question_query(recwarn: pytest.WarningsRecorder) -> None:
+    """The query for n questions is DatasetGenerator's, but for its runs of spaces, and no warning is shown."""
+    query = question_gen_query(7)
+    assert not recwarn.list
+    with pytest.warns(DeprecationWarning, match="RagDatasetGenerator"):
+        theirs = DatasetGenerator(nodes=[], llm=MockLLM(), num_questions_per_chunk=7).question_gen_query
+
+    assert query.split() == theirs.split()
+    assert "  " not in query
+    assert "setup 7 questions" in query
+
+
+def test_nothing_heavy_before_it_is_used() -> None:
+    """Importing the jobs beside this module brings neither LlamaIndex nor openai nor pyarrow in."""
+    code = (
+        "import sys, jobs.tuning.export, jobs.tuning.openai_job, jobs.evaluation.score_parser;"
+        "print([name for name in ('llama_index', 'openai', 'pyarrow', 'aiohttp') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+async def test_evaluator_on_our_call() -> None:
+    """LlamaIndex's CorrectnessEvaluator runs on our call, and sends what our own judge sends."""
+    call = Script()
+    judge = CorrectnessEvaluator(llm=CallLLM(call, to="judge", max_tokens=300, seed=5))
+    result = await judge.aevaluate(query="q {x}", response="a", reference="r")
+
+    assert (result.score, result.passing, result.feedback) == (4.0, True, "ok")
+    (request,) = call.requests
+    assert (request.to, request.route, request.max_output_tokens) == ("judge", "chat", 300)
+    assert request.body == {"messages": judge_messages(query="q {x}", response="a", reference="r"), "seed": 5}
+    assert request.characters == sum(len(turn["content"]) for turn in request.body["messages"])
+
+
+@pytest.mark.filterwarnings("ignore:asyncio_module:DeprecationWarning")  # LlamaIndex's runner warns of itself
+async def test_batch_runner() -> None:
+    """BatchEvalRunner plugs in too: one chat request for each response, as many embeddings as texts."""
+    call = Script()
+    evaluators = {
+        "correctness": CorrectnessEvaluator(llm=CallLLM(call, to="judge")),
+        "semantic_similarity": SemanticSimilarityEvaluator(embed_model=CallEmbedding(call)),
+    }
+    results = await BatchEvalRunner(evaluators, workers=4).aevaluate_response_strs(
+        queries=["q1", "q2"],
+        response_strs=["abc", "abcd"],
+        reference=["abc", "abcd"],  # type: ignore[arg-type]  # its annotation is of the keywords, not of one
+    )
+    assert [result.score for result in results["correctness"]] == [4.0, 4.0]
+    assert [result.score for result in results["semantic_similarity"]] == pytest.approx([1.0, 1.0])
+    assert [request.route for request in call.requests].count("chat") == 2
+
+
+async def test_completion() -> None:
+    """A completion is a chat of one user message."""
+    call = Script("fine")
+    answer = await CallLLM(call, to="generator").acomplete("how?")
+
+    assert answer.text == "fine"
+    assert call.requests[0].body["messages"] == [{"role": "user", "content": "how?"}]
+
+
+@pytest.mark.parametrize("answer", [None, "", " \n"])
+async def test_no_text_is_never_an_answer(answer: str | None) -> None:
+    """An empty answer is a failure with a reason, not the words "Empty Response"."""
+    with pytest.raises(Permanent) as caught:
+        await CallLLM(Script(answer), to="judge").acomplete("q")
+    assert caught.value.kind == "empty_answer"
+
+
+async def test_errors_of_the_call_pass_through() -> None:
+    """What our call raises reaches the caller unchanged; LlamaIndex neither hides nor retries it."""
+    call = Script(Transient("busy"))
+    with pytest.raises(Transient, match="busy"):
+        await CorrectnessEvaluator(llm=CallLLM(call, to="judge")).aevaluate(query="q", response="a", reference="r")
+    assert len(call.requests) == 1
+
+
+async def test_embeddings_of_a_batch() -> None:
+    """A batch is one request, and vectors come back in the order of the texts, whatever the server's order."""
+    call = Script()
+    vectors = await CallEmbedding(call, batch_size=3).aget_text_embedding_batch(["a", "bb", "ccc", "dddd"])
+
+    assert vectors == [[1.0, 1.0], [2.0, 1.0], [3.0, 1.0], [4.0, 1.0]]
+    assert [request.body["input"] for request in call.requests] == [["a", "bb", "ccc"], ["dddd"]]
+    assert [request.characters for request in call.requests] == [6, 4]
+    assert {request.to for request in call.requests} == {"embedding"}
+
+
+async def test_query_embedding() -> None:
+    """A query embeds like a text, and can be asked of a vector store."""
+    vector = await CallEmbedding(Script()).aget_query_embedding("query")
+    assert vector == [5.0, 1.0]
+    assert SimpleVectorStore().query(VectorStoreQuery(query_embedding=vector)).ids == []
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda call: CallLLM(call, to="judge").complete,
+        lambda call: CallEmbedding(call).get_query_embedding,
+    ],
+)
+async def test_blocking_methods(ask: Callable[[Script], Callable[[str], object]]) -> None:
+    """From a thread the blocking methods work on our loop; on the loop itself they are refused, not deadlocked."""
+    call = Script("fine")
+    method = ask(call)
+    await asyncio.to_thread(method, "q")
+    assert len(call.requests) == 1
+
+    with pytest.raises(RuntimeError, match="would block the event loop"):
+        method("q")
+    assert len(call.requests) == 1
+
+
+async def test_streams_are_refused() -> None:
+    """Streaming says that it is not there."""
+    with pytest.raises(NotImplementedError, match="not streamed"):
+        CallLLM(Script(), to="judge").stream_complete("q")

@@ -1,0 +1,43 @@
+"""A run that an earlier release began, kept as an archive, goes on under this one and ends with the same bytes.
+
+The archive was made by the release before the jobs moved into packages, killed in `answer` with one shard open. The
+checksums are those of the datasets as that release itself finished them, with and without the kill.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.cli.main import main
+
+DATA = Path(__file__).parent / "data"
+PORT = "http://127.0.0.1:8123/v1"
+"""The address that the run was begun with; an address is no part of what rows mean."""
+
+
+def begun_before(folder: Path, url: str) -> Path:
+    with tarfile.open(DATA / "made-before.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    run = folder / "made-before"
+    settings = (run / "run.toml").read_text("utf-8")
+    assert PORT in settings
+    (run / "run.toml").write_text(settings.replace(PORT, url), "utf-8")
+    return run
+
+
+def test_a_run_begun_before_ends_with_the_same_bytes(
+    tmp_path: Path, simulate: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every file of every dataset has the checksum that the earlier release gave it; some answers were refused then too."""
+    run = begun_before(tmp_path, simulate("--seed", "7", "--fault-filter", "0.05", "--fault-sticky", "1"))
+    expected = json.loads((DATA / "made-before.json").read_text("utf-8"))
+    assert not (run / "pairs" / "00000.done.json").exists(), "the archive holds a run that was killed in the middle"
+    assert main(["evaluate", str(run)]) == 3, capsys.readouterr().err
+    found = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in expected}
+    assert found == expected
