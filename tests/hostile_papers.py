@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.parsing import parse, pdf
+from jobs.parsing.extracted import Extracted
 
 __all__ = ["HARM", "INITIALIZER", "write_papers"]
 
@@ -46,7 +47,7 @@ def warm_up() -> None:
     parse.warm_up()
     extract = pdf.extract
 
-    def harmed(path: str, **settings: Any) -> pdf.Extracted:
+    def harmed(path: str, **settings: Any) -> Extracted:
         if harm := HARM.get(Path(path).stem):
             harm()
         return extract(path, **settings)

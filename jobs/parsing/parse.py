@@ -16,6 +16,7 @@ from engine.requests import Call
 from engine.workers import Workers
 from jobs.parsing import chunks, pdf
 from jobs.parsing.cleaning import CLEANING_VERSION, clean, letters_and_digits
+from jobs.parsing.failures import failed
 from jobs.parsing.split import BOTH, chunk_key, paper_key, side
 from jobs.records import Chunk, Paper
 
@@ -103,7 +104,7 @@ def warm_up() -> None:
 
 
 def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
-    """All of the work on one paper, for a worker process; raises `Permanent` with a kind of `jobs.parsing.pdf.Kind`."""
+    """All of the work on one paper, for a worker process; raises `Permanent` with a kind of `jobs.parsing.failures.Kind`."""
     paper, settings = job
     extracted = pdf.extract(paper.path, sha256_expected=paper.sha256, max_bytes=settings.max_bytes)
     key = paper_key(extracted.title, "\n".join(extracted.pages))
@@ -139,7 +140,7 @@ async def _duplicates(rows: Sequence[Chunk], claim_text: ClaimText) -> dict[str,
     claims = await asyncio.to_thread(_claims, rows)  # a shard's text takes a tenth of a second, which calls would wait
     owners = await claim_text(claims)
     return {
-        paper: pdf.failed("duplicate", f"paper {owner}")
+        paper: failed("duplicate", f"paper {owner}")
         for (_, paper), owner in zip(claims, owners, strict=True)
         if owner != paper
     }

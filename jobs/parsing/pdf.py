@@ -8,83 +8,20 @@ from __future__ import annotations
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import msgspec
+from typing import Any
 
 from engine.errors import Permanent
 from jobs.parsing.cleaning import Line, choose_title, clean_pages
+from jobs.parsing.extracted import Extracted
+from jobs.parsing.failures import failed
 from jobs.parsing.mupdf_text import Unreadable, printed, printed_lines, printed_text
 
-__all__ = ["REASONS", "Extracted", "Kind", "extract", "failed", "warm_up"]
-
-Kind = Literal[
-    "changed",
-    "crashed",
-    "damaged",
-    "duplicate",
-    "empty_file",
-    "encrypted",
-    "no_pages",
-    "no_text",
-    "not_pdf",
-    "out_of_memory",
-    "timed_out",
-    "too_large",
-    "unreadable",
-]
-
-REASONS: dict[Kind, str] = {
-    "changed": "the file's bytes are no longer those that were listed",
-    "crashed": "reading the file crashed its worker process",
-    "damaged": "the file is damaged: no text could be recovered",
-    "duplicate": "another paper with the same text came first",
-    "empty_file": "the file is empty",
-    "encrypted": "the file needs a password",
-    "no_pages": "the file is a PDF without pages",
-    "no_text": "the pages hold no text to speak of, as in a scan",
-    "not_pdf": "the file is not a PDF",
-    "out_of_memory": "reading the file needs more memory than is allowed",
-    "timed_out": "reading the file takes longer than is allowed",
-    "too_large": "the file is larger than is allowed",
-    "unreadable": "the file cannot be opened",
-}
-"""The closed list: every paper ends as chunks or as a failure of one of these kinds."""
-assert set(REASONS) == set(get_args(Kind))
+__all__ = ["extract", "warm_up"]
 
 HEADER_WINDOW = 1024  # bytes in which "%PDF-" must stand, as readers of the format have always done
 MIN_CHARACTERS = 100  # letters and digits; a cover page says less, an abstract more
 MAX_PAGES = 20_000
 MAX_CHARACTERS = 20_000_000
-
-
-class Extracted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a PDF says. ``pages`` are cleaned, "" where a page has no text or is unreadable; ``title`` may be "".
-
-    ``repaired`` says that the file's structure was damaged and rebuilt, so that text may be missing.
-    """
-
-    title: str
-    pages: list[str]
-    unreadable_pages: int
-    repaired: bool
-
-    @property
-    def note(self) -> str:
-        """What of the paper could not be read, in words; "" when nothing is known to be missing."""
-        parts = []
-        if self.unreadable_pages:
-            parts.append(f"{self.unreadable_pages} of {len(self.pages)} pages could not be read")
-        if silent := self.pages.count("") - self.unreadable_pages:
-            parts.append(f"{silent} of {len(self.pages)} pages hold no text")
-        if self.repaired:
-            parts.append("the file was damaged and repaired: text may be missing")
-        return "; ".join(parts)
-
-
-def failed(kind: Kind, detail: str = "") -> Permanent:
-    """A failure from the closed list; `detail` is added to its reason."""
-    return Permanent(REASONS[kind] + (f" ({detail})" if detail else ""), kind=kind)
 
 
 def warm_up() -> None:

@@ -13,8 +13,8 @@ from engine.job import Job
 from engine.records import encode
 from engine.requests import Reply, Request
 from engine.workers import Workers
+from jobs.parsing.failures import Kind
 from jobs.parsing.parse import WARM_UP, parse
-from jobs.parsing.pdf import Kind
 from jobs.records import Chunk, Paper
 
 GOLDEN = Path(__file__).parents[1] / "golden"

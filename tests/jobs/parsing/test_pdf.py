@@ -12,7 +12,9 @@ import pytest
 
 from engine.errors import Permanent
 from jobs.parsing import pdf
-from jobs.parsing.pdf import REASONS, Extracted, extract
+from jobs.parsing.extracted import Extracted
+from jobs.parsing.failures import REASONS, Kind
+from jobs.parsing.pdf import extract
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PAPERS = Path(__file__).resolve().parents[3].parent / "shared" / "papers"
@@ -221,7 +223,7 @@ def test_a_repaired_file_says_so(tmp_path: Path) -> None:
 
 def test_every_failure_has_one_reason() -> None:
     """The list is closed: each kind has a sentence, and no two the same."""
-    assert set(REASONS) == set(get_args(pdf.Kind))
+    assert set(REASONS) == set(get_args(Kind))
     assert len(set(REASONS.values())) == len(REASONS)
 
 

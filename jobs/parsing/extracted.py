@@ -1,0 +1,50 @@
+"""What a parser makes of a paper, whatever kind of file it was: a title, cleaned text, where its headings stand."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Extracted", "Heading"]
+
+
+class Heading(msgspec.Struct, frozen=True, kw_only=True):
+    """A heading that stands in the text: ``pages[page][start:]`` begins with it.
+
+    ``level`` is 1 for the outermost; the title of the paper is no heading. ``page`` counts from 0.
+    """
+
+    level: int
+    title: str
+    page: int
+    start: int
+
+
+class Extracted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a paper says. ``pages`` are cleaned, "" where a page has no text or is unreadable; ``title`` may be "".
+
+    ``paged`` is False for a kind of file without pages: its whole text is one entry of ``pages``, and its chunks name
+    page 0. ``headings`` stand in the order of the text. ``left_out`` counts the characters of the paper that are not in
+    ``pages``, by what they are ("references"). ``repaired`` says that the file's structure was damaged and rebuilt, so
+    that text may be missing. ``remarks`` are more of what the user should know, each a phrase.
+    """
+
+    title: str
+    pages: list[str]
+    paged: bool = True
+    headings: list[Heading] = []
+    left_out: dict[str, int] = {}
+    unreadable_pages: int = 0
+    repaired: bool = False
+    remarks: list[str] = []
+
+    @property
+    def note(self) -> str:
+        """What of the paper could not be read, in words; "" when nothing is known to be missing."""
+        parts = []
+        if self.unreadable_pages:
+            parts.append(f"{self.unreadable_pages} of {len(self.pages)} pages could not be read")
+        if silent := self.pages.count("") - self.unreadable_pages:
+            parts.append(f"{silent} of {len(self.pages)} pages hold no text")
+        if self.repaired:
+            parts.append("the file was damaged and repaired: text may be missing")
+        return "; ".join([*parts, *self.remarks])
