@@ -17,7 +17,8 @@ import msgspec
 from engine.errors import BadInput, Fatal
 from engine.files import make_folder, naming_the_disk, sync_folder, write_atomic
 from engine.records import Record, decode_lines, encode
-from engine.shards import Entry, FailedInput, Failure, Seal, Shard
+from engine.requests import Usage
+from engine.shards import Entry, FailedInput, Failure, Seal, Shard, total
 from engine.signals import Stopped
 
 __all__ = ["SCAN", "Dataset"]
@@ -81,6 +82,11 @@ class Dataset(Generic[R]):
         """The shards that are being worked on, or were when the last run ended, in order; blocks."""
         numbers = sorted(int(path.name.split(".")[0]) for path in self.folder.glob("*.checkpoint.jsonl"))
         return [self.shard(number) for number in numbers if not self.shard(number).done.exists()]
+
+    def usage(self) -> Usage:
+        """What every row and failure here has cost, sealed or not; blocks."""
+        journalled = (entry.usage for shard in self.unsealed() for entry in shard.peek())
+        return total([*(seal.usage for seal in self.seals()), *journalled])
 
     def write_sealed(self, index: int, rows: Sequence[R], failures: Sequence[FailedInput] = ()) -> Seal:
         """Write a shard that is whole from the start, one input for each row and failure; blocks. For what costs nothing

@@ -11,8 +11,8 @@ from engine.datasets import Dataset
 from engine.requests import Usage
 from jobs.config import Config, Model
 from jobs.evaluation.lexical import LEXICAL
-from jobs.models.roles import model_name
 from jobs.records import Chunk
+from jobs.run.model_names import model_name
 
 __all__ = ["estimate", "print_estimate"]
 

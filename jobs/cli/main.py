@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import JOBS, REDOABLE, ROLES
+from jobs.registry import ROLES, redoable, stoppable
 
 if TYPE_CHECKING:
     from jobs.config import Config
@@ -90,8 +90,10 @@ def _add_run(commands: Any) -> None:
     run.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, as in ask.questions_per_chunk=3"
     )
-    run.add_argument("--until", choices=JOBS, metavar="JOB", help=f"stop after this job: {', '.join(JOBS)}")
-    run.add_argument("--redo", choices=REDOABLE, metavar="JOB", help="make this job's rows, and what follows, anew")
+    run.add_argument(
+        "--until", choices=stoppable(), metavar="JOB", help=f"stop after this job: {', '.join(stoppable())}"
+    )
+    run.add_argument("--redo", choices=redoable(), metavar="JOB", help="make this job's rows, and what follows, anew")
     run.add_argument(
         "--dry-run", action="store_true", help="parse, estimate requests, tokens and cost, and send nothing"
     )

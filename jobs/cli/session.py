@@ -26,16 +26,17 @@ from engine.runner import Retry, run
 from engine.shards import total
 from engine.signals import Stop, Stopped, stop_on_signals
 from engine.workers import Workers
-from jobs import JOBS
 from jobs.cli.progress import Progress
 from jobs.config import Config
 from jobs.models.roles import ModelCalls, check, used
 from jobs.models.weights import Fetched, default_weights
 from jobs.parsing.deal import Catalogue
 from jobs.parsing.parse import WARM_UP
-from jobs.pipeline import Mill, build, worker_count
-from jobs.report.collect import job_states
+from jobs.parsing.stage import worker_count
+from jobs.pipeline import build
+from jobs.registry import stoppable
 from jobs.run.background_imports import Foresight
+from jobs.run.context import RunContext
 from jobs.run.folder import RunFolder
 from jobs.tuning.tuning_jobs import served, tuned_model
 
@@ -78,26 +79,26 @@ async def work(
 
     stop = Stop()
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    progress = Progress(console, ("deal", *JOBS))
+    progress = Progress(console, ("deal", *stoppable()))
     reports: list[ReportData] = []
     log = _EventLog()
     hook = _all(progress, log, Breaker(stop, spared={"parse"}), Foresight())
     async with AsyncExitStack() as opened:
-        mill = await _open(opened, folder, config, papers, weights, show=reports.append, stop=stop, hook=hook)
-        pipeline = build(mill)
+        context = await _open(opened, folder, config, papers, weights, show=reports.append, stop=stop, hook=hook)
+        pipeline = build(context)
         chosen = [find(pipeline, only)] if only else until(pipeline, last) if last else pipeline
         anew = downstream(pipeline, redo) if redo else []
         if any(step not in chosen for step in anew[:1]):
             raise BadInput(f"--until {last} ends before {redo}: nothing of it would be made anew")
-        _refuse_changes(chosen, mill.datasets, anew)
-        calls = await opened.enter_async_context(await _calls(mill, weights))
+        _refuse_changes(chosen, context.datasets, anew)
+        calls = await opened.enter_async_context(await _calls(context, weights))
         opened.enter_context(folder.held(config if keep_settings else None))
         opened.enter_context(log.to(folder.log))
-        await asyncio.to_thread(_discard, anew, mill)
+        await asyncio.to_thread(_discard, anew, context)
         opened.enter_context(stop_on_signals(stop, on_first=lambda: console.print(_STOPPING)))
         try:
             with progress.showing():
-                await run(chosen, mill.datasets, calls, stop=stop, hook=hook, retry=retry)
+                await run(chosen, context.datasets, calls, stop=stop, hook=hook, retry=retry)
         except Stopped:
             console.print(f"stopped; run the same command again to go on with {folder.path}")
             return STOPPED
@@ -118,7 +119,7 @@ async def _open(
     show: Callable[[ReportData], None],
     stop: Stop,
     hook: Hook,
-) -> Mill:
+) -> RunContext:
     """What the jobs are made with; processes and files are opened by their first use, and closed with `opened`."""
     workers = Workers(
         processes=worker_count(config),
@@ -126,7 +127,7 @@ async def _open(
         memory_bytes=config.parse.memory_mb << 20,
         initializer=WARM_UP,
     )
-    return Mill(
+    return RunContext(
         config=config,
         folder=folder,
         datasets=folder.datasets(),
@@ -142,16 +143,16 @@ async def _open(
     )
 
 
-async def _calls(mill: Mill, weights: Fetched | None) -> ModelCalls:
-    budget = mill.config.budget
+async def _calls(context: RunContext, weights: Fetched | None) -> ModelCalls:
+    budget = context.config.budget
     return ModelCalls(
-        mill.config,
-        budget=Budget(usd=budget.usd, tokens=budget.tokens, spent=await asyncio.to_thread(_spent, mill)),
+        context.config,
+        budget=Budget(usd=budget.usd, tokens=budget.tokens, spent=await asyncio.to_thread(_spent, context)),
         weights=weights.path if weights else None,
-        stop=mill.stop,
-        hook=mill.hook,
-        tuned=mill.tuned,
-        served=lambda: served(mill.folder.path, mill.name(mill.config.models.base)),
+        stop=context.stop,
+        hook=context.hook,
+        tuned=context.tuned,
+        served=lambda: served(context.folder.path, context.name(context.config.models.base)),
     )
 
 
@@ -161,7 +162,8 @@ def ready_models(config: Config, *, last: str | None = None, only: str | None = 
     Returns the weights where a role has the embedded model. Raises `BadInput` for a key or a price that is not set.
     Called before the event loop runs, so that an interrupt during the download is one of the whole program.
     """
-    steps = [only] if only else JOBS[: JOBS.index(last) + 1] if last else JOBS
+    jobs = stoppable()
+    steps = [only] if only else jobs[: jobs.index(last) + 1] if last else jobs
     if _NEEDS_NO_MODEL.issuperset(steps):
         return None
     check(config)
@@ -182,23 +184,22 @@ def _refuse_changes(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], an
             datasets[step.writes].check(step.name, step.fingerprint)
 
 
-def _discard(anew: Pipeline, mill: Mill) -> None:
+def _discard(anew: Pipeline, context: RunContext) -> None:
     """Delete what is to be made anew, after writing down what it had cost: a budget is over all that was paid."""
     jobs = [step for step in anew if isinstance(step, Job)]
     if jobs:
-        names = {job.name for job in jobs}
-        mill.folder.add_spent(total(state.usage for state in job_states(mill.datasets) if state.job in names))
+        context.folder.add_discarded(total(context.datasets[job.writes].usage() for job in jobs))
     for job in jobs:
         if job.name == "parse":
-            mill.catalogue.forget_texts()
-        mill.datasets[job.writes].discard()
+            context.catalogue.forget_texts()
+        context.datasets[job.writes].discard()
 
 
-def _spent(mill: Mill) -> Usage | None:
+def _spent(context: RunContext) -> Usage | None:
     """What the run has paid for so far, where a budget needs it: the sum of all seals, and what was discarded."""
-    if mill.config.budget.usd is None and mill.config.budget.tokens is None:
+    if context.config.budget.usd is None and context.config.budget.tokens is None:
         return None
-    return total([mill.folder.spent(), *(state.usage for state in job_states(mill.datasets))])
+    return context.folder.paid()
 
 
 def _all(*hooks: Hook) -> Hook:

@@ -11,11 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.curation.curate import rejections
-from jobs.generation.deal_pairs import are_given
 from jobs.report.collect import JobState, failures, job_states
 from jobs.report.data import Failure
 from jobs.report.html import visible
-from jobs.run.folder import RunFolder
+from jobs.run.folder import RunFolder, beginning
 
 __all__ = ["print_status"]
 
@@ -37,7 +36,9 @@ def print_status(folder: RunFolder, *, as_json: bool) -> None:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(status), indent=2).decode() + "\n")
         return
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{folder.path}: {'pairs from a file' if are_given(datasets) else f'{papers} papers'}", markup=False)
+    console.print(
+        f"{folder.path}: {'pairs from a file' if beginning(datasets) == 'pairs' else f'{papers} papers'}", markup=False
+    )
     console.print(_table(states))
     if refused:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())

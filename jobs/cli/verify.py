@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.datasets import Dataset
 from engine.errors import GristmillError
-from jobs.generation.deal_pairs import are_given
+from jobs.run.folder import beginning
 
 __all__ = ["damage"]
 
@@ -19,7 +19,7 @@ def damage(datasets: Mapping[str, Dataset[Any]]) -> Iterator[str]:
     number any dataset has, the papers must have too, or the pairs where a run begins with them.
     """
     behind = {name: max(dataset.numbers(), default=-1) + 1 for name, dataset in datasets.items()}
-    behind["pairs" if are_given(datasets) else "papers"] = max(behind.values())
+    behind[beginning(datasets)] = max(behind.values())
     for name, dataset in datasets.items():
         for index in range(behind[name]):
             try:

@@ -30,7 +30,7 @@ from jobs.retrieval.augment import augmented
 from jobs.run.configfile import load, validate
 from jobs.run.folder import RunFolder
 
-__all__ = ["are_given", "configured", "deal_pairs"]
+__all__ = ["configured", "deal_pairs"]
 
 PAIRS_PER_SHARD = 500
 
@@ -94,11 +94,6 @@ def deal_pairs(path: Path, datasets: Mapping[str, Dataset[Any]], *, sample: int,
             hook(Note(job="deal", text=f"{sample} of {len(seen)} pairs are asked, as evaluate.sample says"))
 
     return Step(name="deal", run=run, writes="pairs")
-
-
-def are_given(datasets: Mapping[str, Dataset[Any]]) -> bool:
-    """Whether the pairs of this run came from a file; blocks."""
-    return "pairs" in datasets and datasets["pairs"].owner() == "deal"
 
 
 async def _rows(batch: Sequence[tuple[str, GivenPair | Permanent]], seen: set[str]) -> _Rows:

@@ -24,6 +24,7 @@ from engine.requests import Call, Reply, Request
 from engine.retries import RetryPolicy, retrying
 from engine.signals import Stop, Stopped
 from jobs.config import Config, Model, api_key
+from jobs.run.model_names import model_name
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from jobs.models.llama_server import LocalServer
     from jobs.tuning.tuning_jobs import Served
 
-__all__ = ["EMBEDDED_EMBEDDING", "LOCAL_SLOTS", "ModelCalls", "check", "local_file", "model_name", "slots", "used"]
+__all__ = ["LOCAL_SLOTS", "ModelCalls", "check", "local_file", "slots", "used"]
 
 LOCAL_SLOTS = 4
 """Requests that the embedded server answers at a time: on two cores more only wait for each other."""
@@ -39,23 +40,9 @@ LOCAL_SLOTS = 4
 _FREE_SLOTS = 512
 
 
-EMBEDDED_EMBEDDING = "all-MiniLM-L6-v2"
-"""The name of the embeddings behind model = "local"."""
-
-
 def slots(model: Model) -> int:
     """How many records may be in flight for this model: as many as it answers, and as many again between attempts."""
     return 2 * (LOCAL_SLOTS if model.local else model.max_concurrency or _FREE_SLOTS // 2)
-
-
-def model_name(model: Model, embedded: str = "local") -> str:
-    """What a model is called in fingerprints and tables; `embedded` is the name of the weights behind "local".
-
-    A local file is its name: the same file may move.
-    """
-    if model.model.startswith("local:"):
-        return Path(model.model.removeprefix("local:")).name
-    return embedded if model.model == "local" else model.model
 
 
 def used(config: Config) -> dict[str, Model]:

@@ -14,14 +14,13 @@ import msgspec
 from engine.datasets import Dataset
 from engine.requests import Usage
 from engine.shards import total
-from jobs import COMPARING
 from jobs.config import Config
 from jobs.curation.curate import kept_pairs, rejections
 from jobs.evaluation.respond import ways
 from jobs.evaluation.sample import choose
-from jobs.generation.deal_pairs import are_given
-from jobs.models.roles import EMBEDDED_EMBEDDING, model_name, used
+from jobs.models.roles import used
 from jobs.records import Paper
+from jobs.registry import Declaration, declared
 from jobs.report.changes import changes
 from jobs.report.comparison import Cell, Verdicts
 from jobs.report.data import Coverage, Failure, Found, JobSummary, ReportData
@@ -29,36 +28,11 @@ from jobs.report.job_times import read_job_seconds
 from jobs.report.join import joined
 from jobs.report.judge_agreement import judge_noise, preferences
 from jobs.report.retrieval_quality import retrieval_quality
-from jobs.run.folder import RunFolder
+from jobs.run.folder import RunFolder, beginning
+from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
 from jobs.tuning.lora.losses import read_losses
 
 __all__ = ["JobState", "failures", "job_states", "judge_note", "report_data"]
-
-_JOBS = {
-    "parse": ("chunks", None),
-    "ask": ("questions", "generator"),
-    "answer": ("pairs", "generator"),
-    "index": ("index", "embedding"),
-    "probe": ("probes", "embedding"),
-    "critique": ("critiques", "judge"),
-    "curate": ("curated", None),
-    "augment": ("examples", "embedding"),
-    "respond": ("responses", "base"),
-    "similarity": ("similarities", "embedding"),
-    "judge": ("verdicts", "judge"),
-    "assess": ("assessments", "judge"),
-    "rejudge": ("rejudgements", "judge"),
-    "prefer": ("preferences", "judge"),
-}
-"""Each job with the dataset that it writes and the role that it calls."""
-
-_GIVEN = {"deal": ("pairs", None), **{job: _JOBS[job] for job in COMPARING}}
-"""Those of a run whose pairs came from a file."""
-
-_ALL = _JOBS | _GIVEN
-
-_OPTIONAL = ("probe", "critique", "curate", "assess", "rejudge", "prefer")
-"""Jobs that are left out where they are switched off."""
 
 _DETAILED_FAILURES = 1000
 
@@ -77,14 +51,15 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 
 def job_states(datasets: Mapping[str, Dataset[Any]]) -> list[JobState]:
     """The figures of every job; blocks."""
-    there = [job for job in _jobs(datasets) if job not in _OPTIONAL or datasets[_ALL[job][0]].folder.exists()]
-    return [_state(job, datasets[_ALL[job][0]]) for job in there]
+    made = _made(datasets)
+    return [_state(job.name, made[job]) for job in made if not job.optional or made[job].folder.exists()]
 
 
 def failures(datasets: Mapping[str, Dataset[Any]]) -> Iterator[Failure]:
     """Every failure of every job, with the path of its paper where the failed input is a paper; blocks."""
-    for job, (name, _) in _jobs(datasets).items():
-        for number, failed in _failed(datasets[name]):
+    for declaration, dataset in _made(datasets).items():
+        job = declaration.name
+        for number, failed in _failed(dataset):
             if job == "parse" and failed:
                 paths = {paper.id: paper.path for paper in datasets["papers"].read(number)}
                 yield from (_with_path(failure, paths) for failure in _named(job, failed))
@@ -146,8 +121,10 @@ def report_data(
     )
 
 
-def _jobs(datasets: Mapping[str, Dataset[Any]]) -> dict[str, tuple[str, str | None]]:
-    return _GIVEN if are_given(datasets) else _JOBS
+def _made(datasets: Mapping[str, Dataset[Any]]) -> dict[Declaration, Dataset[Any]]:
+    """Each job that makes rows in this run, with its dataset; dealing papers costs nothing and fails on nothing."""
+    jobs = declared(beginning(datasets)).values()
+    return {job: datasets[job.writes] for job in jobs if job.writes and job.writes != "papers"}
 
 
 def _names(config: Config, models: Mapping[str, str], embedded: str) -> dict[str, str]:
@@ -253,5 +230,5 @@ def _summary(state: JobState, config: Config) -> JobSummary:
 
 
 def _asked_by(job: str, config: Config) -> list[str]:
-    role = _ALL[job][1]
+    role = declared("papers")[job].role
     return [section for section in config.models.sections() if section == role or (job == "respond" and "." in section)]

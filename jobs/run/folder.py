@@ -1,4 +1,4 @@
-"""A run's folder: its configuration, its lock, its datasets; where each file of DESIGN's layout is named."""
+"""A run's folder: its configuration, its lock, its datasets, and the name of each of its files."""
 
 from __future__ import annotations
 
@@ -12,48 +12,13 @@ import msgspec
 from engine.datasets import Dataset
 from engine.errors import BadInput, Fatal
 from engine.files import lock, make_folder, naming_the_disk, write_atomic
-from engine.records import Record
 from engine.requests import Usage
 from engine.shards import total
 from jobs.config import Config
-from jobs.records import (
-    Assessment,
-    Chunk,
-    Critique,
-    Curated,
-    Example,
-    Pair,
-    Paper,
-    Preference,
-    Probe,
-    Question,
-    Rejudgement,
-    Response,
-    Similarity,
-    Vector,
-    Verdict,
-)
+from jobs.registry import ROWS, Beginning
 from jobs.run import configfile
 
-__all__ = ["RunFolder"]
-
-_ROWS: Mapping[str, type[Record]] = {
-    "papers": Paper,
-    "chunks": Chunk,
-    "questions": Question,
-    "pairs": Pair,
-    "index": Vector,
-    "probes": Probe,
-    "critiques": Critique,
-    "curated": Curated,
-    "examples": Example,
-    "responses": Response,
-    "similarities": Similarity,
-    "verdicts": Verdict,
-    "assessments": Assessment,
-    "rejudgements": Rejudgement,
-    "preferences": Preference,
-}
+__all__ = ["RunFolder", "beginning"]
 
 
 class RunFolder:
@@ -76,7 +41,7 @@ class RunFolder:
 
     def datasets(self) -> dict[str, Dataset[Any]]:
         """Every dataset by its name, in the order in which they are made; shards may not be there yet."""
-        return {name: Dataset(self.path / name, row) for name, row in _ROWS.items()}
+        return {name: Dataset(self.path / name, row) for name, row in ROWS.items()}
 
     def config(self) -> Config:
         """The configuration that the run was last worked on with; raises `BadInput` when this is no run."""
@@ -101,8 +66,12 @@ class RunFolder:
         if strange:
             raise BadInput(f"{self.path} is not a run, and not empty; choose another --out")
 
-    def spent(self) -> Usage:
-        """What rows had cost that were discarded to be made anew; blocks."""
+    def paid(self) -> Usage:
+        """What the run has cost so far: all rows that are there, and those that were discarded; blocks."""
+        return total([self.discarded_usage(), *(dataset.usage() for dataset in self.datasets().values())])
+
+    def discarded_usage(self) -> Usage:
+        """What the rows had cost that ``--redo`` has discarded; blocks."""
         if not self.discarded.exists():
             return Usage()
         try:
@@ -112,10 +81,10 @@ class RunFolder:
                 f"{self.discarded} is damaged ({error}); restore it, or delete it to forget that cost"
             ) from error
 
-    def add_spent(self, usage: Usage) -> None:
-        """Remember what rows had cost that are about to be discarded; blocks."""
+    def add_discarded(self, usage: Usage) -> None:
+        """Remember what the rows have cost that are about to be discarded; blocks."""
         with naming_the_disk(self.discarded):
-            write_atomic(self.discarded, msgspec.json.encode(total([self.spent(), usage])) + b"\n")
+            write_atomic(self.discarded, msgspec.json.encode(total([self.discarded_usage(), usage])) + b"\n")
 
     @contextlib.contextmanager
     def held(self, config: Config | None) -> Iterator[None]:
@@ -133,3 +102,8 @@ class RunFolder:
 def _is_ours(path: Path) -> bool:
     """Whether a first run that was killed at once may have left this."""
     return path.name in ("run.lock", "run.toml.tmp") or (path.name == "papers" and not any(path.iterdir()))
+
+
+def beginning(datasets: Mapping[str, Dataset[Any]]) -> Beginning:
+    """Whether the run of these `datasets` begins with papers, or with the pairs of a file; blocks."""
+    return "pairs" if "pairs" in datasets and datasets["pairs"].owner() == "deal" else "papers"

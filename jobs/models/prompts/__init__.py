@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-__all__ = ["own_prompt"]
+__all__ = ["RELEASE", "own_prompt"]
+
+RELEASE = {"llama_index": "0.14"}
+"""The release line of LlamaIndex whose prompts are used: part of what a row means, so it is in the fingerprints."""
 
 
 @cache

@@ -14,8 +14,8 @@ from engine.signals import Stop
 from engine.testing import scripted
 from jobs.cli.verify import damage
 from jobs.generation import deal_pairs as given
-from jobs.generation.deal_pairs import are_given, configured, deal_pairs
-from jobs.run.folder import RunFolder
+from jobs.generation.deal_pairs import configured, deal_pairs
+from jobs.run.folder import RunFolder, beginning
 
 ONE = {"question": "What grinds?", "answer": "A mill.", "contexts": ["A {mill} grinds.", "Stones turn."]}
 TWO = {"question": "Who grinds?", "answer": "The miller.", "paper": "On Mills"}
@@ -59,7 +59,7 @@ async def test_pairs_with_their_contexts(made: Run) -> None:
     assert [context.chunk_id for context in example.contexts] == [chunk.id for chunk in chunks]
     context = "A {mill} grinds.\n\nStones turn."
     assert example.prompt == DEFAULT_TEXT_QA_PROMPT.format(context_str=context, query_str="What grinds?")
-    assert are_given(made.datasets)
+    assert beginning(made.datasets) == "pairs"
     assert list(damage(made.datasets)) == []
 
 

@@ -20,7 +20,8 @@ from jobs.models import llama_server as local
 from jobs.models import openai_http as endpoint
 from jobs.models.chat import chat, text
 from jobs.models.embeddings import embedding, vectors
-from jobs.models.roles import LOCAL_SLOTS, ModelCalls, _while_up, check, model_name, slots
+from jobs.models.roles import LOCAL_SLOTS, ModelCalls, _while_up, check, slots
+from jobs.run.model_names import model_name
 from jobs.simulator import Fault, Seen, simulated_endpoint
 
 

@@ -1,0 +1,107 @@
+"""The one place that declares a job: its name, its dataset, its rows, the role that it calls, and in which runs it stands.
+
+Everything else reads this table: the run's folder, its budget, status and report, the command line, and what a job may
+wait for. The order is that of the pipeline. A run begins with papers, or with the pairs of a file (`evaluate PAIRS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import msgspec
+
+from engine.job import Job, Pipeline
+from engine.records import Record
+from jobs import records
+
+__all__ = ["JOBS", "ROLES", "ROWS", "Beginning", "Declaration", "check", "declared", "redoable", "stoppable"]
+
+ROLES = ("generator", "base", "judge", "embedding")
+"""The roles for which a model is configured."""
+
+Beginning = Literal["papers", "pairs"]
+_BOTH: tuple[Beginning, ...] = ("papers", "pairs")
+
+
+class Declaration(msgspec.Struct, frozen=True, kw_only=True):
+    """One job or step. ``writes`` names the dataset of its rows, of type ``row``; a step that writes none has neither.
+
+    ``role`` is the role that it calls, None where it asks no model. ``optional`` says that a configuration can leave it
+    out. ``runs`` are the kinds of run that it stands in, by what they begin with.
+    """
+
+    name: str
+    writes: str | None = None
+    row: type[Record] | None = None
+    role: str | None = None
+    optional: bool = False
+    runs: tuple[Beginning, ...] = ("papers",)
+
+
+JOBS: tuple[Declaration, ...] = (
+    Declaration(name="deal", writes="papers", row=records.Paper),
+    Declaration(name="parse", writes="chunks", row=records.Chunk),
+    Declaration(name="ask", writes="questions", row=records.Question, role="generator"),
+    Declaration(name="answer", writes="pairs", row=records.Pair, role="generator"),
+    Declaration(name="deal", writes="pairs", row=records.Pair, runs=("pairs",)),
+    Declaration(name="index", writes="index", row=records.Vector, role="embedding"),
+    Declaration(name="probe", writes="probes", row=records.Probe, role="embedding", optional=True),
+    Declaration(name="critique", writes="critiques", row=records.Critique, role="judge", optional=True),
+    Declaration(name="curate", writes="curated", row=records.Curated, optional=True),
+    Declaration(name="augment", writes="examples", row=records.Example, role="embedding"),
+    Declaration(name="export"),
+    Declaration(name="finetune"),
+    Declaration(name="respond", writes="responses", row=records.Response, role="base", runs=_BOTH),
+    Declaration(name="similarity", writes="similarities", row=records.Similarity, role="embedding", runs=_BOTH),
+    Declaration(name="judge", writes="verdicts", row=records.Verdict, role="judge", runs=_BOTH),
+    Declaration(name="assess", writes="assessments", row=records.Assessment, role="judge", optional=True, runs=_BOTH),
+    Declaration(
+        name="rejudge", writes="rejudgements", row=records.Rejudgement, role="judge", optional=True, runs=_BOTH
+    ),
+    Declaration(name="prefer", writes="preferences", row=records.Preference, role="judge", optional=True, runs=_BOTH),
+    Declaration(name="report", runs=_BOTH),
+)
+
+ROWS: Mapping[str, type[Record]] = MappingProxyType({job.writes: job.row for job in JOBS if job.writes and job.row})
+"""Every dataset with the type of its rows, in the order in which they are made."""
+
+
+def declared(beginning: Beginning) -> dict[str, Declaration]:
+    """The jobs and steps of a run that begins with papers or with pairs, by name, in order."""
+    return {job.name: job for job in JOBS if beginning in job.runs}
+
+
+def stoppable() -> tuple[str, ...]:
+    """The jobs and steps after which a run of papers can stop (``--until``), in order."""
+    return tuple(name for name in declared("papers") if name != "deal")
+
+
+def redoable() -> tuple[str, ...]:
+    """The jobs whose rows can be made again (``--redo``), in order."""
+    return tuple(job.name for job in declared("papers").values() if job.writes and job.name != "deal")
+
+
+def check(pipeline: Pipeline, beginning: Beginning) -> Pipeline:
+    """`pipeline` as it is; raises `ValueError` where it does not agree with what is declared here.
+
+    A job stands under its name, with its dataset and row type, in the declared order, and waits only for declared names.
+    """
+    known = declared(beginning)
+    order = list(known)
+    names = [step.name for step in pipeline]
+    if undeclared := [name for name in names if name not in known]:
+        raise ValueError(f"jobs/registry.py does not declare {', '.join(undeclared)}")
+    if missing := [job.name for job in known.values() if not job.optional and job.name not in names]:
+        raise ValueError(f"the pipeline lacks {', '.join(missing)}, which jobs/registry.py declares")
+    if names != sorted(names, key=order.index):
+        raise ValueError(f"the pipeline's order is not that of jobs/registry.py: {', '.join(names)}")
+    everything = {job.name for job in JOBS}
+    for step in pipeline:
+        job = known[step.name]
+        if step.writes != job.writes or (isinstance(step, Job) and step.row is not job.row):
+            raise ValueError(f"{step.name} does not write {job.writes}, as jobs/registry.py declares")
+        if strange := set(step.waits_for) - everything:
+            raise ValueError(f"{step.name} waits for {', '.join(sorted(strange))}, which no job is called")
+    return pipeline

@@ -1,0 +1,28 @@
+"""The last step: the report, as a run is configured."""
+
+from __future__ import annotations
+
+import asyncio
+
+from engine.job import Step
+from jobs.evaluation.stage import compared
+from jobs.run.context import RunContext
+
+__all__ = ["report"]
+
+
+def report(context: RunContext) -> Step:
+    """``results.json`` and ``report.html``, from what the seals and verdicts say."""
+
+    async def run() -> None:
+        from jobs.report.collect import report_data
+        from jobs.report.page import write_report
+
+        models = {row: model.model for row, model in compared(context).items()}
+        data = await asyncio.to_thread(
+            report_data, context.config, context.folder, context.datasets, models, context.embedded
+        )
+        await asyncio.to_thread(write_report, data, context.folder.path)
+        context.show(data)
+
+    return Step(name="report", run=run, waits_for=("judge", "assess", "rejudge", "prefer"))

@@ -1,0 +1,116 @@
+"""The stage from examples to a tuned model, as a run is configured."""
+
+from __future__ import annotations
+
+import asyncio
+
+from engine.events import Note
+from engine.files import naming_the_disk, write_atomic
+from engine.job import Pipeline, Step
+from engine.records import make_id
+from jobs.config import api_key
+from jobs.curation.curate import kept_pairs
+from jobs.models.roles import local_file
+from jobs.run.background_imports import imported
+from jobs.run.context import RunContext
+
+__all__ = ["tuning"]
+
+
+def tuning(context: RunContext) -> Pipeline:
+    """The training files, then one fine-tuning job."""
+    return [_export(context), _finetune(context)]
+
+
+def _export(context: RunContext) -> Step:
+    """The training files, written anew when an example, a pair or the system prompt has changed."""
+    config, folder, datasets = context.config, context.folder, context.datasets
+
+    def write() -> bool:
+        from jobs.tuning.export import write_dataset
+
+        made_from = [seal.sha256 for name in ("examples", "pairs", "curated") for seal in datasets[name].seals()]
+        stamp = make_id(config.export.system_prompt, config.seed, *made_from).encode()
+        path = folder.dataset / ".stamp"
+        if path.exists() and path.read_bytes() == stamp:
+            return False
+        with naming_the_disk(folder.dataset):
+            folder.dataset.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)
+        write_dataset(
+            folder.dataset,
+            datasets["examples"].rows(),
+            kept_pairs(datasets, config).rows(),
+            system_prompt=config.export.system_prompt,
+            seed=config.seed,
+        )
+        with naming_the_disk(folder.dataset):
+            write_atomic(path, stamp)
+        return True
+
+    async def run() -> None:
+        if await asyncio.to_thread(write):
+            context.hook(Note(job="export", text=f"training data is in {folder.dataset}"))
+
+    return Step(name="export", run=run, waits_for=("augment", "curate", "answer"))
+
+
+def _finetune(context: RunContext) -> Step:
+    """One fine-tuning job, started or taken up; nothing where no backend is configured."""
+    backends = {"none": _no_tuning, "openai": _tune_at_provider, "lora": _tune_here}
+    run = backends[context.config.finetune.backend]
+    return Step(name="finetune", run=lambda: run(context), waits_for=("export",))
+
+
+async def _no_tuning(context: RunContext) -> None:
+    pass
+
+
+async def _tune_at_provider(context: RunContext) -> None:
+    from jobs.tuning.openai_job import finetune
+    from jobs.tuning.tuning_jobs import Hyperparameters
+
+    settings, base = context.config.finetune, context.config.model("base")
+    await imported("openai")
+    await finetune(
+        folder=context.folder.path,
+        base_url=base.base_url,
+        api_key=api_key(base, "base"),
+        model=base.model,
+        hyperparameters=Hyperparameters(
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate_multiplier=settings.learning_rate_multiplier,
+            seed=context.config.seed,
+        ),
+        poll_s=settings.poll_s,
+        on_event=context.hook,
+        sleep=context.stop.sleep,
+    )
+
+
+async def _tune_here(context: RunContext) -> None:
+    from jobs.tuning.lora.protocol import LoraSettings
+    from jobs.tuning.lora.tune import tune
+
+    settings, base = context.config.finetune, context.config.models.base
+    await tune(
+        folder=context.folder.path,
+        base=await asyncio.to_thread(local_file, base, context.weights),
+        base_name=context.name(base),
+        settings=LoraSettings(
+            epochs=settings.epochs or 3,
+            batch_size=settings.batch_size or 4,
+            learning_rate=settings.learning_rate,
+            rank=settings.rank,
+            alpha=settings.alpha,
+            dropout=settings.dropout,
+            max_length=settings.max_length,
+            precision=settings.precision,
+            seed=context.config.seed,
+        ),
+        checkpoint_every=settings.checkpoint_every,
+        validate_every=settings.validate_every,
+        stop=context.stop,
+        hook=context.hook,
+    )
