@@ -38,6 +38,7 @@ from jobs.registry import stoppable
 from jobs.run.background_imports import Foresight
 from jobs.run.context import RunContext
 from jobs.run.folder import RunFolder
+from jobs.tuning.stage import check_tunable
 from jobs.tuning.tuning_jobs import served, tuned_model
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def ready_models(config: Config, *, last: str | None = None, only: str | None = 
     if _NEEDS_NO_MODEL.issuperset(steps):
         return None
     check(config)
+    check_tunable(config)
     chatting = [model for role, model in used(config).items() if role != "embedding"]
     if not any(model.model == "local" for model in chatting):
         return None

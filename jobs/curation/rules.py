@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from jobs.config import Curate
 from jobs.records import Pair
+from jobs.run.normal_text import words
 
-__all__ = ["RULES_VERSION", "Fault", "fault", "passing", "words"]
+__all__ = ["RULES_VERSION", "Fault", "fault", "passing"]
 
 RULES_VERSION = 1  # raise it when any rule here changes which pairs pass
 
@@ -48,11 +49,6 @@ def fault(question: str, answer: str, settings: Curate) -> Fault | None:
     )
 
 
-def words(text: str) -> list[str]:
-    """The words of `text`, folded; each sign of a script without spaces is one."""
-    return _WORD.findall(text.casefold())
-
-
 def _length(part: str, text: str, shortest: int, longest: int) -> Fault | None:
     count = len(words(text))
     if count < shortest:
@@ -76,8 +72,6 @@ def _repetition(question: str, answer: str) -> Fault | None:
         return None
     return Fault(reason="repeats_question", detail="the answer has no word that is not in the question")
 
-
-_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
 
 # Words that add nothing to a question when its answer repeats it.
 _SAYS_NOTHING = frozenset(

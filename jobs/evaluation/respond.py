@@ -20,8 +20,8 @@ from engine.requests import Call
 from jobs.config import Evaluate
 from jobs.evaluation.sample import Sample
 from jobs.models.chat import chat, text
+from jobs.models.prompts import qa_prompt
 from jobs.records import Context, Example, Pair, Response
-from jobs.retrieval.augment import augmented
 from jobs.retrieval.index import Retriever
 
 __all__ = ["Compared", "respond", "ways"]
@@ -157,4 +157,6 @@ async def _prompt(question: _Question, retriever: Retriever) -> str:
         return question.pair.question
     if len(question.prompts) == 1:
         return question.prompts[0]
-    return await augmented(question.pair, await retriever.texts([context.chunk_id for context in question.contexts]))
+    return await qa_prompt(
+        question.pair.question, await retriever.texts([context.chunk_id for context in question.contexts])
+    )

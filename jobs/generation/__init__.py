@@ -1,6 +1,6 @@
 """From chunks to pairs: a question about a chunk and its answer, by the recipes "llama-index" and "evidence".
 
-In: the dataset `chunks`, or a file of pairs. Out: `questions` and `pairs`. May import `models` and `run`.
+In: the dataset `chunks`, or a file of pairs. Out: `questions` and `pairs`. May import `parsing`, `models` and `run`.
 """
 
 from __future__ import annotations

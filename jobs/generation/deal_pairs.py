@@ -25,8 +25,8 @@ from engine.requests import Usage
 from engine.shards import FailedInput, Seal
 from engine.signals import Stop, uninterrupted
 from jobs.generation.pair_file import GivenPair, check_pairs, read_pairs
+from jobs.models.prompts import qa_prompt
 from jobs.records import Chunk, Context, Example, Pair
-from jobs.retrieval.augment import augmented
 from jobs.run.configfile import load, validate
 from jobs.run.folder import RunFolder
 
@@ -146,7 +146,7 @@ async def _example(pair: Pair, given: GivenPair, chunks: Sequence[Chunk]) -> Exa
         paper_id=pair.paper_id,
         title=given.paper,
         question=pair.question,
-        prompt=await augmented(pair, given.contexts),
+        prompt=await qa_prompt(pair.question, given.contexts),
         answer=pair.answer,
         contexts=[Context(chunk_id=chunk.id, rank=rank, score=None) for rank, chunk in enumerate(chunks)],
         split=pair.split,

@@ -29,8 +29,8 @@ from jobs.run.model_names import model_name
 if TYPE_CHECKING:
     from yarl import URL
 
+    from jobs.models.gguf import Served
     from jobs.models.llama_server import LocalServer
-    from jobs.tuning.tuning_jobs import Served
 
 __all__ = ["LOCAL_SLOTS", "ModelCalls", "check", "local_file", "slots", "used"]
 
@@ -56,27 +56,11 @@ def check(config: Config) -> None:
     for role, model in used(config).items():
         if not model.local:
             api_key(model, role)
-        if role == "base":
-            _check_tunable(model, config.finetune.backend)
         if config.budget.usd is not None and _price(model) is None:
             raise BadInput(
                 f"budget.usd is set, and {model.model!r} of [models.{role}] has no price: state input_usd_per_million "
                 f'and output_usd_per_million in [prices."{model.model}"] (0 where it is free), or use budget.tokens'
             )
-
-
-def _check_tunable(base: Model, backend: str) -> None:
-    if backend == "openai" and base.local:
-        raise BadInput('finetune.backend = "openai" tunes a model at an endpoint: configure [models.base]')
-    if backend == "lora":
-        if not base.local:
-            raise BadInput(
-                'finetune.backend = "lora" tunes a local model: set [models.base] model = "local" or "local:FILE.gguf"'
-            )
-        from jobs.tuning.lora.tune import LORA_NOT_INSTALLED, is_installed
-
-        if not is_installed():
-            raise BadInput(LORA_NOT_INSTALLED)
 
 
 def local_file(model: Model, weights: Path | None) -> Path:
@@ -195,8 +179,8 @@ class ModelCalls:
 
     async def _server(self, model: Model, tuned: Served | None) -> LocalServer:
         """The server of a local model, or of what was made of it here."""
+        from jobs.models.gguf import runtime_file
         from jobs.models.llama_server import LocalServer
-        from jobs.tuning.lora.gguf import runtime_file
 
         lora = tuned.adapter if tuned else None
         file = tuned.model if tuned else None

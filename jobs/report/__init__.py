@@ -1,6 +1,6 @@
 """What a run says in the end: scores joined into a table with intervals, plots, costs and failures.
 
-In: all datasets. Out: `results.json` and `report.html`. May import `evaluation`, `curation`, `tuning`, `models` and `run`.
+In: all datasets. Out: `results.json` and `report.html`. May import `evaluation`, `tuning` and what these may.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import msgspec
 
 from engine.requests import Usage
 from jobs.report.intervals import Difference, Mean
+from jobs.tuning.lora.losses import Loss
 
 __all__ = [
     "METRICS",
@@ -25,7 +26,6 @@ __all__ = [
     "Found",
     "Histogram",
     "JobSummary",
-    "Loss",
     "Noise",
     "Passage",
     "Preferences",
@@ -179,15 +179,6 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     inconsistent: int
     unscored: int
     total: int
-
-
-class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of ``tuning/losses.jsonl``: the loss on training or validation data at a step, None where not taken."""
-
-    step: int
-    epoch: float
-    train: float | None = None
-    val: float | None = None
 
 
 class JobSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from jobs.report.data import Comparison, Loss, ReportData
+from jobs.report.data import Comparison, ReportData
 from jobs.report.intervals import Mean
+from jobs.tuning.lora.losses import Loss
 
 __all__ = ["Curve", "Line", "Lines", "axis", "curve", "lines", "place", "reach", "scatter_axis"]
 

@@ -17,14 +17,12 @@ from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.config import Augment
 from jobs.models.embeddings import embedding, unpack, vectors
+from jobs.models.prompts import qa_prompt
 from jobs.records import Chunk, Context, Example, Pair
 from jobs.retrieval.distractors import Found, distracted, setting
 from jobs.retrieval.index import Retriever
-from jobs.run.background_imports import imported
 
-__all__ = ["CONTEXT_SEPARATOR", "augment", "augmented"]
-
-CONTEXT_SEPARATOR = "\n\n"
+__all__ = ["augment"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +70,7 @@ def augment(
                 paper_id=pair.paper_id,
                 title=title,
                 question=pair.question,
-                prompt=await augmented(pair, [one.text for one in group]),
+                prompt=await qa_prompt(pair.question, [one.text for one in group]),
                 answer=answer,
                 contexts=[one.context for one in group],
                 split=pair.split,
@@ -104,13 +102,6 @@ def augment(
         fingerprint=fingerprint,
         slots=slots,
     )
-
-
-async def augmented(pair: Pair, texts: Sequence[str]) -> str:
-    """LlamaIndex's QA prompt: the contexts, then the question."""
-    llama = await imported("jobs.models.llama_index")
-    prompt: str = llama.prompts().text_qa.format(context_str=CONTEXT_SEPARATOR.join(texts), query_str=pair.question)
-    return prompt
 
 
 async def _retrieved(pair: Pair, vector: Sequence[float], retriever: Retriever, settings: Augment) -> list[Found]:

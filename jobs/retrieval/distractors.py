@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from engine.errors import Permanent
 from engine.records import make_id
 from jobs.config import Augment
-from jobs.curation.rules import words
 from jobs.models.embeddings import cosine
 from jobs.records import Chunk, Context, Pair
 from jobs.retrieval.index import Retriever
+from jobs.run.normal_text import words
 
 __all__ = ["NEAR", "Found", "Setting", "distracted", "overlap", "setting"]
 

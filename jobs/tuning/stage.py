@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
+from engine.errors import BadInput
 from engine.events import Note
 from engine.files import naming_the_disk, write_atomic
 from engine.job import Pipeline, Step
 from engine.records import make_id
-from jobs.config import api_key
+from jobs.config import Config, api_key
 from jobs.curation.curate import kept_pairs
 from jobs.models.roles import local_file
 from jobs.run.background_imports import imported
 from jobs.run.context import RunContext
 
-__all__ = ["tuning"]
+__all__ = ["check_tunable", "tuning"]
 
 
 def tuning(context: RunContext) -> Pipeline:
@@ -60,6 +61,22 @@ def _finetune(context: RunContext) -> Step:
     backends = {"none": _no_tuning, "openai": _tune_at_provider, "lora": _tune_here}
     run = backends[context.config.finetune.backend]
     return Step(name="finetune", run=lambda: run(context), waits_for=("export",))
+
+
+def check_tunable(config: Config) -> None:
+    """Raise `BadInput` where the configured backend cannot tune the configured base."""
+    base, backend = config.models.base, config.finetune.backend
+    if backend == "openai" and base.local:
+        raise BadInput('finetune.backend = "openai" tunes a model at an endpoint: configure [models.base]')
+    if backend == "lora":
+        if not base.local:
+            raise BadInput(
+                'finetune.backend = "lora" tunes a local model: set [models.base] model = "local" or "local:FILE.gguf"'
+            )
+        from jobs.tuning.lora.tune import LORA_NOT_INSTALLED, is_installed
+
+        if not is_installed():
+            raise BadInput(LORA_NOT_INSTALLED)
 
 
 async def _no_tuning(context: RunContext) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +14,7 @@ import msgspec
 
 from engine.errors import BadInput, Fatal
 from engine.files import naming_the_disk, write_atomic
+from jobs.models.gguf import Served
 from jobs.tuning.lora.protocol import LoraSettings
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "LocalJob",
     "Models",
     "ProviderJob",
-    "Served",
     "read_models",
     "served",
     "tuned_model",
@@ -92,14 +91,6 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
 
     jobs: tuple[ProviderJob | LocalJob, ...] = ()
     models: Mapping[str, str] = msgspec.field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """How a model that was tuned here is served: `adapter` over the base, or the file `model` in the base's place."""
-
-    adapter: Path | None
-    model: Path | None
 
 
 class Ledger(Generic[J]):

@@ -119,3 +119,54 @@ def _defined(tree: ast.Module) -> set[str]:
             case ast.Import() | ast.ImportFrom():
                 names |= {alias.asname or alias.name for alias in node.names}
     return names
+
+
+# The rooms of jobs, from the lowest: each imports only what stands in a line above its own.
+ROOMS = [
+    {"config", "records"},
+    {"registry"},
+    {"run"},
+    {"models"},
+    {"parsing"},
+    {"generation", "retrieval"},
+    {"curation"},
+    {"tuning", "evaluation"},
+    {"report"},
+    {"pipeline"},
+    {"session"},
+    {"bench", "simulator"},
+    {"cli"},
+]
+
+
+def test_rooms_import_one_way() -> None:
+    """No package of jobs imports one that stands beside or above it, in a function neither; for types alone it may."""
+    height = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+    upward = []
+    for name, tree in modules("jobs").items():
+        room = name.partition(".")[2].partition(".")[0]
+        if room in ("", "__main__", "config"):
+            continue
+        used = {other.split(".")[1] for other in _used(tree) if other.startswith("jobs.")} & height.keys() - {room}
+        upward += [f"{name} imports jobs.{other}" for other in used if height[other] >= height[room]]
+    assert not upward
+
+
+def _used(tree: ast.AST) -> set[str]:
+    """All that a module imports, but for types alone."""
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= imports(ast.Module(body=[node], type_ignores=[]), when_loaded=False)
+        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            found |= _used(node)
+    return found
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    """Each package of jobs has a place in the order, and opens with what comes in, what goes out and what it may import."""
+    packages = {path.parent.name: path for path in (ROOT / "jobs").glob("*/__init__.py")}
+    assert packages.keys() <= {room for rooms in ROOMS for room in rooms}
+    for name, path in packages.items():
+        said = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        assert name in ("config", "simulator") or ("In:" in said and "Out:" in said and "May import" in said), name

@@ -13,10 +13,11 @@ import numpy as np
 from engine.requests import Usage
 from jobs.records import Context, Preference, Rejudgement, Response, Verdict
 from jobs.report.comparison import Cell, Verdicts
-from jobs.report.data import Change, Coverage, Failure, JobSummary, Loss, Passage, ReportData
+from jobs.report.data import Change, Coverage, Failure, JobSummary, Passage, ReportData
 from jobs.report.judge_agreement import judge_noise, preferences
 from jobs.report.page import report_html
 from jobs.report.retrieval_quality import retrieval_quality
+from jobs.tuning.lora.losses import Loss
 
 MODELS = ("base", "tuned", "a-rather-long-candidate-name-7b-instruct")
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u202egnp\x00\x1b[31m\ud800"

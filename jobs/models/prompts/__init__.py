@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-__all__ = ["RELEASE", "own_prompt"]
+from jobs.run.background_imports import imported
+
+__all__ = ["RELEASE", "own_prompt", "qa_prompt"]
 
 RELEASE = {"llama_index": "0.14"}
 """The release line of LlamaIndex whose prompts are used: part of what a row means, so it is in the fingerprints."""
@@ -15,3 +18,10 @@ RELEASE = {"llama_index": "0.14"}
 def own_prompt(name: str) -> str:
     """The text in ``NAME.txt`` beside this module; fill it with `str.format`, which leaves braces in the values alone."""
     return Path(__file__).with_name(f"{name}.txt").read_text("utf-8").strip()
+
+
+async def qa_prompt(question: str, contexts: Sequence[str]) -> str:
+    """LlamaIndex's QA prompt: the texts of the contexts, parted by an empty line, then the question."""
+    llama = await imported("jobs.models.llama_index")
+    prompt: str = llama.prompts().text_qa.format(context_str="\n\n".join(contexts), query_str=question)
+    return prompt

@@ -8,9 +8,17 @@ from pathlib import Path
 import msgspec
 
 from engine.files import naming_the_disk, write_atomic
-from jobs.report.data import Loss
 
-__all__ = ["LossLog", "read_losses"]
+__all__ = ["Loss", "LossLog", "read_losses"]
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``tuning/losses.jsonl``: the loss on training or validation data at a step, None where not taken."""
+
+    step: int
+    epoch: float
+    train: float | None = None
+    val: float | None = None
 
 
 class LossLog:

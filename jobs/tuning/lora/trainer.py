@@ -20,11 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 
 from engine.errors import BadInput, Fatal
-from jobs.report.data import Loss
 from jobs.tuning.lora.base import Base, load_base
 from jobs.tuning.lora.chats import IGNORED, Chats, Tokens, read_chats
 from jobs.tuning.lora.checkpoints import Checkpoint, Checkpoints
-from jobs.tuning.lora.losses import LossLog
+from jobs.tuning.lora.losses import Loss, LossLog
 from jobs.tuning.lora.protocol import LoraSettings, News, Started, Stepped, Training
 from jobs.tuning.lora.schedule import Schedule
 

@@ -26,7 +26,7 @@ from engine.processes import how_it_ended
 from engine.records import make_id
 from engine.signals import Stop
 from engine.signals import Stopped as RunStopped
-from jobs.tuning.lora.gguf import weights_id
+from jobs.models.gguf import weights_id
 from jobs.tuning.lora.protocol import (
     STOP,
     Failed,

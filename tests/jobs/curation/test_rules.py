@@ -15,9 +15,10 @@ from engine.testing import scripted
 from jobs.config import Curate
 from jobs.curation.curate import curate
 from jobs.curation.probe import probe
-from jobs.curation.rules import fault, words
+from jobs.curation.rules import fault
 from jobs.records import Chunk, Curated, Pair, Probe, Vector
 from jobs.retrieval.index import Retriever
+from jobs.run.normal_text import words
 
 PLANTED = [json.loads(line) for line in (Path(__file__).parent / "planted_pairs.jsonl").read_text("utf-8").splitlines()]
 

@@ -5,8 +5,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.report.data import Loss
 from jobs.report.plots import curve, lines, place
+from jobs.tuning.lora.losses import Loss
 
 
 def test_the_loss_curve() -> None:

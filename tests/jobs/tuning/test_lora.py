@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from engine.errors import BadInput
 from jobs.config import Config, Model
-from jobs.models.roles import check, local_file
-from jobs.report.data import Loss
+from jobs.models import gguf
+from jobs.models.roles import local_file
 from jobs.run.configfile import load, validate
-from jobs.tuning.lora import gguf, tune
+from jobs.tuning.lora import tune
 from jobs.tuning.lora.chats import IGNORED, Tokens, read_chats, shortened, tokens
 from jobs.tuning.lora.checkpoints import Checkpoints
-from jobs.tuning.lora.losses import LossLog, read_losses
+from jobs.tuning.lora.losses import Loss, LossLog, read_losses
 from jobs.tuning.lora.schedule import Schedule
+from jobs.tuning.stage import check_tunable
 
 
 class Letters:
@@ -239,14 +240,14 @@ def test_a_remote_base_is_no_base_to_tune_here() -> None:
     """A base at an endpoint, and an extra that is not installed, are one line each before anything is done."""
     models = {"base": {"model": "far-away", "api_key_env": ""}}
     with pytest.raises(BadInput, match=r'"lora" tunes a local model: set \[models.base\]'):
-        check(Config.model_validate({"models": models, "finetune": {"backend": "lora"}}))
+        check_tunable(Config.model_validate({"models": models, "finetune": {"backend": "lora"}}))
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is to be installed stands in the line."""
     monkeypatch.setattr(tune, "is_installed", lambda: False)
     with pytest.raises(BadInput, match=r"pip install 'gristmill\[lora\]'"):
-        check(Config.model_validate({"finetune": {"backend": "lora"}}))
+        check_tunable(Config.model_validate({"finetune": {"backend": "lora"}}))
 
 
 def test_a_folder_is_turned_into_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
