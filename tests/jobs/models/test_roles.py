@@ -272,8 +272,6 @@ def test_what_is_checked_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "secret")
     check(config)
     check(Config.model_validate({"budget": {"usd": 1.0}}))
-    with pytest.raises(BadInput, match=r"configure \[models\.base\]"):
-        check(Config.model_validate({"finetune": {"backend": "openai"}}))
 
 
 PRICE = {"input_usd_per_million": 2.0, "output_usd_per_million": 8.0}

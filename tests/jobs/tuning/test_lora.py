@@ -237,10 +237,12 @@ def test_losses_after_the_checkpoint_are_written_anew(tmp_path: Path) -> None:
 
 
 def test_a_remote_base_is_no_base_to_tune_here() -> None:
-    """A base at an endpoint, and an extra that is not installed, are one line each before anything is done."""
+    """A base that the backend cannot tune is one line before anything is done: a remote one here, a local one at a provider."""
     models = {"base": {"model": "far-away", "api_key_env": ""}}
     with pytest.raises(BadInput, match=r'"lora" tunes a local model: set \[models.base\]'):
         check_tunable(Config.model_validate({"models": models, "finetune": {"backend": "lora"}}))
+    with pytest.raises(BadInput, match=r"configure \[models\.base\]"):
+        check_tunable(Config.model_validate({"finetune": {"backend": "openai"}}))
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
