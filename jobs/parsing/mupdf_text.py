@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from jobs.parsing.cleaning import Line
+from jobs.parsing.title import Line
 
 __all__ = ["Unreadable", "printed", "printed_lines", "printed_text"]
 

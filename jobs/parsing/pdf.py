@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import Permanent
-from jobs.parsing.cleaning import Line, choose_title, clean_pages
+from jobs.parsing.cleaning import clean_pages
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import failed
 from jobs.parsing.mupdf_text import Unreadable, printed, printed_lines, printed_text
+from jobs.parsing.title import Line, choose_title
 
 __all__ = ["extract", "warm_up"]
 
