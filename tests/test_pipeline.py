@@ -28,7 +28,7 @@ import pytest
 from engine.records import decode_lines
 from jobs.cli.main import main
 from jobs.records import Chunk, Curated, Example, Pair, Paper, Question, Response, Verdict
-from jobs.tuning.export import check_chat_line
+from jobs.tuning.chat_file import check_chat_line
 
 KINDS = {
     "papers": Paper,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.registry import ROLES, redoable, stoppable
+from jobs.tuning.exporters import EXPORTERS
 
 if TYPE_CHECKING:
     from jobs.config import Config
@@ -65,9 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     retry.add_argument("--only", metavar="KIND", help="only failures of this kind, as status names it")
     _add(commands, "verify", _verify, "check that every shard is there, and what was sealed")
     export = _add(commands, "export", _export, "write the examples in another format")
-    export.add_argument(
-        "--format", required=True, metavar="F", help="openai, sharegpt, alpaca, parquet, query_response"
-    )
+    export.add_argument("--format", required=True, metavar="F", help=", ".join(EXPORTERS))
     export.add_argument("--to", required=True, type=Path, metavar="PATH", help="a file (training side), or a folder")
     _add_bench(commands)
     commands.add_parser("simulate", help="serve a simulated OpenAI endpoint, with limits and faults as wanted")

@@ -22,7 +22,7 @@ import msgspec
 from engine.errors import BadInput, Fatal
 from engine.events import Event, Hook
 from engine.records import make_id
-from jobs.tuning.export import check_chat_line
+from jobs.tuning.chat_file import check_chat_line
 from jobs.tuning.openai_client import Provider, Sleep, provider_at
 from jobs.tuning.tuning_jobs import ENDED, Hyperparameters, Ledger, ProviderJob
 
@@ -96,8 +96,10 @@ def _plan(folder: Path, base_url: str, model: str, settings: Hyperparameters) ->
 
 
 def _checked(path: Path) -> tuple[str, int]:
-    """The SHA-256 and the number of rows of a chat file whose every line passes."""
+    """The SHA-256 and the number of rows of a chat file whose every line passes; one without rows is not there."""
     digest = hashlib.sha256()
+    if not path.exists():
+        return digest.hexdigest(), 0
     rows = 0
     try:
         with path.open("rb") as lines:
@@ -105,8 +107,6 @@ def _checked(path: Path) -> tuple[str, int]:
                 digest.update(line)
                 rows += 1
                 check_chat_line(line)
-    except FileNotFoundError:
-        raise BadInput(f"{path} is missing: make it by `gristmill run` first") from None
     except BadInput as error:
         raise BadInput(f"{path}, line {rows}: {error}") from error
     if path.stat().st_size > MAX_FILE_BYTES:

@@ -59,8 +59,8 @@ class Chats:
 
 
 def read_chats(path: Path, tokenizer: Tokenizer, max_length: int) -> Chats:
-    """The examples in `path`, chat JSONL, each of at most `max_length` tokens, see `shortened`."""
-    whole = [tokens(messages, tokenizer) for messages in _chats(path)]
+    """The examples in `path`, chat JSONL, each of at most `max_length` tokens, see `shortened`; none where it is not there."""
+    whole = [tokens(messages, tokenizer) for messages in _chats(path)] if path.exists() else []
     cut = [shortened(example, max_length) for example in whole]
     kept = [example for example in cut if example is not None]
     return Chats(

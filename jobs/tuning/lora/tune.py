@@ -7,6 +7,7 @@ dataset and one set of settings, which KEY hashes.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import sys
@@ -111,8 +112,10 @@ def _training(
 
 def _plan(folder: Path, base: Path, base_name: str, settings: LoraSettings) -> LocalJob:
     dataset = folder / "dataset"
+    if not (dataset / "train.jsonl").exists():
+        raise BadInput("there is no training example: add papers, or raise ask.max_questions")
     try:
-        training, validation = file_digest(dataset / "train.jsonl"), file_digest(dataset / "val.jsonl")
+        training, validation = file_digest(dataset / "train.jsonl"), _digest_if_there(dataset / "val.jsonl")
         weights = weights_id(base)
     except FileNotFoundError as error:
         raise BadInput(f"{error.filename} is missing: make it by `gristmill run` first") from None
@@ -123,6 +126,11 @@ def _plan(folder: Path, base: Path, base_name: str, settings: LoraSettings) -> L
         validation_file_sha256=validation,
         settings=settings,
     )
+
+
+def _digest_if_there(path: Path) -> str:
+    """A file without rows is not there; its digest is that of no bytes."""
+    return file_digest(path) if path.exists() else hashlib.sha256().hexdigest()
 
 
 async def _train(training: Training, stop: Stop, hook: Hook) -> Finished:

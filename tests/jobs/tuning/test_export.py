@@ -8,54 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from training_rows import EXAMPLES, PAIRS, SYSTEM, UNTRUSTED, make_example, make_pair, sides
 
 from engine.errors import BadInput, Fatal
 from engine.records import make_id
-from jobs.records import Context, Example, Pair
-from jobs.tuning import export as export_module
-from jobs.tuning.export import FORMATS, chat_line, check_chat_line, export, write_dataset
+from jobs.records import Example, Pair
+from jobs.tuning import shuffled
+from jobs.tuning.export import export, write_dataset
+from jobs.tuning.exporters import EXPORTERS
+from jobs.tuning.formats import parquet as parquet_format
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-SYSTEM = "You answer questions about {title}; {braces} stay."
-UNTRUSTED = 'Überraschung: "q\\n"\u2028</script> {query_str} 🦆\t\n2nd line'
-
-
-def make_example(number: int = 0, *, split: str = "train", answer: str = "Retries back off.", **fields: str) -> Example:
-    pair = make_pair(number, split=split)
-    return Example(
-        id=make_id("example", number),
-        parent=pair.id,
-        pair_id=pair.id,
-        paper_id=pair.paper_id,
-        title=fields.get("title", "On Mills"),
-        question=pair.question,
-        prompt=fields.get("prompt", f"Context {number}\nQuery: {pair.question}\nAnswer: "),
-        answer=answer,
-        contexts=[Context(chunk_id=make_id("chunk", number), rank=0, score=0.5)],
-        split=split,
-    )
-
-
-def make_pair(number: int = 0, *, split: str = "train", question: str = "", answer: str = "Retries back off.") -> Pair:
-    return Pair(
-        id=make_id("pair", number),
-        parent=make_id("question", number),
-        chunk_id=make_id("chunk", number),
-        paper_id=make_id("paper", number // 4),
-        question=question or f"What is rule {number}?",
-        answer=answer,
-        split=split,
-    )
-
-
-def sides(number: int) -> str:
-    return "val" if number % 3 == 2 else "train"
-
-
-EXAMPLES = [make_example(n, split=sides(n)) for n in range(7)] + [make_example(7, title="É", answer=UNTRUSTED)]
-PAIRS = [make_pair(n, split=sides(n)) for n in range(7)] + [make_pair(7, question=UNTRUSTED, answer=UNTRUSTED)]
 
 
 @pytest.mark.parametrize("name", ["train.jsonl", "val.jsonl", "qa_pairs_train.json", "qa_pairs_val.json"])
@@ -87,15 +50,15 @@ def test_order_depends_on_rows_and_seed_alone(tmp_path: Path, monkeypatch: pytes
 
     plain = files("plain", examples, 1)
     assert files("seeded", examples, 2) != plain
-    monkeypatch.setattr(export_module, "RUN_BYTES", 2000)
-    monkeypatch.setattr(export_module, "MAX_RUNS", 5)
+    monkeypatch.setattr(shuffled, "BATCH_BYTES", 2000)
+    monkeypatch.setattr(shuffled, "MAX_FILES", 5)
     random.Random(0).shuffle(examples)
     assert files("spilled", examples, 1) == plain
 
 
 def test_memory_is_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten times the rows do not take more memory than the sort's run and its buffers allow."""
-    monkeypatch.setattr(export_module, "RUN_BYTES", 100_000)
+    monkeypatch.setattr(shuffled, "BATCH_BYTES", 100_000)
 
     def peak(count: int) -> int:
         def examples() -> Iterator[Example]:
@@ -127,13 +90,19 @@ def test_query_response_is_what_llama_index_writes(tmp_path: Path) -> None:
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "qa_pairs_train.json").read_bytes()
 
 
-def test_a_side_without_rows_is_still_a_valid_file(tmp_path: Path) -> None:
-    """No validation rows, or none at all, give files that their readers accept."""
-    write_dataset(tmp_path, [], [], system_prompt=SYSTEM, seed=0)
+def test_a_side_without_rows_has_no_file(tmp_path: Path) -> None:
+    """A side without rows has no file, and one that an earlier writing left there goes."""
+    write_dataset(tmp_path, EXAMPLES, PAIRS, system_prompt=SYSTEM, seed=0)
+    counts = write_dataset(
+        tmp_path, [make_example(1)], [make_pair(1), make_pair(2, split="val")], system_prompt=SYSTEM, seed=0
+    )
 
-    assert (tmp_path / "train.jsonl").read_bytes() == b""
-    expected = json.dumps({"queries": {}, "responses": {}}, indent=4).encode()
-    assert (tmp_path / "qa_pairs_val.json").read_bytes() == expected
+    assert counts == {"train.jsonl": 1, "val.jsonl": 0, "qa_pairs_train.json": 1, "qa_pairs_val.json": 1}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "qa_pairs_train.json",
+        "qa_pairs_val.json",
+        "train.jsonl",
+    ]
 
 
 def test_datasets_loads_the_chat_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +123,7 @@ def test_parquet_reads_in_pyarrow_and_pandas(tmp_path: Path, monkeypatch: pytest
     """Parquet holds the record's fields with their types, and the messages, in the order of the other formats."""
     from pyarrow import parquet
 
-    monkeypatch.setattr(export_module, "ROW_GROUP", 4)
+    monkeypatch.setattr(parquet_format, "ROW_GROUP", 4)
     counts = export("parquet", EXAMPLES, tmp_path / "out", system_prompt=SYSTEM, seed=7)
     export("openai", EXAMPLES, tmp_path / "out", system_prompt=SYSTEM, seed=7)
 
@@ -169,11 +138,12 @@ def test_parquet_reads_in_pyarrow_and_pandas(tmp_path: Path, monkeypatch: pytest
     assert list(pandas.read_parquet(tmp_path / "out" / "val.parquet")["split"]) == ["val", "val"]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", sorted(EXPORTERS))
 def test_no_rows_export(tmp_path: Path, format: str) -> None:
-    """Every format writes both files for a run without examples."""
-    assert set(export(format, [], tmp_path / "out", system_prompt="", seed=0).values()) == {0}
-    assert len(list((tmp_path / "out").iterdir())) == 2
+    """No format writes a data file for a run without examples."""
+    counts = export(format, [], tmp_path / "out", system_prompt="", seed=0)
+    assert set(counts.values()) == {0}
+    assert not any(name in counts for name in (path.name for path in (tmp_path / "out").iterdir()))
 
 
 def test_export_in_folder_equals_the_dataset(tmp_path: Path) -> None:
@@ -187,12 +157,12 @@ def test_export_in_folder_equals_the_dataset(tmp_path: Path) -> None:
 
 def test_unknown_format(tmp_path: Path) -> None:
     """A format that is not known is refused with the names of those that are, and nothing is written."""
-    with pytest.raises(BadInput, match=r"'jsonl'; choose one of alpaca, openai, parquet, query_response, sharegpt"):
+    with pytest.raises(BadInput, match=r"'jsonl'; choose one of alpaca, axolotl, .*, trl_prompt_completion$"):
         export("jsonl", EXAMPLES, tmp_path / "out", system_prompt="", seed=0)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", sorted(EXPORTERS))
 def test_an_error_half_way_leaves_the_files_of_before(tmp_path: Path, format: str) -> None:
     """When the rows end in an error, the old files stand, whole, and no temporary one is left."""
 
@@ -220,64 +190,6 @@ def test_path_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
     with pytest.raises(Fatal, match=r"cannot write .*taken"):
         export("openai", EXAMPLES, tmp_path / "taken" / "out", system_prompt="", seed=0)
-
-
-def test_chat_line_shape() -> None:
-    """One line is one training example: system with the title, the prompt, the answer."""
-    line = chat_line(make_example(title="A {title} of {mills}"), "About {title}: {}")
-
-    assert json.loads(line)["messages"] == [
-        {"role": "system", "content": "About A {title} of {mills}: {}"},
-        {"role": "user", "content": "Context 0\nQuery: What is rule 0?\nAnswer: "},
-        {"role": "assistant", "content": "Retries back off."},
-    ]
-    assert json.loads(chat_line(make_example(), ""))["messages"][0]["role"] == "user"
-
-
-text = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
-
-
-@given(title=st.text(st.characters(exclude_categories=["Cs"])), prompt=text, answer=text, system=text)
-def test_every_chat_line_is_accepted(title: str, prompt: str, answer: str, system: str) -> None:
-    """Whatever the texts are, a chat line is one line, passes the check, and gives the texts back."""
-    line = chat_line(make_example(title=title, prompt=prompt, answer=answer), system + "!")
-
-    check_chat_line(line)
-    assert len(line.decode().splitlines()) == 1
-    assert [turn["content"] for turn in json.loads(line)["messages"]][1:] == [prompt, answer]
-
-
-def line_of(*turns: tuple[object, object], **more: object) -> bytes:
-    return json.dumps({"messages": [{"role": role, "content": text} for role, text in turns], **more}).encode()
-
-
-USER = ("user", "q")
-BOT = ("assistant", "a")
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        (b"", "not JSON"),
-        (b"\xff\xfe{}", "not JSON in UTF-8"),
-        (b"\xef\xbb\xbf" + line_of(USER, BOT), "not JSON in UTF-8"),
-        (b"[]", "not an object"),
-        (line_of(USER, BOT, weight=1), "messages and nothing else"),
-        (line_of(), "no messages"),
-        (b'{"messages": "hello"}', "no messages"),
-        (b'{"messages": ["hello"]}', "not a role and a content"),
-        (b'{"messages": [{"role": "assistant"}]}', "not a role and a content"),
-        (line_of(("human", "q"), BOT), "the role 'human' is none of"),
-        (line_of(("user", " \n"), BOT), "the user message holds no text"),
-        (line_of(USER, ("assistant", None)), "the assistant message holds no text"),
-        (line_of(BOT, USER), "the last message is not from the assistant"),
-        (line_of(("user", "q" * (1 << 20)), BOT), "bytes, more than 1048576"),
-    ],
-)
-def test_check_refuses(line: bytes, reason: str) -> None:
-    """What OpenAI's fine-tuning refuses is refused here, with the reason."""
-    with pytest.raises(BadInput, match=reason):
-        check_chat_line(line)
 
 
 def remake_golden() -> None:

@@ -523,8 +523,8 @@ def bad_line(folder: Path) -> None:
             "9 training examples, but fine-tuning takes 10 or more: add papers",
         ),
         (
-            lambda folder: (folder / "dataset" / "val.jsonl").unlink(),
-            r"val.jsonl is missing: make it by `gristmill run`",
+            lambda folder: (folder / "dataset" / "train.jsonl").unlink(),
+            "0 training examples, but fine-tuning takes 10 or more",
         ),
         (bad_line, r"train.jsonl, line 11: not a line of a chat training file: no messages"),
     ],
@@ -535,6 +535,13 @@ async def test_preflight(bench: Bench, spoil: Callable[[Path], None], message: s
     with pytest.raises(BadInput, match=message):
         await bench.tune()
     assert bench.provider.requests == []
+
+
+async def test_no_validation_file(bench: Bench) -> None:
+    """Without validation rows there is no validation file, and the job is started without one."""
+    (bench.folder / "dataset" / "val.jsonl").unlink()
+    assert await bench.tune() == f"ft:{BASE}:job-0"
+    assert "validation_file" not in bench.provider.jobs[0]["asked"]
 
 
 async def test_too_large(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
