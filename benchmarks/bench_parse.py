@@ -31,7 +31,7 @@ from engine.records import make_id
 from engine.runner import run
 from engine.signals import Stop
 from engine.workers import Workers
-from jobs.parsing.parse import WARM_UP, parse
+from jobs.parsing.parse import WARM_UP, Settings, parse
 from jobs.parsing.tokens import count_any_tokens
 from jobs.records import Chunk, Paper
 
@@ -215,15 +215,8 @@ def _parse(workers: Workers) -> Job:
     async def claim(claims: Any) -> list[str]:
         return [paper for _, paper in claims]
 
-    return parse(
-        workers=workers,
-        chunk_size=1024,
-        chunk_overlap=200,
-        split_by="paper",
-        train=0.7,
-        seed=0,
-        claim_text=claim,
-    )
+    settings = Settings(chunk_size=1024, chunk_overlap=200, split_by="paper", train=0.7, seed=0)
+    return parse(workers=workers, settings=settings, claim_text=claim)
 
 
 async def _no_call(request: Any) -> Any:

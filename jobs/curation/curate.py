@@ -26,50 +26,58 @@ from jobs.curation.probe import lost
 from jobs.curation.rules import Fault, fault
 from jobs.records import Curated, Pair
 
-__all__ = ["KeptPairs", "curate", "kept_pairs", "rejections"]
+__all__ = ["Curator", "KeptPairs", "kept_pairs", "rejections"]
 
 
-def curate(
-    *, settings: Curate, datasets: Mapping[str, Dataset[Any]], hook: Hook, fingerprint: Mapping[str, Any]
-) -> Job:
-    """One row for each pair that every check could be made of; `hook` is told of those that are refused."""
-    folder = datasets["curated"].folder
-    near = NearQuestions(folder / "near.sqlite3", cosine=settings.near_duplicate_cosine)
+class Curator:
+    """Decides which pairs are used; `hook` is told of those that are refused. It reads and writes `datasets`."""
 
-    async def process(row: Curated, call: Call) -> Sequence[Record]:
-        if not row.kept:
-            hook(RowsDropped(job="curate", reasons={row.reason: 1}))
-        return [row]
+    def __init__(self, *, settings: Curate, datasets: Mapping[str, Dataset[Any]], hook: Hook) -> None:
+        self._settings = settings
+        self._datasets = datasets
+        self._hook = hook
+        folder = datasets["curated"].folder
+        self._near = NearQuestions(folder / "near.sqlite3", cosine=settings.near_duplicate_cosine)
 
-    def expand(shard: ShardRows) -> Iterator[Item]:
-        judged = list(_judged(shard, settings))
-        repeated = _repeated(shard, judged) if settings.near_duplicates else {}
+    def job(self, *, fingerprint: Mapping[str, Any]) -> Job:
+        """One row for each pair that every check could be made of."""
+        settings = self._settings
+        beside = [*(["probes"] if settings.embeds else []), *(["critiques"] if settings.critic else [])]
+        return Job(
+            name="curate",
+            reads=("pairs", *beside),
+            writes="curated",
+            row=Curated,
+            expand=self.expand,
+            process=self.process,
+            origin=lambda row: row.id,
+            fingerprint=fingerprint,
+        )
+
+    def expand(self, shard: ShardRows) -> Iterator[Item]:
+        judged = list(_judged(shard, self._settings))
+        repeated = self._repeated(shard, judged) if self._settings.near_duplicates else {}
         for pair, found in judged:
             row = _row(pair, found or repeated.get(pair.id))
             yield Item(id=row.id, value=row)
 
-    def _repeated(shard: ShardRows, judged: Iterable[tuple[Pair, Fault | None]]) -> dict[str, Fault]:
+    async def process(self, row: Curated, call: Call) -> Sequence[Record]:
+        if not row.kept:
+            self._hook(RowsDropped(job="curate", reasons={row.reason: 1}))
+        return [row]
+
+    def _repeated(self, shard: ShardRows, judged: Iterable[tuple[Pair, Fault | None]]) -> dict[str, Fault]:
         vectors = {row.parent: row.vector for row in shard["probes"]}
         asked = [
             Asked(id=pair.id, question=pair.question, vector=vectors[pair.id]) for pair, found in judged if not found
         ]
+        decided = self._near.decide(shard.index, asked, lambda number: _kept(self._datasets, number))
         return {
             id_: Fault(
                 reason="near_duplicate", detail=f"cosine {other.cosine:.3f} with the question of pair {other.id}"
             )
-            for id_, other in near.decide(shard.index, asked, lambda number: _kept(datasets, number)).items()
+            for id_, other in decided.items()
         }
-
-    return Job(
-        name="curate",
-        reads=("pairs", *(["probes"] if settings.embeds else []), *(["critiques"] if settings.critic else [])),
-        writes="curated",
-        row=Curated,
-        expand=expand,
-        process=process,
-        origin=lambda row: row.id,
-        fingerprint=fingerprint,
-    )
 
 
 class KeptPairs(Dataset[Pair]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.job import Job, Pipeline, Step
 from jobs.curation.critique import critique
-from jobs.curation.curate import curate
+from jobs.curation.curate import Curator
 from jobs.curation.probe import probe
 from jobs.curation.rules import RULES_VERSION
 from jobs.models.roles import slots
@@ -41,10 +41,11 @@ def curation(context: RunContext, retriever: Retriever) -> Pipeline:
         )
     if settings.on:
         jobs.append(
-            curate(
+            Curator(
                 settings=settings,
                 datasets=context.datasets,
                 hook=context.hook,
+            ).job(
                 fingerprint={**settings.model_dump(), **({"rules": RULES_VERSION} if settings.rules else {})},
             )
         )

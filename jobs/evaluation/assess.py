@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.datasets import Dataset
@@ -23,7 +23,7 @@ from jobs.records import Assessment, Response
 from jobs.retrieval.index import Retriever
 from jobs.run.background_imports import imported
 
-__all__ = ["applies", "assess"]
+__all__ = ["Assessor", "applies"]
 
 _PLUGGED_IN = "llama:"
 
@@ -43,62 +43,61 @@ class _Asked:
     texts: Mapping[str, str]
 
 
-def assess(
-    *,
-    metrics: Sequence[str],
-    written: Dataset[Assessment],
-    retriever: Retriever,
-    max_tokens: int,
-    fingerprint: Mapping[str, Any],
-    slots: int,
-) -> Job:
-    """Every response by each of `metrics`; `written` is the dataset that the job writes.
+@dataclass(frozen=True, kw_only=True)
+class Assessor:
+    """Scores every response by each of `metrics`; `written` is the dataset that the job writes.
 
-    `max_tokens` bounds what the judge answers. Raises `BadInput` for an evaluator of LlamaIndex's that there is not,
-    before anything is asked.
+    `max_tokens` bounds what the judge answers.
     """
-    there: dict[str, str] = {}
 
-    async def prepare() -> None:
-        for metric in metrics:
+    metrics: Sequence[str]
+    written: Dataset[Assessment]
+    retriever: Retriever
+    max_tokens: int
+    _there: dict[str, str] = field(default_factory=dict, init=False)
+
+    def job(self, *, fingerprint: Mapping[str, Any], slots: int) -> Job:
+        return Job(
+            name="assess",
+            reads=("responses", "chunks"),
+            writes="assessments",
+            row=Assessment,
+            expand=self.expand,
+            process=self.process,
+            origin=lambda row: row.id,
+            prepare=self.prepare,
+            variant=lambda: make_id(*self.metrics),
+            fingerprint=fingerprint,
+            slots=slots,
+        )
+
+    async def prepare(self) -> None:
+        """Raises `BadInput` for an evaluator that LlamaIndex does not have, before anything is asked."""
+        for metric in self.metrics:
             if metric.startswith(_PLUGGED_IN):
                 (await imported("jobs.evaluation.llama_evaluators")).evaluator_class(metric)
-        there.update(await asyncio.to_thread(lambda: {row.id: row.metric for row in written.rows()}))
+        self._there.update(await asyncio.to_thread(lambda: {row.id: row.metric for row in self.written.rows()}))
 
-    def expand(shard: ShardRows) -> Iterator[Item]:
-        kept = sorted(set(there.values()) - set(metrics))
-        for asked in _asked(shard, [*metrics, *kept]):
-            if asked.id in there or (asked.metric in metrics and applies(asked.metric, asked.response)):
+    def expand(self, shard: ShardRows) -> Iterator[Item]:
+        kept = sorted(set(self._there.values()) - set(self.metrics))
+        for asked in _asked(shard, [*self.metrics, *kept]):
+            if asked.id in self._there or (asked.metric in self.metrics and applies(asked.metric, asked.response)):
                 yield Item(id=asked.id, value=asked)
 
-    async def process(asked: _Asked, call: Call) -> Sequence[Record]:
-        finding, unscored = await scored(find(asked, call))
+    async def process(self, asked: _Asked, call: Call) -> Sequence[Record]:
+        finding, unscored = await scored(self._find(asked, call))
         return [_row(asked, finding or Finding(score=None, feedback=unscored))]
 
-    async def find(asked: _Asked, call: Call) -> Finding:
+    async def _find(self, asked: _Asked, call: Call) -> Finding:
         metric, response = asked.metric, asked.response
         if metric in LEXICAL:
             return Finding(score=round(LEXICAL[metric](response.response, response.reference), 6))
-        contexts = await _contexts(asked, retriever)
+        contexts = await _contexts(asked, self.retriever)
         if metric in SUPPORT:
-            return await support(metric, call, response, contexts, max_tokens=max_tokens)
+            return await support(metric, call, response, contexts, max_tokens=self.max_tokens)
         evaluators: Any = await imported("jobs.evaluation.llama_evaluators")
-        found: Finding = await evaluators.evaluate(metric, call, response, contexts, max_tokens=max_tokens)
+        found: Finding = await evaluators.evaluate(metric, call, response, contexts, max_tokens=self.max_tokens)
         return found
-
-    return Job(
-        name="assess",
-        reads=("responses", "chunks"),
-        writes="assessments",
-        row=Assessment,
-        expand=expand,
-        process=process,
-        origin=lambda row: row.id,
-        prepare=prepare,
-        variant=lambda: make_id(*metrics),
-        fingerprint=fingerprint,
-        slots=slots,
-    )
 
 
 def _asked(shard: ShardRows, metrics: Sequence[str]) -> Iterator[_Asked]:

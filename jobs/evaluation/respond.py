@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from engine.datasets import Dataset
 from engine.errors import Permanent
 from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
@@ -24,7 +23,7 @@ from jobs.models.prompts import qa_prompt
 from jobs.records import Context, Example, Pair, Response
 from jobs.retrieval.index import Retriever
 
-__all__ = ["Compared", "respond", "ways"]
+__all__ = ["Compared", "Responder", "ways"]
 
 _ALONE = "without retrieval"
 
@@ -53,55 +52,53 @@ class _Question:
     retrieval: bool
 
 
-def respond(
-    *,
-    pairs: Dataset[Pair],
-    retriever: Retriever,
-    models: Callable[[], Mapping[str, Compared]],
-    system_prompt: Callable[[str], str],
-    settings: Evaluate,
-    seed: int,
-    fingerprint: Mapping[str, Any],
-    slots: int,
-) -> Job:
-    """Ask every model in ``models()``, by the name of its row, each pair in the sample.
+@dataclass(frozen=True, kw_only=True)
+class Responder:
+    """Asks every model in ``models()``, by the name of its row, each pair in the `sample`.
 
-    ``system_prompt`` is a function of the paper's title. The sample is so many pairs of each split, those whose id has
-    the smallest hash: the same pairs for every model and in every restart.
+    ``system_prompt`` is a function of the paper's title.
     """
-    sample = Sample(pairs, settings.sample, seed)
 
-    def expand(shard: ShardRows) -> Iterator[Item]:
-        for question in _questions(shard, models(), sample, settings):
+    sample: Sample
+    retriever: Retriever
+    models: Callable[[], Mapping[str, Compared]]
+    system_prompt: Callable[[str], str]
+    settings: Evaluate
+
+    def job(self, *, fingerprint: Mapping[str, Any], slots: int) -> Job:
+        return Job(
+            name="respond",
+            reads=("pairs", "examples"),
+            writes="responses",
+            row=Response,
+            expand=self.expand,
+            process=self.process,
+            origin=lambda row: row.id,
+            # The sample is drawn from all pairs; the tuned model is there when fine-tuning has ended.
+            waits_for=("deal", "augment", "answer", "finetune"),
+            prepare=self.sample.draw,
+            variant=self.variant,
+            fingerprint=fingerprint,
+            slots=slots,
+        )
+
+    def expand(self, shard: ShardRows) -> Iterator[Item]:
+        for question in _questions(shard, self.models(), self.sample, self.settings):
             yield Item(id=question.id, value=question)
 
-    async def process(question: _Question, call: Call) -> Sequence[Record]:
-        if not question.contexts and not settings.pairs:
+    async def process(self, question: _Question, call: Call) -> Sequence[Record]:
+        if not question.contexts and not self.settings.pairs:
             raise Permanent("no chunk was retrieved for this question", kind="no_context")
-        prompt = await _prompt(question, retriever)
-        messages = [{"role": "system", "content": system_prompt(question.title)}, {"role": "user", "content": prompt}]
+        prompt = await _prompt(question, self.retriever)
+        system = self.system_prompt(question.title)
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
         reply = await call(chat(question.model.to, messages, max_tokens=question.model.max_tokens))
         return [_row(question, text(reply))]
 
-    def variant() -> str:
-        names = (part for name, model in models().items() for part in (name, model.model))
-        return make_id(sample.stamp(), *names, *([_ALONE] if settings.without_retrieval else []))
-
-    return Job(
-        name="respond",
-        reads=("pairs", "examples"),
-        writes="responses",
-        row=Response,
-        expand=expand,
-        process=process,
-        origin=lambda row: row.id,
-        # The sample is drawn from all pairs; the tuned model is there when fine-tuning has ended.
-        waits_for=("deal", "augment", "answer", "finetune"),
-        prepare=sample.draw,
-        variant=variant,
-        fingerprint=fingerprint,
-        slots=slots,
-    )
+    def variant(self) -> str:
+        """Other models, or another sample, open a sealed shard again."""
+        names = (part for name, model in self.models().items() for part in (name, model.model))
+        return make_id(self.sample.stamp(), *names, *([_ALONE] if self.settings.without_retrieval else []))
 
 
 def _questions(

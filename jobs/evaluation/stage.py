@@ -8,10 +8,11 @@ from engine.job import Pipeline
 from jobs.config import Model
 from jobs.curation.curate import kept_pairs
 from jobs.evaluation import judge as judging
-from jobs.evaluation.assess import assess
+from jobs.evaluation.assess import Assessor
 from jobs.evaluation.pairwise import prefer
 from jobs.evaluation.rejudge import rejudge
-from jobs.evaluation.respond import Compared, respond
+from jobs.evaluation.respond import Compared, Responder
+from jobs.evaluation.sample import Sample
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
 from jobs.retrieval.index import Retriever
@@ -42,13 +43,13 @@ def evaluation(context: RunContext, retriever: Retriever) -> Pipeline:
     config, models = context.config, context.config.models
     system_prompt = config.export.system_prompt
     return [
-        respond(
-            pairs=kept_pairs(context.datasets, context.config),
+        Responder(
+            sample=Sample(kept_pairs(context.datasets, config), config.evaluate.sample, config.seed),
             retriever=retriever,
             models=lambda: compared(context),
             system_prompt=lambda title: system_prompt.replace("{title}", title),
             settings=config.evaluate,
-            seed=config.seed,
+        ).job(
             fingerprint={**RELEASE, "temperature": models.base.temperature, "system_prompt": system_prompt},
             slots=sum(map(slots, (models.base, *models.candidates.values()))),
         ),
@@ -66,15 +67,13 @@ def _judging(context: RunContext, retriever: Retriever) -> Pipeline:
     method = judging.by_agreement if settings.method == "agreement" else judging.by_score
     asked = {**RELEASE, "judge": context.name(model), "temperature": model.temperature}
     judged = {**asked, "method": settings.method}
-    assessed = assess(
+    assessed = Assessor(
         metrics=settings.metrics,
         written=context.datasets["assessments"],
         retriever=retriever,
         max_tokens=model.max_tokens,
         # Each metric has rows of its own, so which they are changes the meaning of none.
-        fingerprint=asked,
-        slots=slots(model),
-    )
+    ).job(fingerprint=asked, slots=slots(model))
     again = rejudge(
         method=method, pairs=pairs, sample=settings.rejudge, seed=seed, fingerprint=judged, slots=slots(model)
     )

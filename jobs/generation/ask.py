@@ -26,7 +26,7 @@ from jobs.models.chat import Malformed, ask_until_valid, chat, text
 from jobs.records import Chunk, Question
 from jobs.run.background_imports import imported
 
-__all__ = ["Asked", "Recipe", "ask", "evidence", "llama_index", "read_questions"]
+__all__ = ["Asked", "Quota", "Recipe", "ask", "evidence", "llama_index", "read_questions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +45,15 @@ Recipe = Callable[[Chunk, int, Call], Awaitable[list[Asked]]]
 def ask(
     *,
     recipe: Recipe,
-    questions_per_chunk: int,
-    max_questions: int | None,
-    chunks: Dataset[Chunk],
+    quota: Quota,
     side_of_question: Callable[[str], str] | None,
     fingerprint: Mapping[str, Any],
     slots: int,
 ) -> Job:
-    """Ask ``questions_per_chunk`` of every chunk, or as many as its share of ``max_questions``.
+    """Ask about every chunk as many questions as `quota` gives it.
 
     ``side_of_question`` gives a question's split from its id, when the split is by question.
     """
-    quota = _Quota(chunks, per_chunk=questions_per_chunk, cap=max_questions)
 
     async def process(value: tuple[Chunk, int], call: Call) -> Sequence[Record]:
         chunk, count = value
@@ -83,11 +80,42 @@ def ask(
         expand=quota.expand,
         process=process,
         # A cap can only be spread over chunks that are all known.
-        waits_for=("parse",) if max_questions is not None else (),
+        waits_for=("parse",) if quota.capped else (),
         prepare=quota.prepare,
         fingerprint=fingerprint,
         slots=slots,
     )
+
+
+class Quota:
+    """How many questions each chunk gets: ``per_chunk``, or its share of ``cap`` over all `chunks` (None is no cap)."""
+
+    def __init__(self, chunks: Dataset[Chunk], *, per_chunk: int, cap: int | None) -> None:
+        self._chunks = chunks
+        self._per_chunk = per_chunk
+        self._cap = cap
+        self._before: list[int] = []
+
+    @property
+    def capped(self) -> bool:
+        return self._cap is not None
+
+    async def prepare(self) -> None:
+        if self._cap is not None:
+            rows = await asyncio.to_thread(lambda: [seal.rows for seal in self._chunks.seals()])
+            self._before = [0, *accumulate(rows)]
+
+    def expand(self, shard: ShardRows) -> Iterator[Item]:
+        for place, chunk in enumerate(shard["chunks"]):
+            count = self._count(shard.index, place)
+            if count:
+                yield Item(id=chunk.id, value=(chunk, count))
+
+    def _count(self, shard: int, place: int) -> int:
+        if self._cap is None:
+            return self._per_chunk
+        number, total = self._before[shard] + place, self._before[-1]
+        return min(self._per_chunk, (number + 1) * self._cap // total - number * self._cap // total)
 
 
 def llama_index(max_tokens: int) -> Recipe:
@@ -151,30 +179,3 @@ _NUMBER = r"\(?(?:Q(?:uestion)?\s*)?\d{1,3}\s*[.):](?!\d)\s*|Q(?:uestion)?\s*:\s
 _MARK = re.compile(rf"^\s*(?:{_BULLET})?(?:{_NUMBER})|^\s*{_BULLET}", re.IGNORECASE)
 _EMPHASIS = re.compile(r"\*\*|__|`")
 _SHORTEST, _LONGEST = 10, 600
-
-
-class _Quota:
-    """How many questions each chunk gets."""
-
-    def __init__(self, chunks: Dataset[Chunk], *, per_chunk: int, cap: int | None) -> None:
-        self._chunks = chunks
-        self._per_chunk = per_chunk
-        self._cap = cap
-        self._before: list[int] = []
-
-    async def prepare(self) -> None:
-        if self._cap is not None:
-            rows = await asyncio.to_thread(lambda: [seal.rows for seal in self._chunks.seals()])
-            self._before = [0, *accumulate(rows)]
-
-    def expand(self, shard: ShardRows) -> Iterator[Item]:
-        for place, chunk in enumerate(shard["chunks"]):
-            count = self._count(shard.index, place)
-            if count:
-                yield Item(id=chunk.id, value=(chunk, count))
-
-    def _count(self, shard: int, place: int) -> int:
-        if self._cap is None:
-            return self._per_chunk
-        number, total = self._before[shard] + place, self._before[-1]
-        return min(self._per_chunk, (number + 1) * self._cap // total - number * self._cap // total)

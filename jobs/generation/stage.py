@@ -31,9 +31,9 @@ def generation(context: RunContext) -> Pipeline:
     return [
         asking.ask(
             recipe=asking.evidence(context.hook) if evidence else asking.llama_index(model.max_tokens),
-            questions_per_chunk=settings.questions_per_chunk,
-            max_questions=settings.max_questions,
-            chunks=context.datasets["chunks"],
+            quota=asking.Quota(
+                context.datasets["chunks"], per_chunk=settings.questions_per_chunk, cap=settings.max_questions
+            ),
             side_of_question=_side_of_question(context.config),
             fingerprint={
                 **fingerprint,

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -30,41 +31,32 @@ WARM_UP = f"{__name__}:warm_up"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides the chunks of a paper; it travels to the worker with each."""
+    """What decides the chunks of a paper; it travels to the worker with each.
+
+    ``chunk_size`` and ``chunk_overlap`` are in tokens; ``split_by`` is "paper", "chunk" or "question"; ``train`` is the
+    share of the training side, drawn by ``seed``; ``max_bytes`` bounds the size of a file.
+    """
 
     chunk_size: int
     chunk_overlap: int
     split_by: str
     train: float
     seed: int
-    max_bytes: int
+    max_bytes: int = 200 * 2**20
+
+    def __post_init__(self) -> None:
+        if self.split_by not in ("paper", "chunk", "question"):
+            raise ValueError(f'split_by is {self.split_by!r}: set it to "paper", "chunk" or "question"')
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What of it changes the meaning of chunks: all but the bound, which only refuses."""
+        meaning = msgspec.structs.asdict(self)
+        del meaning["max_bytes"]
+        return {**meaning, "cleaning": CLEANING_VERSION}
 
 
-def parse(
-    *,
-    workers: Workers,
-    chunk_size: int,
-    chunk_overlap: int,
-    split_by: str,
-    train: float,
-    seed: int,
-    claim_text: ClaimText,
-    max_bytes: int = 200 * 2**20,
-) -> Job:
-    """Papers in, chunks out: `chunk_size` and `chunk_overlap` in tokens, `split_by` "paper", "chunk" or "question".
-
-    `train` is the share of the training side. A paper whose text another one has already claimed is a "duplicate".
-    """
-    if split_by not in ("paper", "chunk", "question"):
-        raise ValueError(f'split_by is {split_by!r}: set it to "paper", "chunk" or "question"')
-    settings = Settings(
-        chunk_size=chunk_size,
-        chunk_overlap=chunk_overlap,
-        split_by=split_by,
-        train=train,
-        seed=seed,
-        max_bytes=max_bytes,
-    )
+def parse(*, workers: Workers, settings: Settings, claim_text: ClaimText) -> Job:
+    """Papers in, chunks out. A paper whose text another one has already claimed is a "duplicate"."""
 
     async def process(paper: Paper, call: Call) -> Sequence[Chunk]:
         return await workers.run(read_paper, (paper, settings))
@@ -80,14 +72,7 @@ def parse(
         expand=_papers,
         process=process,
         review=review,
-        fingerprint={
-            "chunk_size": chunk_size,
-            "chunk_overlap": chunk_overlap,
-            "split_by": split_by,
-            "train": train,
-            "seed": seed,
-            "cleaning": CLEANING_VERSION,
-        },
+        fingerprint=settings.fingerprint(),
         slots=2 * workers.processes,
     )
 

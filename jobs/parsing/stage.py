@@ -9,7 +9,7 @@ from engine.job import Pipeline
 from engine.processes import usable_cores
 from jobs.config import Config
 from jobs.parsing.deal import deal
-from jobs.parsing.parse import parse
+from jobs.parsing.parse import Settings, parse
 from jobs.run.context import RunContext
 
 __all__ = ["parsing", "worker_count"]
@@ -32,11 +32,13 @@ def parsing(context: RunContext) -> Pipeline:
         ),
         parse(
             workers=context.workers,
-            chunk_size=config.parse.chunk_size,
-            chunk_overlap=config.parse.chunk_overlap,
-            split_by=config.split.by,
-            train=config.split.train,
-            seed=config.seed,
+            settings=Settings(
+                chunk_size=config.parse.chunk_size,
+                chunk_overlap=config.parse.chunk_overlap,
+                split_by=config.split.by,
+                train=config.split.train,
+                seed=config.seed,
+            ),
             claim_text=claim,
         ),
     ]

@@ -19,10 +19,10 @@ from jobs.config import Augment
 from jobs.models.embeddings import embedding, unpack, vectors
 from jobs.models.prompts import qa_prompt
 from jobs.records import Chunk, Context, Example, Pair
-from jobs.retrieval.distractors import Found, distracted, setting
+from jobs.retrieval.distractors import Distractors, Found, setting
 from jobs.retrieval.index import Retriever
 
-__all__ = ["augment"]
+__all__ = ["Augmenter"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,73 +34,74 @@ class _Work:
     vector: str
 
 
-def augment(
-    *,
-    retriever: Retriever,
-    settings: Augment,
-    curated: bool = False,
-    probed: bool = False,
-    seed: int = 0,
-    fingerprint: Mapping[str, Any],
-    slots: int,
-) -> Job:
-    """Make the examples of each pair, from the ``top_k`` chunks nearest to its question or from its distractors.
+@dataclass(frozen=True, kw_only=True)
+class Augmenter:
+    """Makes the examples of each pair, from the ``top_k`` chunks nearest to its question or from its distractors.
 
     ``curated`` and ``probed`` say whether these datasets are there to be read; ``seed`` decides the draws.
     """
 
-    async def process(work: _Work, call: Call) -> Sequence[Record]:
-        pair, title = work.pair, work.paper[0].title
-        vector = unpack(work.vector).tolist() if work.vector else vectors(await call(embedding([pair.question])))[0]
-        drawn = setting(pair, settings, seed)
-        if drawn.distracted:
-            found = await distracted(
-                pair, vector, work.paper, retriever, settings, with_source=drawn.with_source, seed=seed
-            )
-        else:
-            found = await _retrieved(pair, vector, retriever, settings)
-        answer = pair.answer
-        if abstains := not drawn.with_source and settings.without_source_answer == "abstain":
-            answer = settings.abstention
-        return [
-            Example(
-                id=make_id("example", pair.id, *(one.context.chunk_id for one in group)),
-                parent=pair.id,
-                pair_id=pair.id,
-                paper_id=pair.paper_id,
-                title=title,
-                question=pair.question,
-                prompt=await qa_prompt(pair.question, [one.text for one in group]),
-                answer=answer,
-                contexts=[one.context for one in group],
-                split=pair.split,
-                abstains=abstains,
-            )
-            for group in ([[one] for one in found] if settings.separate_context else [found])
-        ]
+    retriever: Retriever
+    settings: Augment
+    curated: bool = False
+    probed: bool = False
+    seed: int = 0
 
-    def expand(shard: ShardRows) -> Iterator[Item]:
+    def job(self, *, fingerprint: Mapping[str, Any], slots: int) -> Job:
+        beside = [*(["curated"] if self.curated else []), *(["probes"] if self.probed else [])]
+        return Job(
+            name="augment",
+            reads=("pairs", "chunks", *beside),
+            writes="examples",
+            row=Example,
+            expand=self.expand,
+            process=self.process,
+            waits_for=("index",),
+            fingerprint=fingerprint,
+            slots=slots,
+        )
+
+    def expand(self, shard: ShardRows) -> Iterator[Item]:
         papers: dict[str, list[Chunk]] = {}
         beside = {chunk.id: papers.setdefault(chunk.paper_id, []) for chunk in shard["chunks"]}
         for chunk in shard["chunks"]:
             beside[chunk.id].append(chunk)
-        embedded = {row.parent: row.vector for row in shard["probes"]} if probed else {}
-        kept = {row.pair_id for row in shard["curated"] if row.kept} if curated else None
+        embedded = {row.parent: row.vector for row in shard["probes"]} if self.probed else {}
+        kept = {row.pair_id for row in shard["curated"] if row.kept} if self.curated else None
         for pair in shard["pairs"]:
             if kept is None or pair.id in kept:
                 work = _Work(pair=pair, paper=beside[pair.chunk_id], vector=embedded.get(pair.id, ""))
                 yield Item(id=pair.id, value=work)
 
-    return Job(
-        name="augment",
-        reads=("pairs", "chunks", *(["curated"] if curated else []), *(["probes"] if probed else [])),
-        writes="examples",
-        row=Example,
-        expand=expand,
-        process=process,
-        waits_for=("index",),
-        fingerprint=fingerprint,
-        slots=slots,
+    async def process(self, work: _Work, call: Call) -> Sequence[Record]:
+        pair, settings = work.pair, self.settings
+        vector = unpack(work.vector).tolist() if work.vector else vectors(await call(embedding([pair.question])))[0]
+        drawn = setting(pair, settings, self.seed)
+        if drawn.distracted:
+            distractors = Distractors(retriever=self.retriever, settings=settings, seed=self.seed)
+            found = await distractors.around(pair, vector, work.paper, with_source=drawn.with_source)
+        else:
+            found = await _retrieved(pair, vector, self.retriever, settings)
+        groups = [[one] for one in found] if settings.separate_context else [found]
+        abstains = not drawn.with_source and settings.without_source_answer == "abstain"
+        answer = settings.abstention if abstains else pair.answer
+        return [await _example(work, group, answer, abstains=abstains) for group in groups]
+
+
+async def _example(work: _Work, group: Sequence[Found], answer: str, *, abstains: bool) -> Example:
+    pair = work.pair
+    return Example(
+        id=make_id("example", pair.id, *(one.context.chunk_id for one in group)),
+        parent=pair.id,
+        pair_id=pair.id,
+        paper_id=pair.paper_id,
+        title=work.paper[0].title,
+        question=pair.question,
+        prompt=await qa_prompt(pair.question, [one.text for one in group]),
+        answer=answer,
+        contexts=[one.context for one in group],
+        split=pair.split,
+        abstains=abstains,
     )
 
 

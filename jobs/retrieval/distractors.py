@@ -18,7 +18,7 @@ from jobs.records import Chunk, Context, Pair
 from jobs.retrieval.index import Retriever
 from jobs.run.normal_text import words
 
-__all__ = ["NEAR", "Found", "Setting", "distracted", "overlap", "setting"]
+__all__ = ["NEAR", "Distractors", "Found", "Setting", "overlap", "setting"]
 
 NEAR = 0.95
 """Chunks whose cosine is this or more say the same."""
@@ -53,64 +53,57 @@ def setting(pair: Pair, settings: Augment, seed: int) -> Setting:
     return Setting(distracted=distracted, with_source=with_source)
 
 
-async def distracted(
-    pair: Pair,
-    vector: Sequence[float],
-    paper: Sequence[Chunk],
-    retriever: Retriever,
-    settings: Augment,
-    *,
-    with_source: bool,
-    seed: int,
-) -> list[Found]:
-    """The contexts of one example, in shuffled order; `paper` holds the chunks of the pair's paper.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distractors:
+    """Finds the contexts of examples that are to have distractors."""
 
-    Fewer distractors than asked for where the corpus has no more. Raises `Permanent` (kind "no_context") when there is
-    neither source nor distractor to show.
-    """
-    source = next(chunk for chunk in paper if chunk.id == pair.chunk_id)
-    neighbours = {chunk.id for chunk in paper if abs(chunk.position - source.position) <= 1}
-    chosen = await _distractors(pair, vector, source, neighbours, retriever, settings)
-    if with_source:
-        known = (await retriever.vectors([source.id])).get(source.id)
-        score = round(cosine(vector, known.tolist()), 6) if known is not None else 0.0
-        chosen.append((source.id, score, source.text))
-    if not chosen:
-        raise Permanent("no chunk of the corpus can distract from this pair's own", kind="no_context")
-    chosen.sort(key=lambda found: make_id("place", seed, pair.id, found[0]))
-    return [
-        Found(
-            context=Context(chunk_id=id_, rank=rank, score=score, role="source" if id_ == source.id else "distractor"),
-            text=text,
-        )
-        for rank, (id_, score, text) in enumerate(chosen)
-    ]
+    retriever: Retriever
+    settings: Augment
+    seed: int
 
+    async def around(
+        self, pair: Pair, vector: Sequence[float], paper: Sequence[Chunk], *, with_source: bool
+    ) -> list[Found]:
+        """The contexts of one example, in shuffled order; `paper` holds the chunks of the pair's paper.
 
-async def _distractors(
-    pair: Pair,
-    vector: Sequence[float],
-    source: Chunk,
-    neighbours: set[str],
-    retriever: Retriever,
-    settings: Augment,
-) -> list[tuple[str, float, str]]:
-    """The nearest to the question that are no kin of the source; looks further while too few are found."""
-    wide = 2 * settings.distractors + 8
-    while True:
-        found = await retriever.search(
-            vector,
-            top_k=wide,
-            paper_id=pair.paper_id if settings.scope == "paper" else None,
-            without_split="val" if settings.leave_out_validation else None,
-        )
-        strange = [chunk for chunk in found if chunk[0] not in neighbours and not overlap(chunk[2], source.text)]
-        known = await retriever.vectors([source.id, *(id_ for id_, _, _ in strange)])
-        own = known.get(source.id)
-        far = [chunk for chunk in strange if own is None or cosine(known[chunk[0]].tolist(), own.tolist()) < NEAR]
-        if len(far) >= settings.distractors or len(found) < wide or wide >= _WIDEST:
-            return far[: settings.distractors]
-        wide *= 4
+        Fewer distractors than asked for where the corpus has no more. Raises `Permanent` (kind "no_context") when there
+        is neither source nor distractor to show.
+        """
+        source = next(chunk for chunk in paper if chunk.id == pair.chunk_id)
+        neighbours = {chunk.id for chunk in paper if abs(chunk.position - source.position) <= 1}
+        chosen = await self._nearest(pair, vector, source, neighbours)
+        if with_source:
+            known = (await self.retriever.vectors([source.id])).get(source.id)
+            score = round(cosine(vector, known.tolist()), 6) if known is not None else 0.0
+            chosen.append((source.id, score, source.text))
+        if not chosen:
+            raise Permanent("no chunk of the corpus can distract from this pair's own", kind="no_context")
+        chosen.sort(key=lambda found: make_id("place", self.seed, pair.id, found[0]))
+        roles = {source.id: "source"}
+        return [
+            Found(context=Context(chunk_id=id_, rank=rank, score=score, role=roles.get(id_, "distractor")), text=text)
+            for rank, (id_, score, text) in enumerate(chosen)
+        ]
+
+    async def _nearest(
+        self, pair: Pair, vector: Sequence[float], source: Chunk, neighbours: set[str]
+    ) -> list[tuple[str, float, str]]:
+        """The nearest to the question that are no kin of the source; looks further while too few are found."""
+        settings, wide = self.settings, 2 * self.settings.distractors + 8
+        while True:
+            found = await self.retriever.search(
+                vector,
+                top_k=wide,
+                paper_id=pair.paper_id if settings.scope == "paper" else None,
+                without_split="val" if settings.leave_out_validation else None,
+            )
+            strange = [chunk for chunk in found if chunk[0] not in neighbours and not overlap(chunk[2], source.text)]
+            known = await self.retriever.vectors([source.id, *(id_ for id_, _, _ in strange)])
+            own = known.get(source.id)
+            far = [chunk for chunk in strange if own is None or cosine(known[chunk[0]].tolist(), own.tolist()) < NEAR]
+            if len(far) >= settings.distractors or len(found) < wide or wide >= _WIDEST:
+                return far[: settings.distractors]
+            wide *= 4
 
 
 _WIDEST = 512

@@ -8,7 +8,7 @@ from engine.job import Pipeline
 from jobs.config import Model
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
-from jobs.retrieval.augment import augment
+from jobs.retrieval.augment import Augmenter
 from jobs.retrieval.index import Retriever, index
 from jobs.run.context import RunContext
 from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
@@ -45,12 +45,13 @@ def augmenting(context: RunContext, retriever: Retriever) -> Pipeline:
     config, model = context.config, context.config.models.embedding
     draws = {"seed": config.seed} if config.augment.distractors else {}
     return [
-        augment(
+        Augmenter(
             retriever=retriever,
             settings=config.augment,
             curated=config.curate.on,
             probed=config.curate.embeds,
             seed=config.seed,
+        ).job(
             fingerprint={
                 **RELEASE,
                 **embedding_fingerprint(model),

@@ -20,7 +20,7 @@ from engine.signals import Stop
 from engine.testing import chat_reply, embedding_reply
 from jobs.config import Config, Curate
 from jobs.curation.critique import critique
-from jobs.curation.curate import curate, kept_pairs, rejections
+from jobs.curation.curate import Curator, kept_pairs, rejections
 from jobs.curation.probe import probe
 from jobs.records import Chunk, Critique, Curated, Pair, Probe
 from jobs.retrieval.index import Retriever
@@ -101,7 +101,7 @@ async def curated(
     jobs = [
         probe(retriever=retriever, settings=chosen, scope="corpus", fingerprint={}, slots=8),
         *([critique(settings=chosen, max_tokens=100, fingerprint={}, slots=8)] if chosen.critic else []),
-        curate(settings=chosen, datasets=datasets, hook=events.append, fingerprint={}),
+        Curator(settings=chosen, datasets=datasets, hook=events.append).job(fingerprint={}),
     ]
     pipeline = jobs if chosen.embeds else jobs[1:]
     await run(pipeline, datasets, call, stop=Stop(), hook=events.append, retry=lambda job, failure: retry)

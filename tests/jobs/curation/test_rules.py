@@ -13,7 +13,7 @@ from engine.datasets import Dataset
 from engine.job import ShardRows
 from engine.testing import scripted
 from jobs.config import Curate
-from jobs.curation.curate import curate
+from jobs.curation.curate import Curator
 from jobs.curation.probe import probe
 from jobs.curation.rules import fault
 from jobs.records import Chunk, Curated, Pair, Probe, Vector
@@ -59,7 +59,7 @@ async def curated(folder: Path, settings: Curate) -> list[Curated]:
     assert len(call.requests) == sum(row["reason"] in ("", "not_found", "near_duplicate") for row in PLANTED)
     datasets = {"probes": sealed(folder / "probes", Probe, probes), "curated": Dataset(folder / "curated", Curated)}
     datasets["curated"].folder.mkdir()
-    made = curate(settings=settings, datasets=datasets, hook=lambda _: None, fingerprint={})
+    made = Curator(settings=settings, datasets=datasets, hook=lambda _: None).job(fingerprint={})
     return await processed(made, ShardRows(0, {"pairs": pairs, "probes": probes}), scripted())
 
 

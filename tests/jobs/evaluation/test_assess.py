@@ -15,7 +15,7 @@ from engine.job import Job, ShardRows
 from engine.runner import run
 from engine.signals import Stop
 from engine.testing import ScriptedCall, embedding_reply, scripted
-from jobs.evaluation.assess import assess
+from jobs.evaluation.assess import Assessor
 from jobs.evaluation.grounding import read_yes_or_no
 from jobs.models.llama_index import CallLLM
 from jobs.records import Assessment, Chunk, Context, Response
@@ -41,7 +41,8 @@ ONE, TWO = (
 
 
 def assessing(written: Dataset[Assessment], *metrics: str) -> Job:
-    return assess(metrics=metrics, written=written, retriever=Chunks(), max_tokens=300, fingerprint={}, slots=2)
+    assessor = Assessor(metrics=metrics, written=written, retriever=Chunks(), max_tokens=300)
+    return assessor.job(fingerprint={}, slots=2)
 
 
 @pytest.fixture

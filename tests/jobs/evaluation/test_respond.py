@@ -17,7 +17,8 @@ from engine.runner import run
 from engine.signals import Stop
 from engine.testing import ScriptedCall, scripted
 from jobs.config import Evaluate
-from jobs.evaluation.respond import Compared, respond
+from jobs.evaluation.respond import Compared, Responder
+from jobs.evaluation.sample import Sample
 from jobs.records import Chunk, Example, Pair, Response, Vector
 from jobs.retrieval.index import Retriever
 
@@ -51,8 +52,8 @@ def job(
     alone: bool = False,
     pairs_of: str = "",
 ) -> Job:
-    return respond(
-        pairs=pairs,
+    return Responder(
+        sample=Sample(pairs, sample, seed),
         retriever=retriever,
         models=lambda: {
             name: Compared(model=model, to=name, max_tokens=200 if name in BOTH else 300)
@@ -60,10 +61,7 @@ def job(
         },
         system_prompt="About {}.".format,
         settings=Evaluate(sample=sample, without_retrieval=alone, pairs=pairs_of),
-        seed=seed,
-        fingerprint={},
-        slots=2,
-    )
+    ).job(fingerprint={}, slots=2)
 
 
 async def asked(made: Job, examples: Sequence[Example] = EXAMPLES, call: ScriptedCall | None = None) -> list[Any]:

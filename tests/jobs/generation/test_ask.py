@@ -18,7 +18,7 @@ from engine.events import Event, RowsDropped
 from engine.job import Job, ShardRows
 from engine.records import Record
 from engine.testing import scripted
-from jobs.generation.ask import Asked, Recipe, _Quota, ask, evidence, llama_index, read_questions
+from jobs.generation.ask import Asked, Quota, Recipe, ask, evidence, llama_index, read_questions
 from jobs.generation.evidence import evidence_request
 from jobs.models.chat import Malformed
 from jobs.records import Chunk, Question
@@ -35,9 +35,7 @@ def texts(answer: str, count: int = 9) -> list[str]:
 def job(chunks: Dataset[Chunk], *, recipe: Recipe | None = None, per_chunk: int = 2, cap: int | None = None) -> Job:
     return ask(
         recipe=recipe or llama_index(512),
-        questions_per_chunk=per_chunk,
-        max_questions=cap,
-        chunks=chunks,
+        quota=Quota(chunks, per_chunk=per_chunk, cap=cap),
         side_of_question=None,
         fingerprint={},
         slots=4,
@@ -172,9 +170,7 @@ async def test_a_split_by_question(tmp_path: Path) -> None:
 
     made = ask(
         recipe=llama_index(512),
-        questions_per_chunk=2,
-        max_questions=None,
-        chunks=Dataset(tmp_path, Chunk),
+        quota=Quota(Dataset(tmp_path, Chunk), per_chunk=2, cap=None),
         side_of_question=side,
         fingerprint={},
         slots=1,
@@ -226,7 +222,7 @@ async def test_a_chunk_without_sentences(tmp_path: Path) -> None:
 
 
 class _Sizes:
-    """Stands where `_Quota` wants chunks: only how many rows each seal has."""
+    """Stands where `Quota` wants chunks: only how many rows each seal has."""
 
     def __init__(self, sizes: list[int]) -> None:
         self._sizes = sizes
@@ -237,7 +233,7 @@ class _Sizes:
 
 async def counts(sizes: list[int], per_chunk: int, cap: int | None) -> list[int]:
     """How many questions each chunk gets, over all shards."""
-    quota = _Quota(_Sizes(sizes), per_chunk=per_chunk, cap=cap)  # type: ignore[arg-type]
+    quota = Quota(_Sizes(sizes), per_chunk=per_chunk, cap=cap)  # type: ignore[arg-type]
     await quota.prepare()
     found = []
     for index, size in enumerate(sizes):

@@ -14,7 +14,7 @@ from engine.records import encode
 from engine.requests import Reply, Request
 from engine.workers import Workers
 from jobs.parsing.failures import Kind
-from jobs.parsing.parse import WARM_UP, parse
+from jobs.parsing.parse import WARM_UP, Settings, parse
 from jobs.records import Chunk, Paper
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -42,7 +42,7 @@ async def no_call(request: Request) -> Reply:
 
 def job(workers: Workers, claims: Claims | None = None, **changes: Any) -> Job:
     settings: dict[str, Any] = {"chunk_size": 64, "chunk_overlap": 16, "split_by": "paper", "train": 0.7, "seed": 0}
-    return parse(workers=workers, claim_text=claims or Claims(), **(settings | changes))
+    return parse(workers=workers, settings=Settings(**(settings | changes)), claim_text=claims or Claims())
 
 
 def paper(path: Path, name: str = "") -> Paper:
@@ -163,7 +163,8 @@ def test_the_fingerprint_holds_what_chunks_depend_on() -> None:
         raise AssertionError
 
     workers = Workers(processes=3)
-    one = parse(workers=workers, chunk_size=64, chunk_overlap=16, split_by="paper", train=0.7, seed=0, claim_text=claim)
+    settings = Settings(chunk_size=64, chunk_overlap=16, split_by="paper", train=0.7, seed=0)
+    one = parse(workers=workers, settings=settings, claim_text=claim)
     changes = [{"chunk_size": 65}, {"chunk_overlap": 15}, {"split_by": "chunk"}, {"train": 0.8}, {"seed": 1}]
     assert all(job(workers, **change).fingerprint != one.fingerprint for change in changes)
     assert job(workers, max_bytes=1).fingerprint == one.fingerprint

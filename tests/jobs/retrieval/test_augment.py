@@ -15,7 +15,7 @@ from engine.records import encode
 from engine.testing import scripted
 from jobs.config import Augment
 from jobs.records import Chunk, Example, Vector
-from jobs.retrieval.augment import augment
+from jobs.retrieval.augment import Augmenter
 from jobs.retrieval.index import Retriever
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "augment_examples.jsonl"
@@ -44,7 +44,7 @@ async def retriever(tmp_path: Path) -> Retriever:
 
 
 async def examples(retriever: Retriever, **settings: Any) -> list[Example]:
-    job = augment(retriever=retriever, settings=Augment(**settings), fingerprint={}, slots=1)
+    job = Augmenter(retriever=retriever, settings=Augment(**settings)).job(fingerprint={}, slots=1)
     call = scripted(embedder(lambda text: QUESTIONS[text]), forever=True)
     made: list[Example] = await processed(job, ShardRows(0, {"pairs": PAIRS, "chunks": CHUNKS}), call)
     assert [request.body["input"] for request in call.requests] == [[row.question] for row in PAIRS]
@@ -118,7 +118,7 @@ async def test_validation_left_out(retriever: Retriever) -> None:
 async def test_nothing_to_retrieve(retriever: Retriever) -> None:
     """A pair for which no chunk can be found fails by itself, with a kind of its own."""
     lonely = pair("p3", chunk="c1", paper="three")
-    job = augment(retriever=retriever, settings=Augment(scope="paper"), fingerprint={}, slots=1)
+    job = Augmenter(retriever=retriever, settings=Augment(scope="paper")).job(fingerprint={}, slots=1)
     call = scripted(embedder(lambda _: (1.0, 0.0)))
     [failed] = await processed(job, ShardRows(0, {"pairs": [lonely], "chunks": CHUNKS}), call)
     assert isinstance(failed, Permanent)
@@ -127,7 +127,7 @@ async def test_nothing_to_retrieve(retriever: Retriever) -> None:
 
 async def test_what_the_call_raises_passes(retriever: Retriever) -> None:
     """A failed embedding is the call's to retry, not the job's to hide."""
-    job = augment(retriever=retriever, settings=Augment(), fingerprint={}, slots=1)
+    job = Augmenter(retriever=retriever, settings=Augment()).job(fingerprint={}, slots=1)
     with pytest.raises(Transient):
         await processed(job, ShardRows(0, {"pairs": PAIRS, "chunks": CHUNKS}), scripted(Transient("down")))
 

@@ -18,7 +18,7 @@ from engine.testing import scripted
 from jobs.config import Augment
 from jobs.models.embeddings import cosine, pack
 from jobs.records import Chunk, Example, Probe, Vector
-from jobs.retrieval.augment import augment
+from jobs.retrieval.augment import Augmenter
 from jobs.retrieval.distractors import NEAR, overlap, setting
 from jobs.retrieval.index import Retriever
 from jobs.run.configfile import validate
@@ -54,7 +54,9 @@ async def examples(
     await retriever.build(sealed(folder / "chunks", Chunk, chunks), sealed(folder / "index", Vector, written))
     pairs = [pair(f"pair {row.id}", chunk=row.id, paper=row.paper_id, split=split) for row in chunks]
     probes = [Probe(id=f"probe of {row.id}", parent=row.id, vector=pack(vectors[row.chunk_id])) for row in pairs]
-    job = augment(retriever=retriever, settings=Augment(**chosen), probed=True, seed=draw, fingerprint={}, slots=1)
+    job = Augmenter(retriever=retriever, settings=Augment(**chosen), probed=True, seed=draw).job(
+        fingerprint={}, slots=1
+    )
     shard = ShardRows(0, {"pairs": pairs, "chunks": chunks, "probes": probes})
     return await processed(job, shard, scripted()), chunks, vectors
 
@@ -135,7 +137,7 @@ async def test_a_corpus_of_one_chunk(tmp_path: Path) -> None:
     shard = ShardRows(0, {"pairs": [pair("p", chunk="c")], "chunks": [row], "probes": probes})
     for without, expected in ((0.0, ["source"]), (1.0, [])):
         chosen = Augment(distractors=2, without_source=without)
-        job = augment(retriever=retriever, settings=chosen, probed=True, fingerprint={}, slots=1)
+        job = Augmenter(retriever=retriever, settings=chosen, probed=True).job(fingerprint={}, slots=1)
         [made] = await processed(job, shard, scripted())
         if expected:
             assert [context.role for context in made.contexts] == expected
