@@ -43,7 +43,7 @@ IMPORTS = (
     "jobs.models.llama_index",
     "jobs.report.page",
     "jobs.retrieval.lancedb_store",
-    "jobs.cli.session",
+    "jobs.session",
 )
 LONGEST_S = 600
 
@@ -131,7 +131,7 @@ def live(life: Life) -> int:
     nowhere, errors = os.open(os.devnull, os.O_RDWR), os.open(life.errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor, target in ((nowhere, 0), (nowhere, 1), (errors, 2)):
         os.dup2(descriptor, target)
-    with mock.patch("jobs.cli.session.run", journalled(Journal(life.journal))):
+    with mock.patch("jobs.session.run", journalled(Journal(life.journal))):
         try:
             return main(life.arguments) if life.plan is None else dying(life.plan, life.arguments)
         except BaseException:  # noqa: BLE001 - a fork must not go on as the process that it was forked from

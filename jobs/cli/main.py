@@ -178,45 +178,47 @@ def _rates(text: str) -> tuple[float, ...]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from engine.errors import BadInput
-    from jobs.config import ENOUGH_PAPERS
-    from jobs.parsing.deal import count_papers
+    from jobs.cli.working import STOPPED, prepared, work_on
     from jobs.run import configfile
     from jobs.run.folder import RunFolder
+    from jobs.work import Selection
 
     if arguments.dry_run and (arguments.redo or arguments.until):
         raise BadInput("--dry-run goes without --redo and --until: it parses, and deletes nothing")
     folder = RunFolder(arguments.out)
     folder.check_usable()
-    before = folder.config() if folder.exists else None
     table = configfile.load(arguments.config) if arguments.config else folder.table() if folder.exists else {}
     configfile.assign(table, arguments.set)
-    settings = configfile.validate(table)
-    if settings.evaluate.pairs or (before is not None and before.evaluate.pairs):
-        raise BadInput("a run of the pairs in a file has no papers: gristmill evaluate begins it and goes on with it")
-    settings = settings.resolved(papers=count_papers(arguments.papers, enough=ENOUGH_PAPERS), before=before)
+    last = "parse" if arguments.dry_run else arguments.until
+    work = prepared(folder, arguments.papers, table, Selection(until=last, redo=arguments.redo))
     if not arguments.dry_run:
-        return _work(folder, settings, papers=arguments.papers, last=arguments.until, redo=arguments.redo)
+        return work_on(work)
     from jobs.cli.estimate import print_estimate
 
-    code = _work(folder, settings, papers=arguments.papers, last="parse", keep_settings=before is None)
-    if code != 130:
-        print_estimate(settings, folder.datasets()["chunks"])
+    code = work_on(replace(work, keeps_settings=folder.exists))
+    if code != STOPPED:
+        print_estimate(work.config, folder.datasets()["chunks"])
     return code
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
     from engine.errors import BadInput
+    from jobs.cli.working import prepared, work_on
+    from jobs.work import Selection
 
     folder, settings = _existing(arguments)
     if settings.finetune.backend == "none":
         raise BadInput('no fine-tuning is configured; set finetune.backend to "openai" or "lora", as run --set')
-    return _work(folder, settings, last="finetune")
+    return work_on(prepared(folder, selection=Selection(until="finetune")))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from engine.errors import BadInput
     from jobs.cli.candidates import add_candidates
+    from jobs.cli.working import prepared, work_on
     from jobs.generation.deal_pairs import configured
     from jobs.run import configfile
     from jobs.run.folder import RunFolder
@@ -230,24 +232,29 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     answered = {row.model for row in folder.datasets()["responses"].rows()} if arguments.model else set()
     add_candidates(table, arguments.model, answered=answered)
     configfile.assign(table, arguments.set)
-    return _work(folder, configfile.validate(table))
+    return work_on(prepared(folder, settings=table))
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    folder, settings = _existing(arguments)
-    return _work(folder, settings, only="report")
+    from jobs.cli.working import prepared, work_on
+    from jobs.work import Selection
+
+    folder, _ = _existing(arguments)
+    return work_on(prepared(folder, selection=Selection(only="report")))
 
 
 def _retry(arguments: argparse.Namespace) -> int:
     from engine.errors import BadInput
+    from jobs.cli.working import prepared, work_on
     from jobs.report.collect import job_states
+    from jobs.work import Selection
 
-    folder, settings = _existing(arguments)
+    folder, _ = _existing(arguments)
     kind = arguments.only
     kinds = sorted({kind for state in job_states(folder.datasets()) for kind in state.failures})
     if kind is not None and kind not in kinds:
         raise BadInput(f"no record failed with {kind!r}; the kinds are: {', '.join(kinds) or 'none, nothing failed'}")
-    return _work(folder, settings, retry=lambda job, failure: kind in (None, failure.kind))
+    return work_on(prepared(folder, selection=Selection(retry=lambda job, failure: kind in (None, failure.kind))))
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -311,13 +318,6 @@ def _existing(arguments: argparse.Namespace) -> tuple[RunFolder, Config]:
 
     folder = RunFolder(arguments.run)
     return folder, folder.config()
-
-
-def _work(folder: RunFolder, config: Config, *, papers: Sequence[Path] = (), **wanted: Any) -> int:
-    from jobs.cli.session import ready_models, work
-
-    weights = ready_models(config, last=wanted.get("last"), only=wanted.get("only"))
-    return asyncio.run(work(folder, config, papers, weights=weights, **wanted))
 
 
 if __name__ == "__main__":

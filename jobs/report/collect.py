@@ -32,7 +32,7 @@ from jobs.run.folder import RunFolder, beginning
 from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
 from jobs.tuning.lora.losses import read_losses
 
-__all__ = ["JobState", "failures", "job_states", "judge_note", "report_data"]
+__all__ = ["JobState", "failures", "first_of_each", "job_state", "job_states", "judge_note", "report_data"]
 
 _DETAILED_FAILURES = 1000
 
@@ -52,7 +52,25 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 def job_states(datasets: Mapping[str, Dataset[Any]]) -> list[JobState]:
     """The figures of every job; blocks."""
     made = _made(datasets)
-    return [_state(job.name, made[job]) for job in made if not job.optional or made[job].folder.exists()]
+    return [job_state(job.name, made[job]) for job in made if not job.optional or made[job].folder.exists()]
+
+
+def job_state(job: str, dataset: Dataset[Any]) -> JobState:
+    """The figures of one job from the dataset that it writes; blocks."""
+    seals = list(dataset.seals())
+    unsealed = dataset.unsealed()
+    entries = [entry for shard in unsealed for entry in shard.peek()]
+    kinds = Counter(failure.kind for seal in seals for failure in seal.failures)
+    kinds.update(entry.error.kind for entry in entries if entry.error)
+    return JobState(
+        job=job,
+        sealed=len(seals),
+        open=len(unsealed),
+        inputs=sum(seal.inputs for seal in seals) + sum(1 for entry in entries if entry.id),
+        rows=sum(seal.rows for seal in seals) + sum(entry.rows for entry in entries),
+        failures=dict(sorted(kinds.items())),
+        usage=total([*(seal.usage for seal in seals), *(entry.usage for entry in entries)]),
+    )
 
 
 def failures(datasets: Mapping[str, Dataset[Any]]) -> Iterator[Failure]:
@@ -113,7 +131,7 @@ def report_data(
         loss_curve=read_losses(folder.losses),
         coverage=_coverage(datasets, states, verdicts),
         jobs=[_summary(state, config) for state in states],
-        failures=_first_of_each(failures(datasets)),
+        failures=first_of_each(failures(datasets)),
         models=_names(config, models, embedded),
         judge_note=note,
         settings=config.model_dump(exclude_none=True),
@@ -133,23 +151,6 @@ def _names(config: Config, models: Mapping[str, str], embedded: str) -> dict[str
     if config.models.embedding.local:
         roles["embedding"] = EMBEDDED_EMBEDDING
     return {**roles, **models}
-
-
-def _state(job: str, dataset: Dataset[Any]) -> JobState:
-    seals = list(dataset.seals())
-    unsealed = dataset.unsealed()
-    entries = [entry for shard in unsealed for entry in shard.peek()]
-    kinds = Counter(failure.kind for seal in seals for failure in seal.failures)
-    kinds.update(entry.error.kind for entry in entries if entry.error)
-    return JobState(
-        job=job,
-        sealed=len(seals),
-        open=len(unsealed),
-        inputs=sum(seal.inputs for seal in seals) + sum(1 for entry in entries if entry.id),
-        rows=sum(seal.rows for seal in seals) + sum(entry.rows for entry in entries),
-        failures=dict(sorted(kinds.items())),
-        usage=total([*(seal.usage for seal in seals), *(entry.usage for entry in entries)]),
-    )
 
 
 def _failed(dataset: Dataset[Any]) -> Iterator[tuple[int, list[tuple[str, str, str]]]]:
@@ -187,7 +188,7 @@ def _found(datasets: Mapping[str, Dataset[Any]], seed: int) -> list[Found]:
     return retrieval_quality(responses, sources, seed=seed) if sources else []
 
 
-def _first_of_each(found: Iterable[Failure]) -> list[Failure]:
+def first_of_each(found: Iterable[Failure]) -> list[Failure]:
     """No more failures than a page can show, some of each job and kind."""
     seen: Counter[tuple[str, str]] = Counter()
     kept = []

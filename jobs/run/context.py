@@ -24,7 +24,7 @@ __all__ = ["RunContext"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """What the jobs of one run are made with, as `jobs.cli.session` has opened it.
+    """What the jobs of one run are made with, as `jobs.session` has opened it.
 
     `embedded` names the `weights` behind model = "local"; `tuned` gives the tuned model's name, None while there is
     none; `show` is handed what the report says.

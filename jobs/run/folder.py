@@ -12,6 +12,7 @@ import msgspec
 from engine.datasets import Dataset
 from engine.errors import BadInput, Fatal
 from engine.files import lock, make_folder, naming_the_disk, write_atomic
+from engine.records import Record
 from engine.requests import Usage
 from engine.shards import total
 from jobs.config import Config
@@ -31,7 +32,8 @@ class RunFolder:
         self.store = path / "index" / "store"
         self.dataset = path / "dataset"
         self.models = path / "models.json"
-        self.losses = path / "tuning" / "losses.jsonl"
+        self.tuning = path / "tuning"
+        self.losses = self.tuning / "losses.jsonl"
         self.log = path / "run.log"
         self.discarded = path / "discarded.json"
 
@@ -67,8 +69,14 @@ class RunFolder:
             raise BadInput(f"{self.path} is not a run, and not empty; choose another --out")
 
     def paid(self) -> Usage:
-        """What the run has cost so far: all rows that are there, and those that were discarded; blocks."""
-        return total([self.discarded_usage(), *(dataset.usage() for dataset in self.datasets().values())])
+        """What the run has cost so far: all rows that are there, and those that were discarded; blocks.
+
+        The rows of a user's own jobs count too, also where a session does not know these jobs.
+        """
+        known = self.datasets()
+        folders = (file.parent for file in sorted(self.path.glob("*/job.json")))
+        own = [Dataset(folder, Record) for folder in folders if folder.name not in known]
+        return total([self.discarded_usage(), *(dataset.usage() for dataset in [*known.values(), *own])])
 
     def discarded_usage(self) -> Usage:
         """What the rows had cost that ``--redo`` has discarded; blocks."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.events import JobFinished, JobStarted
-from jobs.cli.session import _EventLog
 from jobs.report.job_times import job_seconds, read_job_seconds
+from jobs.run.event_log import EventLog
 
 
 def line(second: int, event: str, job: str) -> bytes:
@@ -54,7 +54,7 @@ def test_the_log_of_a_run_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "time", lambda: 2e9 - 100 * now[0])
-    log, path = _EventLog(), tmp_path / "run.log"
+    log, path = EventLog(), tmp_path / "run.log"
     with log.to(path):
         for event in (JobStarted(job="ask"), JobStarted(job="parse"), JobFinished(job="parse"), JobFinished(job="ask")):
             log(event)

@@ -1,0 +1,57 @@
+"""A session on the terminal: its progress while it works, signals that stop it, and how it ended as an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from engine.signals import Stop, stop_on_signals
+from jobs.cli.progress import Progress
+from jobs.registry import stoppable
+from jobs.report.console_table import print_table
+from jobs.run.folder import RunFolder
+from jobs.session import Outcome, opened
+from jobs.work import Selection, Work, prepare
+
+__all__ = ["DONE", "FAILED_RECORDS", "STOPPED", "prepared", "work_on"]
+
+DONE, FAILED_RECORDS, STOPPED = 0, 3, 130
+"""Exit codes: all done; done, with some records failed; stopped by a signal, to be resumed."""
+
+_STOPPING = "stopping: what is in flight is finished and saved; once more to stop at once"
+
+
+def prepared(
+    folder: RunFolder,
+    papers: Sequence[Path] = (),
+    settings: Mapping[str, Any] | None = None,
+    selection: Selection | None = None,
+) -> Work:
+    """`prepare`, with the download of weights told on stderr. Before the event loop runs, an interrupt ends it at once."""
+    return prepare(folder, papers, settings, selection=selection, tell=lambda line: print(line, file=sys.stderr))
+
+
+def work_on(work: Work) -> int:
+    """Do the work and show it; returns the exit code. Raises `BadInput` and other `Fatal` errors, in one line each."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    outcome = asyncio.run(_worked(work, console))
+    if outcome.stopped:
+        console.print(f"stopped; run the same command again to go on with {work.folder.path}")
+        return STOPPED
+    if not outcome.worked and work.selection.only is None:
+        console.print("nothing is left to do")
+    if outcome.report is not None:
+        print_table(outcome.report, Console())
+    return FAILED_RECORDS if outcome.failed else DONE
+
+
+async def _worked(work: Work, console: Console) -> Outcome:
+    stop, progress = Stop(), Progress(console, ("deal", *stoppable()))
+    async with opened(work, stop=stop, hook=progress) as session:
+        with stop_on_signals(stop, on_first=lambda: console.print(_STOPPING)), progress.showing():
+            return await session.run()

@@ -1,0 +1,181 @@
+"""One session of work on a run: open what its jobs need, run them, close everything.
+
+It prints nothing, handles no signals and never ends the process: who calls it gives a hook for what happens, and a `Stop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.breaker import Breaker
+from engine.budget import Budget
+from engine.datasets import Dataset
+from engine.events import Event, Hook
+from engine.job import Job, Pipeline
+from engine.requests import Usage
+from engine.runner import run
+from engine.shards import total
+from engine.signals import Stop, Stopped
+from engine.workers import Workers
+from jobs.models.roles import ModelCalls
+from jobs.parsing.deal import Catalogue
+from jobs.parsing.parse import WARM_UP
+from jobs.parsing.stage import worker_count
+from jobs.pipeline import build
+from jobs.run.background_imports import Foresight
+from jobs.run.context import RunContext
+from jobs.run.counts import Counts
+from jobs.run.event_log import EventLog
+from jobs.run.own_jobs import own_datasets, with_own_jobs
+from jobs.tuning.tuning_jobs import served, tuned_model
+from jobs.work import Work
+
+if TYPE_CHECKING:
+    from jobs.report.data import ReportData
+
+__all__ = ["Outcome", "Session", "opened"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a session ended: `worked` inputs were finished in it, `failed` ones are failures, from it or from before.
+
+    `stopped` says that a stop was requested before all was done. `report` is None where none was made.
+    """
+
+    stopped: bool
+    worked: int
+    failed: int
+    report: ReportData | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A run that is open and locked: `run` does the work, once."""
+
+    work: Work
+    context: RunContext
+    pipeline: Pipeline
+    calls: ModelCalls
+    counts: Counts
+    reports: Sequence[ReportData]
+
+    async def run(self) -> Outcome:
+        """Run the chosen jobs to their end, or to the stop. Raises the `Fatal` that ended them; what was paid is kept."""
+        context, stopped = self.context, False
+        try:
+            await run(
+                self.pipeline,
+                context.datasets,
+                self.calls,
+                stop=context.stop,
+                hook=context.hook,
+                retry=self.work.selection.retry,
+            )
+        except Stopped:
+            stopped = True
+        return Outcome(
+            stopped=stopped,
+            worked=self.counts.worked,
+            failed=self.counts.failed,
+            report=self.reports[-1] if self.reports else None,
+        )
+
+
+@asynccontextmanager
+async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session]:
+    """Open what `work` needs, and lock the run's folder while inside.
+
+    Raises `BadInput` and other `Fatal` errors, in one line each; nothing is written before all is checked.
+    """
+    counts, log, reports = Counts(), EventLog(), list["ReportData"]()
+    async with AsyncExitStack() as stack:
+        events = _all(counts, hook, log, Breaker(stop, spared={"parse"}), Foresight())
+        context = await _context(stack, work, reports, stop=stop, hook=events)
+        pipeline = with_own_jobs(build(context), work.own, context.datasets)
+        chosen, redone = work.selection.chosen(pipeline), work.selection.redone(pipeline)
+        _refuse_changes(chosen, context.datasets, redone)
+        calls = await stack.enter_async_context(await _calls(context, work))
+        # What comes above this line only reads. From here on the folder is written.
+        stack.enter_context(work.folder.held(None if work.keeps_settings else work.config))
+        stack.enter_context(log.to(work.folder.log))
+        await asyncio.to_thread(_discard, redone, context)
+        yield Session(work=work, context=context, pipeline=chosen, calls=calls, counts=counts, reports=reports)
+
+
+async def _context(
+    stack: AsyncExitStack, work: Work, reports: list[ReportData], *, stop: Stop, hook: Hook
+) -> RunContext:
+    """What the jobs are made with; processes and files are opened by their first use, and closed with `stack`."""
+    config, folder, weights = work.config, work.folder, work.weights
+    workers = Workers(
+        processes=worker_count(config),
+        timeout_s=config.parse.timeout_s,
+        memory_bytes=config.parse.memory_mb << 20,
+        initializer=WARM_UP,
+    )
+    return RunContext(
+        config=config,
+        folder=folder,
+        datasets={**folder.datasets(), **own_datasets(folder, work.own)},
+        papers=work.papers,
+        workers=await stack.enter_async_context(workers),
+        catalogue=stack.enter_context(closing(Catalogue(folder.catalogue))),
+        embedded=weights.weights.name if weights else "local",
+        weights=weights.path if weights else None,
+        tuned=lambda: tuned_model(folder.path),
+        show=reports.append,
+        stop=stop,
+        hook=hook,
+    )
+
+
+async def _calls(context: RunContext, work: Work) -> ModelCalls:
+    budget = context.config.budget
+    return ModelCalls(
+        context.config,
+        budget=Budget(usd=budget.usd, tokens=budget.tokens, spent=await asyncio.to_thread(_spent, context)),
+        weights=context.weights,
+        stop=context.stop,
+        hook=context.hook,
+        tuned=context.tuned,
+        served=lambda: served(context.folder.path, context.name(context.config.models.base)),
+    )
+
+
+def _refuse_changes(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], redone: Pipeline) -> None:
+    """Raise `BadInput` when rows that are to be kept were made under other settings."""
+    names = {step.name for step in redone}
+    for step in pipeline:
+        if isinstance(step, Job) and step.name not in names:
+            datasets[step.writes].check(step.name, step.fingerprint)
+
+
+def _discard(redone: Pipeline, context: RunContext) -> None:
+    """Delete what is to be made again, after writing down what it had cost: a budget counts all that was paid."""
+    jobs = [step for step in redone if isinstance(step, Job)]
+    if jobs:
+        context.folder.add_discarded(total(context.datasets[job.writes].usage() for job in jobs))
+    for job in jobs:
+        if job.name == "parse":
+            context.catalogue.forget_texts()
+        context.datasets[job.writes].discard()
+
+
+def _spent(context: RunContext) -> Usage | None:
+    """What the run has paid for so far, where a budget needs it."""
+    if context.config.budget.usd is None and context.config.budget.tokens is None:
+        return None
+    return context.folder.paid()
+
+
+def _all(*hooks: Hook) -> Hook:
+    def hook(event: Event) -> None:
+        for each in hooks:
+            each(event)
+
+    return hook

@@ -1,0 +1,117 @@
+"""What is to be done to a run: its settings, papers and jobs, all of it checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.errors import BadInput
+from engine.job import Job, Pipeline, downstream, find, until
+from engine.runner import Retry
+from jobs.config import ENOUGH_PAPERS, Config
+from jobs.models.roles import check, used
+from jobs.models.weights import Fetched, default_weights
+from jobs.parsing.deal import count_papers
+from jobs.registry import stoppable
+from jobs.run import configfile
+from jobs.run.folder import RunFolder
+from jobs.tuning.stage import check_tunable
+
+__all__ = ["Selection", "Work", "prepare"]
+
+_NEEDS_NO_MODEL = {"deal", "parse", "export", "report"}
+"""Steps for which no key, no weights and no price are needed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which jobs run, and on what: all of them, those up to `until`, or just the step `only`.
+
+    The rows of the job `redo`, and all that is made from them, are deleted and made again. `retry` says which failures
+    are tried again.
+    """
+
+    until: str | None = None
+    only: str | None = None
+    redo: str | None = None
+    retry: Retry = lambda job, failure: False
+
+    def chosen(self, pipeline: Pipeline) -> Pipeline:
+        """The jobs of `pipeline` that run. Raises `BadInput` for a name that is no job."""
+        if self.only:
+            return [find(pipeline, self.only)]
+        return until(pipeline, self.until) if self.until else pipeline
+
+    def redone(self, pipeline: Pipeline) -> Pipeline:
+        """The jobs of `pipeline` whose rows are made again. Raises `BadInput` where they do not run."""
+        redone = downstream(pipeline, self.redo) if self.redo else []
+        if any(step not in self.chosen(pipeline) for step in redone[:1]):
+            raise BadInput(f"--until {self.until} ends before {self.redo}: nothing of it would be made again")
+        return redone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One piece of work on a run, ready to be opened by `jobs.session`.
+
+    `config` is resolved, and becomes the run's unless `keeps_settings`. `own` are a user's own jobs. `weights` are those
+    of the embedded model, None where no role has it.
+    """
+
+    folder: RunFolder
+    config: Config
+    papers: Sequence[Path] = ()
+    own: Sequence[Job] = ()
+    weights: Fetched | None = None
+    selection: Selection = field(default_factory=Selection)
+    keeps_settings: bool = False
+
+
+def prepare(
+    folder: RunFolder,
+    papers: Sequence[Path] = (),
+    settings: Mapping[str, Any] | None = None,
+    *,
+    selection: Selection | None = None,
+    own: Sequence[Job] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> Work:
+    """Check the settings, the papers, and that every model can be called; fetch the embedded one. Blocks.
+
+    `settings` is a table as in a TOML file; None means those that the run has, or the defaults. `tell` receives lines
+    about the download of weights. Nothing is written to the run. Raises `BadInput` for what cannot be: a key or a price
+    that is not set, a folder that is no run, papers that are not there.
+    """
+    selection = selection or Selection()
+    folder.check_usable()
+    before = folder.config() if folder.exists else None
+    if settings is None:
+        settings = folder.table() if folder.exists else {}
+    config = configfile.validate(settings)
+    given = config.evaluate.pairs or (before is not None and before.evaluate.pairs)
+    if papers and given:
+        raise BadInput("a run of the pairs in a file has no papers: gristmill evaluate begins it and goes on with it")
+    if not papers and not given and before is None:
+        raise BadInput(f"{folder.path} is no run yet: name the papers to begin with")
+    config = config.resolved(papers=count_papers(papers, enough=ENOUGH_PAPERS), before=before)
+    weights = _ready_models(config, selection, tell)
+    return Work(folder=folder, config=config, papers=papers, own=own, weights=weights, selection=selection)
+
+
+def _ready_models(config: Config, selection: Selection, tell: Callable[[str], None]) -> Fetched | None:
+    """Check that every model can be called that a chosen step may call; returns the weights of the embedded one."""
+    last, only, jobs = selection.until, selection.only, stoppable()
+    steps = [only] if only else jobs[: jobs.index(last) + 1] if last in jobs else jobs
+    if _NEEDS_NO_MODEL.issuperset(steps):
+        return None
+    check(config)
+    check_tunable(config)
+    chatting = [model for role, model in used(config).items() if role != "embedding"]
+    if not any(model.model == "local" for model in chatting):
+        return None
+    fetched = default_weights(tell)
+    if fetched.note:
+        tell(fetched.note)
+    return fetched
