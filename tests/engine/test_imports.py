@@ -133,6 +133,7 @@ ROOMS = [
     {"tuning", "evaluation"},
     {"report"},
     {"pipeline"},
+    {"work"},
     {"session"},
     {"bench", "simulator"},
     {"cli"},
