@@ -55,6 +55,16 @@ class Stop:
         if self.requested:
             raise Stopped("the run is stopping")
 
+    @contextlib.contextmanager
+    def on_error(self) -> Iterator[None]:
+        """Inside, an error of the engine's requests the stop and ends the block; `Stopped` only ends the block."""
+        try:
+            yield
+        except Stopped:
+            pass  # whoever asked for the stop reports it
+        except GristmillError as error:
+            self.request(error)
+
     async def sleep(self, seconds: float) -> None:
         """Sleep, or raise `Stopped` as soon as a stop is requested."""
         with contextlib.suppress(TimeoutError):

@@ -19,6 +19,7 @@ CORE = [
     {"shards", "calls", "retries", "limits"},
     {"datasets"},
     {"job"},
+    {"shard_run"},
     {"runner"},
 ]
 

@@ -1,0 +1,184 @@
+"""One shard of a job, from its opening to its seal: open, feed, finish, seal.
+
+The story of one record is `run_item`: its slot is taken in `feed`, the job makes its rows, they are committed, and the
+slot is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from engine.calls import Tally, metered
+from engine.datasets import Dataset
+from engine.errors import GristmillError, Permanent
+from engine.events import Event, InputDone, InputDropped, InputFailed, ShardOpened
+from engine.job import Item, Job, ShardRows
+from engine.records import encode, make_id
+from engine.requests import Call
+from engine.shards import Entry, Failure, Seal
+from engine.signals import Stop, uninterrupted
+from engine.writers import ShardWriter
+
+__all__ = ["JobContext", "Retry", "ShardRun"]
+
+Retry = Callable[[str, Failure], bool]
+"""Whether a failure of the job of that name is to be tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobContext:
+    """What all shards of one running job share. ``slots`` bounds the records that are in flight."""
+
+    job: Job
+    inputs: Sequence[Dataset[Any]]
+    output: Dataset[Any]
+    call: Call
+    stop: Stop
+    emit: Callable[[Event], None]
+    retry: Retry
+    slots: asyncio.Semaphore
+
+    def retries(self, failure: Failure) -> bool:
+        return self.retry(self.job.name, failure)
+
+    def source(self, index: int) -> str:
+        """What shard `index` is made from: the checksums of what it reads, and the job's variant; blocks."""
+        seals = [dataset.shard(index).whole() for dataset in self.inputs]
+        return make_id(*(seal.sha256 if seal else "" for seal in seals), self.job.variant())
+
+    def items(self, index: int) -> dict[str, Item]:
+        """The inputs of shard `index` by id, in order; blocks."""
+        rows = ShardRows(index, {dataset.name: dataset.read(index) for dataset in self.inputs})
+        return {item.id: item for item in self.job.expand(rows)}
+
+    async def take(self, semaphore: asyncio.Semaphore) -> None:
+        """Take a place of `semaphore`, or raise `Stopped` once the run is stopping."""
+        await semaphore.acquire()
+        if self.stop.requested:
+            semaphore.release()
+            self.stop.check()
+
+
+class ShardRun:
+    """A shard being worked on: its writer, the order of its inputs, and how many of them are in flight."""
+
+    def __init__(
+        self, context: JobContext, index: int, writer: ShardWriter, items: Mapping[str, Item], source: str
+    ) -> None:
+        self.index = index
+        self._context = context
+        self._writer = writer
+        self._source = source
+        self._order = {id_: position for position, id_ in enumerate(items)}
+        found = [writer.finished[id_] for id_ in items if id_ in writer.finished]
+        self._finished = [entry for entry in found if entry.error is None or not context.retries(entry.error)]
+        finished = {entry.id for entry in self._finished}
+        self._todo = [item for item in items.values() if item.id not in finished]
+        self._whole = True
+        self._pending = 1  # one for the feeder, one for each input in flight
+        self._idle = asyncio.Event()
+
+    @classmethod
+    async def open(cls, context: JobContext, index: int) -> Self:
+        """Take up a shard that is open, or open again one that is sealed."""
+        job, shard = context.job, context.output.shard(index)
+        source = await asyncio.to_thread(context.source, index)
+        await uninterrupted(asyncio.to_thread(shard.reopen, job.row, job.origin, context.retries))
+        items = await asyncio.to_thread(context.items, index)
+        writer = await ShardWriter(shard, crowd=max(1, job.slots // 4)).__aenter__()
+        run = cls(context, index, writer, items, source)
+        context.emit(
+            ShardOpened(
+                job=job.name,
+                shard=index,
+                inputs=len(items),
+                done=len(run._finished),
+                failed=sum(entry.error is not None for entry in run._finished),
+                usage=writer.usage,
+            )
+        )
+        return run
+
+    async def feed(self, tasks: asyncio.TaskGroup) -> None:
+        """Make a task for each input that is not finished, as slots come free."""
+        fed = False
+        try:
+            todo, self._todo = self._todo, []
+            todo.reverse()
+            while todo:
+                await self._context.take(self._context.slots)
+                self._pending += 1
+                tasks.create_task(self.run_item(todo.pop()))
+            fed = True
+        finally:
+            self._end(done=fed)
+
+    async def run_item(self, item: Item) -> None:
+        """One input, from its slot to its commit. One that is stopped stays undone, and the next run takes it up."""
+        done = False
+        try:
+            with self._context.stop.on_error():
+                await self._process(item)
+                done = True
+        finally:
+            self._context.slots.release()
+            self._end(done=done)
+
+    async def finish(self, previous_sealed: asyncio.Future[bool]) -> Seal | None:
+        """Seal the shard when its last input is committed; None where the run stops before that, and it stays open.
+
+        A job that reviews its shards does so in their order: after `previous_sealed`.
+        """
+        await self._idle.wait()
+        if not self._whole or (self._context.job.review is not None and not await previous_sealed):
+            return None
+        return await self._writer.seal(self._order, source=self._source, dropped=await self._review())
+
+    async def close(self) -> None:
+        """Close the files; a shard that is not sealed is taken up by the next run."""
+        await self._writer.__aexit__()
+
+    async def _process(self, item: Item) -> None:
+        name, tally, rows, failure = self._context.job.name, Tally(), [], None
+        try:
+            call = metered(self._context.call, tally, name, group=f"{name}/{self.index}")
+            rows = [encode(row) for row in await self._context.job.process(item.value, call)]
+        except Permanent as error:
+            failure = _failure(error)
+        except GristmillError:
+            if tally.usage.requests:  # the input stays undone, but what was paid for it was paid
+                await self._writer.append(Entry(id="", position=-1, end=0, usage=tally.usage))
+            raise
+        entry = Entry(id=item.id, position=self._order[item.id], end=0, usage=tally.usage, error=failure)
+        await self._writer.append(entry, rows)
+        self._context.emit(
+            InputDone(job=name, id=item.id, rows=len(rows), usage=tally.usage)
+            if failure is None
+            else InputFailed(job=name, id=item.id, kind=failure.kind, reason=failure.reason, usage=tally.usage)
+        )
+
+    async def _review(self) -> dict[str, Failure]:
+        """What the job's review drops, by input id."""
+        job = self._context.job
+        if job.review is None:
+            return {}
+        rows = await asyncio.to_thread(self._writer.rows, job.row, self._order)
+        dropped = {id_: _failure(error) for id_, error in (await job.review(rows)).items()}
+        for id_, failure in dropped.items():
+            self._context.emit(InputDropped(job=job.name, id=id_, kind=failure.kind, reason=failure.reason))
+        return dropped
+
+    def _end(self, *, done: bool) -> None:
+        """The feeder, or one input, has ended."""
+        self._whole &= done
+        self._pending -= 1
+        if self._pending == 0:
+            self._idle.set()
+
+
+def _failure(error: Permanent) -> Failure:
+    # A reason may quote the name of a file, which need not be text; a checkpoint line must be.
+    return Failure(kind=error.kind, reason=str(error).encode("utf-8", "replace").decode("utf-8"))
