@@ -7,6 +7,7 @@ import asyncio
 from engine.job import Step
 from jobs.evaluation.stage import compared
 from jobs.run.context import RunContext
+from jobs.run.dataset_card import write_run_card
 
 __all__ = ["report"]
 
@@ -23,6 +24,7 @@ def report(context: RunContext) -> Step:
             report_data, context.config, context.folder, context.datasets, models, context.embedded
         )
         await asyncio.to_thread(write_report, data, context.folder.path)
+        await asyncio.to_thread(write_run_card, context.folder.path)
         context.show(data)
 
     return Step(name="report", run=run, waits_for=("judge", "assess", "rejudge", "prefer"))

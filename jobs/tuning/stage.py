@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
+from engine.datasets import Dataset
 from engine.errors import BadInput
 from engine.events import Note
 from engine.files import naming_the_disk, write_atomic
@@ -14,6 +17,8 @@ from jobs.curation.curate import kept_pairs
 from jobs.models.roles import local_file
 from jobs.run.background_imports import imported
 from jobs.run.context import RunContext
+from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
+from jobs.tuning.card import Making, write_card
 
 __all__ = ["check_tunable", "tuning"]
 
@@ -24,36 +29,64 @@ def tuning(context: RunContext) -> Pipeline:
 
 
 def _export(context: RunContext) -> Step:
-    """The training files, written anew when an example, a pair or the system prompt has changed."""
-    config, folder, datasets = context.config, context.folder, context.datasets
-
-    def write() -> bool:
-        from jobs.tuning.export import write_dataset
-
-        made_from = [seal.sha256 for name in ("examples", "pairs", "curated") for seal in datasets[name].seals()]
-        stamp = make_id(config.export.system_prompt, config.seed, *made_from).encode()
-        path = folder.dataset / ".stamp"
-        if path.exists() and path.read_bytes() == stamp:
-            return False
-        with naming_the_disk(folder.dataset):
-            folder.dataset.mkdir(exist_ok=True)
-            path.unlink(missing_ok=True)
-        write_dataset(
-            folder.dataset,
-            datasets["examples"].rows(),
-            kept_pairs(datasets, config).rows(),
-            system_prompt=config.export.system_prompt,
-            seed=config.seed,
-        )
-        with naming_the_disk(folder.dataset):
-            write_atomic(path, stamp)
-        return True
+    """The training files, written again when an example, a pair or the system prompt has changed."""
 
     async def run() -> None:
-        if await asyncio.to_thread(write):
-            context.hook(Note(job="export", text=f"training data is in {folder.dataset}"))
+        if await asyncio.to_thread(_write_dataset, context):
+            context.hook(Note(job="export", text=f"training data is in {context.folder.dataset}"))
 
     return Step(name="export", run=run, waits_for=("augment", "curate", "answer"))
+
+
+def _write_dataset(context: RunContext) -> bool:
+    """Write ``dataset/`` where it is not what the rows and settings of now make; returns whether it was; blocks."""
+    from jobs.tuning.export import write_dataset
+
+    config, folder, datasets = context.config, context.folder, context.datasets
+    made_from = [seal.sha256 for name in ("examples", "pairs", "curated") for seal in datasets[name].seals()]
+    stamp = make_id(_LAYOUT, config.export.system_prompt, config.seed, *made_from).encode()
+    path = folder.dataset / ".stamp"
+    if path.exists() and path.read_bytes() == stamp:
+        return False
+    with naming_the_disk(folder.dataset):
+        folder.dataset.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+    rows = write_dataset(
+        folder.dataset,
+        datasets["examples"].rows(),
+        kept_pairs(datasets, config).rows(),
+        system_prompt=config.export.system_prompt,
+        seed=config.seed,
+    )
+    write_card(folder.dataset, rows, _making(context, rows))
+    with naming_the_disk(folder.dataset):
+        write_atomic(path, stamp)
+    return True
+
+
+_LAYOUT = "card"
+"""Which files ``dataset/`` has: another name has those of a run made before written again."""
+
+
+def _making(context: RunContext, rows: Mapping[str, int]) -> Making:
+    config, made = context.config, {name: _count(context.datasets[name]) for name in ("papers", "chunks", "pairs")}
+    settings = config.augment
+    contexts = f"{settings.top_k} retrieved from {'its own paper' if settings.scope == 'paper' else 'all papers'}"
+    if settings.distractors:
+        contexts = f"the source and {settings.distractors} distractors; {contexts} in validation"
+    return Making(
+        **made,
+        kept=sum(count for name, count in rows.items() if name.startswith("qa_pairs")),
+        generator=context.name(config.models.generator),
+        embedding=model_name(config.models.embedding, EMBEDDED_EMBEDDING),
+        recipe=config.ask.recipe,
+        split_by=config.split.by,
+        contexts=contexts,
+    )
+
+
+def _count(dataset: Dataset[Any]) -> int:
+    return sum(seal.rows for seal in dataset.seals())
 
 
 def _finetune(context: RunContext) -> Step:

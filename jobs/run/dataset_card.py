@@ -1,0 +1,108 @@
+"""Cards: README.md files that tell `datasets` and the Hugging Face Hub which files a folder holds, and of what types.
+
+A card begins with YAML between two lines of "---" and goes on in Markdown. The types matter: of JSON lines whose first
+file has null in a column, `datasets` takes the column for one of nulls, and refuses the next file.
+Source: https://huggingface.co/docs/hub/datasets-manual-configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.files import naming_the_disk, write_atomic
+from jobs.registry import ROWS
+
+__all__ = ["card", "features", "write_run_card"]
+
+Tree = str | Mapping[str, "Tree"] | Sequence["Tree"]
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+_WORDS = {"false", "n", "no", "null", "off", "on", "true", "y", "yes"}
+"""What YAML takes for something else than a text."""
+
+_SIMPLE = {str: "string", int: "int64", float: "float64", bool: "bool"}
+
+
+def card(header: Mapping[str, Tree], text: str) -> bytes:
+    """A card with `header` as YAML in front of `text`."""
+    lines = "\n".join(_yaml(header))
+    return f"---\n{lines}\n---\n{text}".encode()
+
+
+def features(row: type[msgspec.Struct]) -> list[dict[str, Tree]]:
+    """The columns of rows of this type, as the ``features`` of a card; a free mapping is "json"."""
+    hints = typing.get_type_hints(row)
+    return [{"name": field.encode_name, **_feature(hints[field.name])} for field in msgspec.structs.fields(row)]
+
+
+def write_run_card(folder: Path) -> None:
+    """Write the card of a run's folder, by which ``load_dataset(RUN, "verdicts")`` has all rows of a dataset; blocks."""
+    there = [name for name in ROWS if any((folder / name).glob("[0-9]*[0-9].jsonl"))]
+    header: dict[str, Tree] = {
+        "configs": [{"config_name": name, "data_files": [_files(name)]} for name in there],
+        "dataset_info": [{"config_name": name, "features": features(ROWS[name])} for name in there],
+    }
+    names = "".join(f"- `{name}`\n" for name in there)
+    text = (
+        "\n# A run of gristmill\n\n"
+        "All rows of one dataset, with their types: "
+        '`datasets.load_dataset("THIS FOLDER", "NAME", split="train")`. The names are\n\n'
+        f"{names}\n"
+        'The training data has a card of its own: `datasets.load_dataset("THIS FOLDER/dataset")`.\n'
+    )
+    with naming_the_disk(folder):
+        write_atomic(folder / "README.md", card(header, text))
+
+
+def _files(name: str) -> dict[str, Tree]:
+    return {"split": "train", "path": f"{name}/[0-9]*[0-9].jsonl"}
+
+
+def _feature(kind: Any) -> dict[str, Tree]:
+    """The type of one column; what may be None has the type of what else it may be."""
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        (kind,) = [part for part in typing.get_args(kind) if part is not type(None)]
+    if kind in _SIMPLE:
+        return {"dtype": _SIMPLE[kind]}
+    if typing.get_origin(kind) in (list, tuple):
+        element = _feature(typing.get_args(kind)[0])
+        return {"list": element.get("dtype") or element["struct"]}
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return {"struct": features(kind)}
+    return {"dtype": "json"}
+
+
+def _yaml(tree: Tree, indent: str = "") -> Iterator[str]:
+    """Block YAML of mappings, lists and texts; a text is quoted as in JSON where it is not plain."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            if isinstance(value, str):
+                yield f"{indent}{key}: {_scalar(value)}"
+            elif not value:
+                yield f"{indent}{key}: []"
+            else:
+                yield f"{indent}{key}:"
+                yield from _yaml(value, indent if isinstance(value, list) else f"{indent}  ")
+        return
+    for item in tree:
+        if isinstance(item, str):
+            yield f"{indent}- {_scalar(item)}"
+        else:
+            first, *others = _yaml(item, f"{indent}  ")
+            yield f"{indent}- {first.removeprefix(f'{indent}  ')}"
+            yield from others
+
+
+def _scalar(text: str) -> str:
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in quoted)
