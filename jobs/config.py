@@ -37,6 +37,9 @@ class Model(_Section):
     requests_per_minute: float | None = Field(None, gt=0)
     tokens_per_minute: float | None = Field(None, gt=0)
     max_concurrency: int | None = Field(None, gt=0)
+    ca_file: str = Field("", description="A PEM file of further CAs that may sign the server's certificate.")
+    client_cert: str = Field("", description="A PEM file of the certificate to show to a server that asks for one.")
+    client_key: str = Field("", description="The PEM file of its key, where that is not in the same file.")
     timeout_s: float = Field(120, gt=0)
     temperature: float | Literal["default"] = 0.0
     max_tokens: int = Field(1024, gt=0)

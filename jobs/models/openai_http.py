@@ -7,7 +7,6 @@ into a message; the URL is shown without the credentials that it may carry.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
@@ -19,9 +18,11 @@ import msgspec
 from aiohttp.hdrs import AUTHORIZATION, CONTENT_TYPE
 from yarl import URL
 
-from engine.errors import BadInput, Fatal, Permanent, Transient
+from engine.errors import Fatal, Permanent, Transient
 from engine.requests import Reply, Request, ServerLimits, Usage
 from jobs.config import Model
+from jobs.models.connection import connection
+from jobs.models.connection_errors import broken, proxy_refused
 from jobs.models.streams import STREAMED, FirstToken, assembled
 
 __all__ = ["Endpoint"]
@@ -57,8 +58,9 @@ class Endpoint:
         self._role = role
         self._model = model
         self._name = name
-        self._url = _checked(base_url, role)
-        self._headers = {CONTENT_TYPE: "application/json"}
+        self._way = connection(role, model, base_url)
+        self._url = self._way.url
+        self._headers: dict[str, str] = {CONTENT_TYPE: "application/json"}
         self._key = api_key
         if api_key:
             self._headers[AUTHORIZATION] = f"Bearer {api_key}"
@@ -75,8 +77,7 @@ class Endpoint:
         self._reached = set() if reached is None else reached
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+        self._session = self._way.session(
             timeout=aiohttp.ClientTimeout(total=self._model.timeout_s, sock_connect=30),
             headers=self._headers,
             auto_decompress=True,
@@ -105,24 +106,12 @@ class Endpoint:
                 data = await _whole(response, _most_bytes(request), first_token)
         except TimeoutError as error:
             raise Transient(f"no answer within {self._model.timeout_s:g} s", kind="timeout") from error
-        except aiohttp.ClientConnectorError as error:
-            raise self._unreachable(error) from error
-        except aiohttp.ClientPayloadError as error:
-            raise Transient("the answer broke off", kind="torn_body") from error
         except aiohttp.ClientError as error:
-            raise Transient(f"the connection broke: {type(error).__name__}", kind="reset") from error
+            raise broken(error, self._way, reached=self._url in self._reached) from error
         limits = _server_limits(response.headers)
         if response.status != 200:
             raise self._refused(response.status, response.headers, data, limits)
         return self._reply(request, data, limits, first_token)
-
-    def _unreachable(self, error: aiohttp.ClientConnectorError) -> Transient | Fatal:
-        why = f"cannot connect to {self._shown}: {_why(error.os_error)}"
-        if self._url in self._reached and not isinstance(error, aiohttp.ClientSSLError):
-            return Transient(why, kind="unreachable")
-        return Fatal(
-            f"{why}; check base_url in [models.{self._role}] and that the server runs, then run the same command again"
-        )
 
     def _body(self, request: Request) -> dict[str, Any]:
         body = {**request.body, **self._parameters}
@@ -173,23 +162,25 @@ class Endpoint:
         match status:
             case 401 | 403:
                 return Fatal(
-                    f"{self._shown} refuses the key of [models.{self._role}] ({status}); "
+                    f"{self._way.shown} refuses the key of [models.{self._role}] ({status}); "
                     f"check the environment variable {self._model.api_key_env or '(none is configured)'}"
                 )
             case _ if 300 <= status < 400:
                 return Fatal(
-                    f"{self._shown} sends requests elsewhere ({status}); mend base_url in [models.{self._role}]"
+                    f"{self._way.shown} sends requests elsewhere ({status}); mend base_url in [models.{self._role}]"
                 )
             case 402:
                 return Fatal(
-                    f"the balance at {self._shown} is used up (402); add to it, then run the same command again"
+                    f"the balance at {self._way.shown} is used up (402); add to it, then run the same command again"
                 )
+            case 407:
+                return proxy_refused(status, self._way)
             case 404:
                 return Fatal(
-                    f"{self._shown} knows no model {self._name!r} (404); check model and base_url in [models.{self._role}]"
+                    f"{self._way.shown} knows no model {self._name!r} (404); check model and base_url in [models.{self._role}]"
                 )
             case 429 if "insufficient_quota" in words:
-                return Fatal(f"the quota at {self._shown} is used up; add to it, then run the same command again")
+                return Fatal(f"the quota at {self._way.shown} is used up; add to it, then run the same command again")
             case 429:
                 return Transient(message, kind="rate_limited", retry_after_s=after, server_limits=limits)
             case 503 | 529:
@@ -202,10 +193,6 @@ class Endpoint:
                 return Permanent(
                     message, kind=next((_REFUSALS[word] for word in words if word in _REFUSALS), "refused")
                 )
-
-    @property
-    def _shown(self) -> str:
-        return str(self._url.with_user(None).with_query(None))
 
 
 _REFUSALS = {
@@ -283,20 +270,6 @@ def _check_embeddings(body: Mapping[str, Any], request: Request, usage: Usage) -
 
 def _misshapen(usage: Usage) -> Transient:
     return Transient("the answer has not the shape of OpenAI's", kind="wrong_shape", usage=usage)
-
-
-def _why(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or "no connection"
-
-
-def _checked(base_url: str, role: str) -> URL:
-    try:
-        url = URL(base_url)
-    except ValueError:
-        url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise BadInput(f"[models.{role}] base_url must begin with http:// or https:// and name a host")
-    return url
 
 
 def _error_of(data: bytes) -> Mapping[str, Any]:
