@@ -52,15 +52,22 @@ def used(config: Config) -> dict[str, Model]:
 
 
 def check(config: Config) -> None:
-    """Raise `BadInput` for a key or a price that is needed and not set, before anything is fetched or sent."""
+    """Raise `BadInput` for a key, a price, an address or a file that cannot be used, before anything is sent."""
     for role, model in used(config).items():
         if not model.local:
             api_key(model, role)
+            _check_way(role, model)
         if config.budget.usd is not None and _price(model) is None:
             raise BadInput(
                 f"budget.usd is set, and {model.model!r} of [models.{role}] has no price: state input_usd_per_million "
                 f'and output_usd_per_million in [prices."{model.model}"] (0 where it is free), or use budget.tokens'
             )
+
+
+def _check_way(role: str, model: Model) -> None:
+    from jobs.models.connection import connection
+
+    connection(role, model)
 
 
 def local_file(model: Model, weights: Path | None) -> Path:

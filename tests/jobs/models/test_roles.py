@@ -76,6 +76,12 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     return seen
 
 
+def test_files_of_a_connection_are_checked_before_anything_is_sent() -> None:
+    """A certificate that is not there is refused by the check that comes before a run, with the section's name."""
+    with pytest.raises(BadInput, match=r"ca_file of \[models\.judge\] names none\.pem"):
+        check(configured("http://127.0.0.1:9/v1", judge={"base_url": "https://m.test/v1", "ca_file": "none.pem"}))
+
+
 async def test_each_role_has_its_model(sent: list[tuple[str, dict[str, Any]]]) -> None:
     """A request goes to the model of the role that it names."""
     config = configured("http://127.0.0.1:9/v1", judge={"model": "strict", "base_url": "http://127.0.0.1:8/v1"})
