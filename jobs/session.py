@@ -26,7 +26,6 @@ from jobs.parsing.deal import Catalogue
 from jobs.parsing.parse import WARM_UP
 from jobs.parsing.stage import worker_count
 from jobs.pipeline import build
-from jobs.run.background_imports import Foresight
 from jobs.run.context import RunContext
 from jobs.run.counts import Counts
 from jobs.run.event_log import EventLog
@@ -94,7 +93,7 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
     """
     counts, log, reports = Counts(), EventLog(), list["ReportData"]()
     async with AsyncExitStack() as stack:
-        events = _all(counts, hook, log, Breaker(stop, spared={"parse"}), Foresight())
+        events = _all(counts, hook, log, Breaker(stop, spared={"parse"}))
         context = await _context(stack, work, reports, stop=stop, hook=events)
         pipeline = with_own_jobs(build(context), work.own, context.datasets)
         chosen, redone = work.selection.chosen(pipeline), work.selection.redone(pipeline)

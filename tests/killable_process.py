@@ -40,7 +40,6 @@ __all__ = ["Life", "Lives", "Plan"]
 IMPORTS = (
     "aiohttp",
     "jobs.models.openai_http",
-    "jobs.models.llama_index",
     "jobs.report.page",
     "jobs.retrieval.lancedb_store",
     "jobs.session",

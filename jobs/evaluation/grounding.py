@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from engine.requests import Call
 from jobs.evaluation.score_parser import spoken
 from jobs.models.chat import Malformed, ask_until_valid, chat
+from jobs.models.prompts.llama_index import prompts
 from jobs.records import Response
-from jobs.run.background_imports import imported
 
 __all__ = ["SUPPORT", "Finding", "read_yes_or_no", "support"]
 
@@ -36,7 +36,7 @@ class Finding:
 
 async def support(metric: str, call: Call, response: Response, contexts: Sequence[str], *, max_tokens: int) -> Finding:
     """Ask the judge; raises `Permanent` (kind "malformed") when its answer is neither a yes nor a no."""
-    texts = (await imported("jobs.models.llama_index")).prompts()
+    texts = prompts()
     template, information = {
         "faithfulness": (texts.faithfulness, response.response),
         "relevancy": (texts.relevancy, f"Question: {response.question}\nResponse: {response.response}"),

@@ -19,7 +19,6 @@ from jobs.evaluation.score_parser import Score, judge_messages, parse_score, sco
 from jobs.models.chat import Malformed, ask_until_valid, chat
 from jobs.models.embeddings import cosine, embedding, vectors
 from jobs.records import Response, Similarity, Verdict
-from jobs.run.background_imports import imported
 
 __all__ = ["Judgement", "Method", "by_score", "judge", "similarity", "verdict"]
 
@@ -88,7 +87,6 @@ def judge(*, method: Method, fingerprint: Mapping[str, Any], slots: int) -> Job:
 
 async def by_score(response: Response, call: Call) -> Judgement:
     """LlamaIndex's `CorrectnessEvaluator`: a score from 1 to 5, read robustly."""
-    await imported("jobs.models.llama_index")
     messages = judge_messages(query=response.question, response=response.response, reference=response.reference)
     score = await ask_until_valid(call, chat("judge", messages, max_tokens=_FEEDBACK_TOKENS), _read_score)
     return Judgement(correctness=score.score, passing=score.passing, feedback=score.feedback)

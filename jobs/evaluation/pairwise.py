@@ -17,8 +17,8 @@ from engine.requests import Call
 from jobs.evaluation.sample import Sample
 from jobs.evaluation.score_parser import scored
 from jobs.models.chat import Malformed, ask_until_valid, chat
+from jobs.models.prompts.llama_index import prompts
 from jobs.records import Pair, Preference, Response
-from jobs.run.background_imports import imported
 
 __all__ = ["prefer"]
 
@@ -63,7 +63,7 @@ def prefer(
             yield Item(id=duel.id, value=duel)
 
     async def process(duel: _Duel, call: Call) -> Sequence[Record]:
-        texts = (await imported("jobs.models.llama_index")).prompts()
+        texts = prompts()
         first, second = duel.responses
         user = texts.pairwise_user.format(
             query=first.question, reference=first.reference, answer_1=first.response, answer_2=second.response

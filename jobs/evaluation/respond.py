@@ -154,6 +154,4 @@ async def _prompt(question: _Question, retriever: Retriever) -> str:
         return question.pair.question
     if len(question.prompts) == 1:
         return question.prompts[0]
-    return await qa_prompt(
-        question.pair.question, await retriever.texts([context.chunk_id for context in question.contexts])
-    )
+    return qa_prompt(question.pair.question, await retriever.texts([context.chunk_id for context in question.contexts]))

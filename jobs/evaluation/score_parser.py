@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.errors import Permanent
+from jobs.models.prompts.llama_index import prompts
 
 __all__ = ["THRESHOLD", "Score", "judge_messages", "parse_score", "scored", "spoken"]
 
@@ -46,12 +47,7 @@ async def scored(judgement: Awaitable[T]) -> tuple[T | None, str]:
 
 
 def judge_messages(*, query: str, response: str, reference: str) -> list[dict[str, str]]:
-    """The chat messages that CorrectnessEvaluator sends to judge `response` to `query` against `reference`.
-
-    The first call in a process imports LlamaIndex (1.3 s).
-    """
-    from jobs.models.llama_index import prompts
-
+    """The chat messages that CorrectnessEvaluator sends to judge `response` to `query` against `reference`."""
     texts = prompts()
     user = texts.correctness_user.format(
         query=query,

@@ -16,8 +16,8 @@ from engine.requests import Call
 from jobs.generation.ask import normalised
 from jobs.generation.quotes import Quoted, quoted_prompt, read_quoted
 from jobs.models.chat import Malformed, ask_until_valid, chat
+from jobs.models.prompts.llama_index import prompts
 from jobs.records import Pair, Question
-from jobs.run.background_imports import imported
 
 __all__ = ["answer", "read_answer"]
 
@@ -65,8 +65,7 @@ def read_answer(text: str) -> str:
 async def _ask(question: Question, text: str, call: Call, max_tokens: int) -> Quoted:
     if question.draft:
         return Quoted(answer=question.draft, quotes=())
-    llama = await imported("jobs.models.llama_index")
-    prompt = llama.prompts().text_qa.format(context_str=text, query_str=question.question)
+    prompt = prompts().text_qa.format(context_str=text, query_str=question.question)
     request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
     return Quoted(answer=await ask_until_valid(call, request, read_answer), quotes=())
 

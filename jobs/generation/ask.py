@@ -23,8 +23,8 @@ from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.generation.evidence import evidence_request, parse_reply
 from jobs.models.chat import Malformed, ask_until_valid, chat, text
+from jobs.models.prompts.llama_index import prompts
 from jobs.records import Chunk, Question
-from jobs.run.background_imports import imported
 
 __all__ = ["Asked", "Quota", "Recipe", "ask", "evidence", "llama_index", "read_questions"]
 
@@ -122,10 +122,8 @@ def llama_index(max_tokens: int) -> Recipe:
     """LlamaIndex's question prompt; its answer's lines, cleaned."""
 
     async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
-        llama = await imported("jobs.models.llama_index")
-        prompt = llama.prompts().question_generation.format(
-            context_str=chunk.text, query_str=llama.question_gen_query(count)
-        )
+        query = prompts().question_query.format(num_questions_per_chunk=count)
+        prompt = prompts().question_generation.format(context_str=chunk.text, query_str=query)
         request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
         return await ask_until_valid(call, request, lambda answer: read_questions(answer, count))
 

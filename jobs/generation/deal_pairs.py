@@ -47,12 +47,12 @@ class _Rows:
     examples: list[Example] = field(default_factory=list)
     failures: list[FailedInput] = field(default_factory=list)
 
-    async def add(self, pair: Pair, given: GivenPair) -> None:
+    def add(self, pair: Pair, given: GivenPair) -> None:
         self.pairs.append(pair)
         if given.contexts:
             chunks = [_chunk(pair, given, position) for position in range(len(given.contexts))]
             self.chunks += chunks
-            self.examples.append(await _example(pair, given, chunks))
+            self.examples.append(_example(pair, given, chunks))
 
 
 def configured(path: Path, folder: RunFolder, config: Path | None) -> dict[str, Any]:
@@ -103,7 +103,7 @@ async def _rows(batch: Sequence[tuple[str, GivenPair | Permanent]], seen: set[st
             pair = _pair(found)
             if pair.id not in seen:
                 seen.add(pair.id)
-                await rows.add(pair, found)
+                rows.add(pair, found)
                 continue
             found = Permanent("it says the same as a pair before it", kind="duplicate")
         rows.failures.append(FailedInput(id=make_id("given", place), kind=found.kind, reason=f"{place}: {found}"))
@@ -138,7 +138,7 @@ def _chunk(pair: Pair, given: GivenPair, position: int) -> Chunk:
     )
 
 
-async def _example(pair: Pair, given: GivenPair, chunks: Sequence[Chunk]) -> Example:
+def _example(pair: Pair, given: GivenPair, chunks: Sequence[Chunk]) -> Example:
     return Example(
         id=make_id("example", pair.id),
         parent=pair.id,
@@ -146,7 +146,7 @@ async def _example(pair: Pair, given: GivenPair, chunks: Sequence[Chunk]) -> Exa
         paper_id=pair.paper_id,
         title=given.paper,
         question=pair.question,
-        prompt=await qa_prompt(pair.question, given.contexts),
+        prompt=qa_prompt(pair.question, given.contexts),
         answer=pair.answer,
         contexts=[Context(chunk_id=chunk.id, rank=rank, score=None) for rank, chunk in enumerate(chunks)],
         split=pair.split,

@@ -1,18 +1,15 @@
-"""The bridge to LlamaIndex: its prompt texts as plain strings, and our call as its language model and embedding.
+"""The bridge to LlamaIndex: our call as its language model and embedding.
 
 Importing this module costs 1.3 s and 100 MB, so import it inside the function that needs it, never at the top of
-another module. Nothing here copies LlamaIndex's texts: what it changes, changes here.
+another module.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Coroutine, Mapping, Sequence
-from functools import cache
 from typing import Any, TypeVar
 
-import msgspec
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.generic_utils import chat_response_to_completion_response
 from llama_index.core.base.llms.types import (
@@ -23,73 +20,14 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
 )
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.evaluation import correctness, faithfulness, pairwise, relevancy
-from llama_index.core.evaluation.dataset_generation import DEFAULT_QUESTION_GENERATION_PROMPT, DatasetGenerator
 from llama_index.core.llms import CustomLLM
-from llama_index.core.prompts.chat_prompts import TEXT_QA_SYSTEM_PROMPT
-from llama_index.core.prompts.default_prompts import DEFAULT_TEXT_QA_PROMPT
 
 from engine.errors import Permanent
 from engine.requests import Call, Reply, Request
 
-__all__ = ["CallEmbedding", "CallLLM", "Prompts", "prompts", "question_gen_query"]
+__all__ = ["CallEmbedding", "CallLLM"]
 
 T = TypeVar("T")
-
-
-class Prompts(msgspec.Struct, frozen=True, kw_only=True):
-    """LlamaIndex's prompts; fill a template with `str.format`, which leaves braces in the values alone.
-
-    ``question_generation`` (DatasetGenerator's DEFAULT_QUESTION_GENERATION_PROMPT) and ``text_qa``
-    (DEFAULT_TEXT_QA_PROMPT, the notebook's own) take ``context_str`` and ``query_str``; ``text_qa_system`` is the system
-    message of CHAT_TEXT_QA_PROMPT, with no place to fill. CorrectnessEvaluator's ``correctness_system`` has none
-    either; its ``correctness_user`` takes ``query``, ``reference_answer`` and ``generated_answer``. So it is with
-    PairwiseComparisonEvaluator's two, whose user message takes ``query``, ``reference``, ``answer_1`` and ``answer_2``.
-    FaithfulnessEvaluator's and RelevancyEvaluator's own take ``query_str`` and ``context_str``.
-    """
-
-    question_generation: str
-    text_qa: str
-    text_qa_system: str
-    correctness_system: str
-    correctness_user: str
-    pairwise_system: str
-    pairwise_user: str
-    faithfulness: str
-    relevancy: str
-
-
-@cache
-def prompts() -> Prompts:
-    """LlamaIndex's default prompts, word for word."""
-    return Prompts(
-        question_generation=DEFAULT_QUESTION_GENERATION_PROMPT,
-        text_qa=DEFAULT_TEXT_QA_PROMPT.get_template(),
-        text_qa_system=TEXT_QA_SYSTEM_PROMPT.content or "",
-        correctness_system=correctness.DEFAULT_SYSTEM_TEMPLATE,
-        correctness_user=correctness.DEFAULT_USER_TEMPLATE,
-        pairwise_system=pairwise.DEFAULT_SYSTEM_TEMPLATE,
-        pairwise_user=pairwise.DEFAULT_USER_TEMPLATE,
-        faithfulness=faithfulness.DEFAULT_EVAL_TEMPLATE.get_template(),
-        relevancy=relevancy.DEFAULT_EVAL_TEMPLATE.get_template(),
-    )
-
-
-@cache
-def question_gen_query(questions_per_chunk: int) -> str:
-    """DatasetGenerator's query for so many questions, with its accidental runs of spaces made single.
-
-    The text exists only inside its constructor, which is called past the class's deprecation warning: that warning
-    shows itself on every call, whatever the filters say. Nothing of the object is used but the text.
-    """
-    generator = object.__new__(DatasetGenerator)
-    DatasetGenerator.__init__(
-        generator, nodes=[], llm=_UNUSED, callback_manager=_UNUSED, num_questions_per_chunk=questions_per_chunk
-    )
-    return re.sub(r" {2,}", " ", generator.question_gen_query)
-
-
-_UNUSED: Any = object()  # true, so that no default model is looked up
 
 
 class CallLLM(CustomLLM):

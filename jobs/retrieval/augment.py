@@ -85,10 +85,10 @@ class Augmenter:
         groups = [[one] for one in found] if settings.separate_context else [found]
         abstains = not drawn.with_source and settings.without_source_answer == "abstain"
         answer = settings.abstention if abstains else pair.answer
-        return [await _example(work, group, answer, abstains=abstains) for group in groups]
+        return [_example(work, group, answer, abstains=abstains) for group in groups]
 
 
-async def _example(work: _Work, group: Sequence[Found], answer: str, *, abstains: bool) -> Example:
+def _example(work: _Work, group: Sequence[Found], answer: str, *, abstains: bool) -> Example:
     pair = work.pair
     return Example(
         id=make_id("example", pair.id, *(one.context.chunk_id for one in group)),
@@ -97,7 +97,7 @@ async def _example(work: _Work, group: Sequence[Found], answer: str, *, abstains
         paper_id=pair.paper_id,
         title=work.paper[0].title,
         question=pair.question,
-        prompt=await qa_prompt(pair.question, [one.text for one in group]),
+        prompt=qa_prompt(pair.question, [one.text for one in group]),
         answer=answer,
         contexts=[one.context for one in group],
         split=pair.split,

@@ -13,9 +13,9 @@ import pytest
 
 from engine.signals import Stop
 from jobs.models.embeddings import cosine, embedding, vectors
-from jobs.models.llama_index import prompts
 from jobs.models.llama_server import LocalServer
 from jobs.models.minilm import LocalEmbedding
+from jobs.models.prompts.llama_index import prompts
 from jobs.report.intervals import Difference, paired_difference
 from jobs.tuning.lora.tune import tune
 from jobs.tuning.tuning_jobs import served

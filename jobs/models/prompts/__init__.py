@@ -1,4 +1,4 @@
-"""The texts of prompts that are gristmill's own, one file each."""
+"""The texts of prompts: gristmill's own, one file each, and LlamaIndex's, kept in one file with their release."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from jobs.run.background_imports import imported
+from jobs.models.prompts.llama_index import prompts
 
 __all__ = ["RELEASE", "own_prompt", "qa_prompt"]
 
-RELEASE = {"llama_index": "0.14"}
+RELEASE = {"llama_index": prompts().release}
 """The release line of LlamaIndex whose prompts are used: part of what a row means, so it is in the fingerprints."""
 
 
@@ -20,8 +20,6 @@ def own_prompt(name: str) -> str:
     return Path(__file__).with_name(f"{name}.txt").read_text("utf-8").strip()
 
 
-async def qa_prompt(question: str, contexts: Sequence[str]) -> str:
+def qa_prompt(question: str, contexts: Sequence[str]) -> str:
     """LlamaIndex's QA prompt: the texts of the contexts, parted by an empty line, then the question."""
-    llama = await imported("jobs.models.llama_index")
-    prompt: str = llama.prompts().text_qa.format(context_str="\n\n".join(contexts), query_str=question)
-    return prompt
+    return prompts().text_qa.format(context_str="\n\n".join(contexts), query_str=question)

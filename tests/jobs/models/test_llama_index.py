@@ -1,34 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from llama_index.core.evaluation import BatchEvalRunner, CorrectnessEvaluator, SemanticSimilarityEvaluator
-from llama_index.core.evaluation.dataset_generation import DatasetGenerator
-from llama_index.core.llms import MockLLM
-from llama_index.core.prompts.chat_prompts import CHAT_TEXT_QA_PROMPT
-from llama_index.core.prompts.default_prompts import DEFAULT_TEXT_QA_PROMPT
 from llama_index.core.vector_stores import SimpleVectorStore, VectorStoreQuery
 
 from engine.errors import Permanent, Transient
 from engine.requests import Reply, Request, Usage
 from jobs.evaluation.score_parser import judge_messages
-from jobs.models.llama_index import CallEmbedding, CallLLM, prompts, question_gen_query
-
-NOTEBOOK_TEMPLATE = (
-    "Context information is below.\n"
-    "---------------------\n"
-    "{context_str}\n"
-    "---------------------\n"
-    "Given the context information and not prior knowledge, "
-    "answer the query.\n"
-    "Query: {query_str}\n"
-    "Answer: "
-)
+from jobs.models.llama_index import CallEmbedding, CallLLM
 
 
 class Script:
@@ -49,51 +32,6 @@ class Script:
             vectors = [{"index": i, "embedding": [float(len(t)), 1.0]} for i, t in enumerate(request.body["input"])]
             body = {"data": vectors[::-1]}
         return Reply(body=body, usage=Usage(requests=1))
-
-
-def test_qa_prompt_is_the_notebooks() -> None:
-    """The QA template is LlamaIndex's own object's, and word for word the notebook's."""
-    assert prompts().text_qa == NOTEBOOK_TEMPLATE
-    filled = prompts().text_qa.format(context_str="{c}", query_str="q {x}")
-    assert filled == DEFAULT_TEXT_QA_PROMPT.format(context_str="{c}", query_str="q {x}")
-
-
-def test_chat_qa_prompt() -> None:
-    """System text and template together are CHAT_TEXT_QA_PROMPT, what a query engine sends to a chat model."""
-    system, user = CHAT_TEXT_QA_PROMPT.format_messages(context_str="c", query_str="q")
-    assert system.content == prompts().text_qa_system
-    assert user.content == prompts().text_qa.format(context_str="c", query_str="q")
-
-
-def test_templates_take_their_fields() -> None:
-    """Each template can be filled with the fields that its documentation names."""
-    texts = prompts()
-    assert "c7\n" in texts.question_generation.format(context_str="c7", query_str="q")
-    filled = texts.correctness_user.format(query="q1", reference_answer="r2", generated_answer="a3")
-    assert all(part in filled for part in ("q1", "r2", "a3"))
-    assert "{" not in texts.correctness_system
-
-
-def test_question_query(recwarn: pytest.WarningsRecorder) -> None:
-    """The query for n questions is DatasetGenerator's, but for its runs of spaces, and no warning is shown."""
-    query = question_gen_query(7)
-    assert not recwarn.list
-    with pytest.warns(DeprecationWarning, match="RagDatasetGenerator"):
-        theirs = DatasetGenerator(nodes=[], llm=MockLLM(), num_questions_per_chunk=7).question_gen_query
-
-    assert query.split() == theirs.split()
-    assert "  " not in query
-    assert "setup 7 questions" in query
-
-
-def test_nothing_heavy_before_it_is_used() -> None:
-    """Importing the jobs beside this module brings neither LlamaIndex nor openai nor pyarrow in."""
-    code = (
-        "import sys, jobs.tuning.export, jobs.tuning.openai_job, jobs.evaluation.score_parser;"
-        "print([name for name in ('llama_index', 'openai', 'pyarrow', 'aiohttp') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 async def test_evaluator_on_our_call() -> None:

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 import pytest
 
-from engine.events import JobStarted, ShardOpened
-from engine.requests import Usage
-from jobs.run.background_imports import Foresight, imported
+from jobs.run.background_imports import imported
 
 
 @pytest.fixture
@@ -46,26 +43,3 @@ async def test_what_is_not_there(knot: tuple[str, str]) -> None:
     with pytest.raises(ModuleNotFoundError):
         await imported("gristmill_no_such_module")
     assert (await imported("json")).loads("1") == 1
-
-
-def opened(*, done: int) -> ShardOpened:
-    return ShardOpened(job="parse", shard=0, inputs=2, done=done, failed=0, usage=Usage())
-
-
-async def test_what_is_needed_soon_is_loaded_before(knot: tuple[str, str]) -> None:
-    """A job that has something to do begins the import of what the next one will need."""
-    foresee = Foresight({"parse": (knot[0], "answer")})
-    foresee(JobStarted(job="answer"))
-    foresee(opened(done=1))
-    await imported("string")  # one thread makes all imports, in order: the other one was made before this
-    assert hasattr(sys.modules[knot[0]], "ready")
-
-
-async def test_what_nobody_will_need_is_not_loaded(knot: tuple[str, str]) -> None:
-    """Where all is done, or the job that needs it is not to run, nothing is imported."""
-    foresee = Foresight({"parse": (knot[0], "answer")})
-    foresee(opened(done=0))
-    foresee(JobStarted(job="answer"))
-    foresee(opened(done=2))
-    await imported("string")
-    assert knot[0] not in sys.modules
