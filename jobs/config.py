@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from engine.errors import BadInput
 from jobs.evaluation.grounding import SUPPORT
 from jobs.evaluation.lexical import LEXICAL
+from jobs.parsing.parsers import AUTO, PARSERS
 
 __all__ = ["ENOUGH_PAPERS", "Config", "Model", "api_key"]
 
@@ -110,7 +111,7 @@ _TAKEN = {"generator", "base", "tuned", "judge", "embedding", "candidates"}
 
 
 class Parse(_Section):
-    """Tokens of a chunk and of its overlap; papers of a shard; bounds on one PDF; 0 workers means one a core."""
+    """Tokens of a chunk and of its overlap; papers of a shard; bounds on one paper; 0 workers means one a core."""
 
     chunk_size: int = Field(1024, gt=0)
     chunk_overlap: int = Field(200, ge=0)
@@ -118,12 +119,30 @@ class Parse(_Section):
     workers: int = Field(0, ge=0)
     timeout_s: float = Field(120, gt=0)
     memory_mb: int = Field(4096, ge=512)
+    parser: str = Field(
+        AUTO,
+        description='What reads papers: "auto" chooses by the ending of a file\'s name and by its first bytes; the name '
+        'of a parser, as "pdf", reads files of that kind only; "module:function" is a parser of your own.',
+    )
+
+    @field_validator("parser")
+    @classmethod
+    def _is_a_parser(cls, parser: str) -> str:
+        names = [AUTO, *PARSERS]
+        if parser in names or _FUNCTION.fullmatch(parser):
+            return parser
+        near = difflib.get_close_matches(parser, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)} and module:function"
+        raise ValueError(f"there is no parser {parser!r}; {hint}")
 
     @model_validator(mode="after")
     def _fits(self) -> Parse:
         if self.chunk_overlap >= self.chunk_size:
             raise ValueError("parse.chunk_overlap must be smaller than parse.chunk_size")
         return self
+
+
+_FUNCTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*", re.ASCII)
 
 
 class Ask(_Section):
@@ -310,6 +329,12 @@ class Config(_Section):
         if role == "embedding" and stated["output_usd_per_million"] is None:
             stated["output_usd_per_million"] = 0.0
         return model.model_copy(update={key: usd for key, usd in stated.items() if getattr(model, key) is None})
+
+    def with_parser_of(self, before: Config | None) -> Config:
+        """With the parser that the run had `before`, where none is configured: it reads the same kinds of files."""
+        if before is None or "parser" in self.parse.model_fields_set:
+            return self
+        return self.model_copy(update={"parse": self.parse.model_copy(update={"parser": before.parse.parser})})
 
     def resolved(self, *, papers: int, before: Config | None = None) -> Config:
         """With each "auto" decided: as it was `before` in this run, or for a run that begins with so many papers.

@@ -32,15 +32,18 @@ __all__ = [
 ]
 
 
-class Paper(Record, frozen=True, kw_only=True):
-    """One file that was found, readable or not. `parent` is empty: nothing stands above a paper.
+class Paper(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """One paper that was found, readable or not. `parent` is empty: nothing stands above a paper.
 
-    ``path`` is absolute; ``sha256`` is of the file's bytes ("" when they could not be read); ``bytes`` its size.
+    ``path`` is absolute; ``sha256`` is of the file's bytes ("" when they could not be read); ``bytes`` its size. Where
+    the paper is one line of a file of many, ``path`` ends in ``#`` and the number of the line, ``offset`` is where the
+    line starts, in bytes, and ``sha256`` and ``bytes`` are those of the line.
     """
 
     path: str
     sha256: str
     bytes: int
+    offset: int | None = None
 
 
 class Chunk(Record, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from engine.runner import Retry
 from jobs.config import ENOUGH_PAPERS, Config
 from jobs.models.roles import check, used
 from jobs.models.weights import Fetched, default_weights
-from jobs.parsing.deal import count_papers
+from jobs.parsing.find import count_papers
 from jobs.registry import stoppable
 from jobs.run import configfile
 from jobs.run.folder import RunFolder
@@ -95,7 +95,9 @@ def prepare(
         raise BadInput("a run of the pairs in a file has no papers: gristmill evaluate begins it and goes on with it")
     if not papers and not given and before is None:
         raise BadInput(f"{folder.path} is no run yet: name the papers to begin with")
-    config = config.resolved(papers=count_papers(papers, enough=ENOUGH_PAPERS), before=before)
+    config = config.with_parser_of(before)
+    count = count_papers(papers, enough=ENOUGH_PAPERS, parser=config.parse.parser)
+    config = config.resolved(papers=count, before=before)
     weights = _ready_models(config, selection, tell)
     return Work(folder=folder, config=config, papers=papers, own=own, weights=weights, selection=selection)
 

@@ -10,10 +10,10 @@ import ctypes
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 from jobs.parsing import parse, pdf
 from jobs.parsing.extracted import Extracted
+from jobs.parsing.parsers import Options
 
 __all__ = ["HARM", "INITIALIZER", "write_papers"]
 
@@ -45,11 +45,11 @@ def write_papers(folder: Path) -> None:
 def warm_up() -> None:
     """The initializer of a worker in which such papers do their harm."""
     parse.warm_up()
-    extract = pdf.extract
+    read = pdf.read
 
-    def harmed(path: str, **settings: Any) -> Extracted:
+    def harmed(data: bytes, path: str, options: Options) -> Extracted:
         if harm := HARM.get(Path(path).stem):
             harm()
-        return extract(path, **settings)
+        return read(data, path, options)
 
-    pdf.extract = harmed
+    pdf.read = harmed

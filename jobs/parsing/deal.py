@@ -1,4 +1,4 @@
-"""Dealing papers into shards: every file found gets one row, readable or not, in the order of the folders.
+"""Dealing papers into shards: every paper found gets one row, readable or not, in the order of the folders.
 
 The catalogue beside the shards remembers which files were dealt and which text belongs to which paper, on disk, so that
 neither memory nor the start of a resumed run grows with the corpus. It follows the shards: a shard is sealed first, then
@@ -10,59 +10,44 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 from engine.datasets import Dataset
-from engine.errors import BadInput
 from engine.files import naming_the_disk
 from engine.job import Step
 from engine.records import make_id
 from engine.signals import Stop, uninterrupted
+from jobs.parsing.find import PIECE_BYTES, Place, find_papers
+from jobs.parsing.parsers import AUTO
 from jobs.records import Paper
 from jobs.run.sqlite_errors import naming_the_database
 
-__all__ = ["Catalogue", "count_papers", "deal", "find_papers"]
+__all__ = ["Catalogue", "deal"]
 
 
-def find_papers(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files among `paths`, and every ``.pdf`` below its folders, folder by folder in order of name; blocks.
+def deal(
+    paths: Sequence[Path],
+    papers: Dataset[Paper],
+    catalogue: Catalogue,
+    *,
+    per_shard: int,
+    stop: Stop,
+    parser: str = AUTO,
+) -> Step:
+    """The step that deals what `parser` reads and is not dealt yet. The first shards are small: work starts at once.
 
-    A file is known by its path, so a folder has one path however it is spelt: absolute, without links or "..".
-    Raises `BadInput` for what is not there or cannot be listed.
+    Seven parameters: two say where papers come from, two where they go, and three how.
     """
-    for path in paths:
-        if not path.exists():
-            raise BadInput(f"there is no file or folder {path}")
-    seen: set[tuple[int, int]] = set()
-    for path in paths:
-        if path.is_dir():
-            yield from _below(path.resolve(), seen)
-        else:
-            yield path.parent.resolve() / path.name
-
-
-def count_papers(paths: Sequence[Path], *, enough: int) -> int:
-    """How many papers there are, counted no further than `enough`; blocks. Raises `BadInput` when there is none."""
-    count = sum(1 for _ in islice(find_papers(paths), enough))
-    if paths and not count:
-        raise BadInput(f"no papers found: there is no .pdf file in {', '.join(map(str, paths))}")
-    return count
-
-
-def deal(paths: Sequence[Path], papers: Dataset[Paper], catalogue: Catalogue, *, per_shard: int, stop: Stop) -> Step:
-    """The step that deals what is not dealt yet. The first shards are small, so that work starts at once."""
 
     async def run() -> None:
         start = await asyncio.to_thread(_next_shard, papers, catalogue)
-        files = find_papers(paths)
+        places = find_papers(paths, parser=parser)
         index = start
-        while rows := await asyncio.to_thread(_next_rows, files, catalogue, min(per_shard, 2 ** (index + 1))):
+        while rows := await asyncio.to_thread(_next_rows, places, catalogue, min(per_shard, 2 ** (index + 1))):
             stop.check()
             await uninterrupted(asyncio.to_thread(papers.write_sealed, index, rows))
             await uninterrupted(asyncio.to_thread(catalogue.enter, rows))
@@ -139,23 +124,6 @@ class Catalogue:
             database.execute("delete from texts")
 
 
-def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Each folder once, however many links lead to it."""
-    try:
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            return
-        seen.add((status.st_dev, status.st_ino))
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise BadInput(f"cannot read the folder {folder}: {error.strerror}") from error
-    for entry in entries:
-        if entry.is_dir():
-            yield from _below(Path(entry.path), seen)
-        elif entry.name.lower().endswith(".pdf"):
-            yield Path(entry.path)
-
-
 def _next_shard(papers: Dataset[Paper], catalogue: Catalogue) -> int:
     with naming_the_disk(papers.folder):
         papers.folder.mkdir(exist_ok=True)
@@ -169,28 +137,36 @@ def _next_shard(papers: Dataset[Paper], catalogue: Catalogue) -> int:
     return sealed[-1] + 1 if sealed else 0
 
 
-def _next_rows(files: Iterator[Path], catalogue: Catalogue, size: int) -> list[Paper]:
+def _next_rows(places: Iterator[Place], catalogue: Catalogue, size: int) -> list[Paper]:
     rows: list[Paper] = []
     copies: dict[str, int] = {}
-    for path in files:
-        # A name that is not UTF-8 cannot stand in JSON; the file is then reported as unreadable under a like name.
-        name = os.fsencode(path).decode("utf-8", "backslashreplace")
+    for place in places:
+        name = place.name
         if catalogue.dealt(name) or any(row.path == name for row in rows):
             continue
-        sha256, size_bytes = _digest(path)
+        sha256, size_bytes = _digest(place)
         copy = catalogue.copies(sha256) + copies.get(sha256, 0)
         copies[sha256] = copies.get(sha256, 0) + 1
-        rows.append(Paper(id=make_id("paper", sha256, copy), parent="", path=name, sha256=sha256, bytes=size_bytes))
+        id_ = make_id("paper", sha256, copy)
+        rows.append(Paper(id=id_, parent="", path=name, sha256=sha256, bytes=size_bytes, offset=place.offset))
         if len(rows) == size:
             break
     return rows
 
 
-def _digest(path: Path) -> tuple[str, int]:
+def _digest(place: Place) -> tuple[str, int]:
+    """The sha256 and the size of a paper; ("", 0) where it cannot be read."""
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not place.path.is_file():  # a pipe would be waited for
             return "", 0
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
+        with place.path.open("rb") as file:
+            if place.offset is None:
+                return hashlib.file_digest(file, "sha256").hexdigest(), place.path.stat().st_size
+            file.seek(place.offset)
+            digest, left = hashlib.sha256(), place.length
+            while left and (piece := file.read(min(left, PIECE_BYTES))):
+                digest.update(piece)
+                left -= len(piece)
+            return digest.hexdigest(), place.length
     except OSError:
         return "", 0  # parsing says why

@@ -22,6 +22,8 @@ Kind = Literal[
     "timed_out",
     "too_large",
     "unreadable",
+    "unsupported",
+    "wrong_format",
 ]
 
 REASONS: dict[Kind, str] = {
@@ -38,6 +40,8 @@ REASONS: dict[Kind, str] = {
     "timed_out": "reading the file takes longer than is allowed",
     "too_large": "the file is larger than is allowed",
     "unreadable": "the file cannot be opened",
+    "unsupported": "no parser reads this kind of file",
+    "wrong_format": "the file is not of the kind that its name says",
 }
 """The closed list: every paper ends as chunks or as a failure of one of these kinds."""
 assert set(REASONS) == set(get_args(Kind))

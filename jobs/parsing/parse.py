@@ -1,11 +1,10 @@
-"""The job `parse`: from a paper to its chunks, in a worker process; every other paper ends as a counted failure."""
+"""The job `parse`: from a paper to its chunks, in a worker process; what cannot be read ends as a counted failure."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +17,8 @@ from engine.workers import Workers
 from jobs.parsing import chunks, pdf
 from jobs.parsing.cleaning import CLEANING_VERSION, clean, letters_and_digits
 from jobs.parsing.failures import failed
+from jobs.parsing.parsers import AUTO, HEAD_BYTES, Options, choose, load
+from jobs.parsing.source import MAX_BYTES, Source, read_source
 from jobs.parsing.split import BOTH, chunk_key, paper_key, side
 from jobs.records import Chunk, Paper
 
@@ -34,7 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What decides the chunks of a paper; it travels to the worker with each.
 
     ``chunk_size`` and ``chunk_overlap`` are in tokens; ``split_by`` is "paper", "chunk" or "question"; ``train`` is the
-    share of the training side, drawn by ``seed``; ``max_bytes`` bounds the size of a file.
+    share of the training side, drawn by ``seed``. ``parser`` is a name of `jobs.parsing.parsers`, and ``options`` are
+    what parsers are asked for; ``max_bytes`` bounds the size of a paper.
     """
 
     chunk_size: int
@@ -42,17 +44,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     split_by: str
     train: float
     seed: int
-    max_bytes: int = 200 * 2**20
+    parser: str = AUTO
+    options: Options = Options()
+    max_bytes: int = MAX_BYTES
 
     def __post_init__(self) -> None:
         if self.split_by not in ("paper", "chunk", "question"):
             raise ValueError(f'split_by is {self.split_by!r}: set it to "paper", "chunk" or "question"')
 
     def fingerprint(self) -> dict[str, Any]:
-        """What of it changes the meaning of chunks: all but the bound, which only refuses."""
+        """What of it changes the meaning of chunks: all but the bound, which only refuses.
+
+        A PDF gives the same under the names "auto" and "pdf", so neither is in it.
+        """
         meaning = msgspec.structs.asdict(self)
-        del meaning["max_bytes"]
-        return {**meaning, "cleaning": CLEANING_VERSION}
+        del meaning["max_bytes"], meaning["options"]
+        if self.parser in (AUTO, "pdf"):
+            del meaning["parser"]
+        return {**meaning, **self.options.fingerprint(), "cleaning": CLEANING_VERSION}
 
 
 def parse(*, workers: Workers, settings: Settings, claim_text: ClaimText) -> Job:
@@ -91,9 +100,12 @@ def warm_up() -> None:
 def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
     """All of the work on one paper, for a worker process; raises `Permanent` with a kind of `jobs.parsing.failures.Kind`."""
     paper, settings = job
-    extracted = pdf.extract(paper.path, sha256_expected=paper.sha256, max_bytes=settings.max_bytes)
+    source = Source.of(paper)
+    data = read_source(source, max_bytes=settings.max_bytes)
+    parser = load(choose(settings.parser, source.path, data[:HEAD_BYTES]))
+    extracted = parser(data, source.path, settings.options)
     key = paper_key(extracted.title, "\n".join(extracted.pages))
-    title = extracted.title or clean(Path(paper.path).stem) or paper.id
+    title = extracted.title or clean(source.label) or paper.id
     pieces = chunks.chunk_pages(extracted.pages, chunk_size=settings.chunk_size, chunk_overlap=settings.chunk_overlap)
     return [
         Chunk(
@@ -103,8 +115,8 @@ def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
             title=title,
             position=position,
             text=piece.text,
-            page_first=piece.page_first,
-            page_last=piece.page_last,
+            page_first=piece.page_first if extracted.paged else 0,
+            page_last=piece.page_last if extracted.paged else 0,
             split=_side(settings, key, piece.text),
             note=extracted.note,
         )

@@ -5,9 +5,7 @@ It runs in a worker process (`engine.workers`): a hostile file may crash, hang o
 
 from __future__ import annotations
 
-from hashlib import sha256
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 from engine.errors import Permanent
@@ -15,9 +13,11 @@ from jobs.parsing.cleaning import clean_pages
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import failed
 from jobs.parsing.mupdf_text import Unreadable, printed, printed_lines, printed_text
+from jobs.parsing.parsers import Options
+from jobs.parsing.source import MAX_BYTES, Source, read_source
 from jobs.parsing.title import Line, choose_title
 
-__all__ = ["extract", "warm_up"]
+__all__ = ["extract", "read", "warm_up"]
 
 HEADER_WINDOW = 1024  # bytes in which "%PDF-" must stand, as readers of the format have always done
 MIN_CHARACTERS = 100  # letters and digits; a cover page says less, an abstract more
@@ -34,18 +34,22 @@ def warm_up() -> None:
     pymupdf.TOOLS.set_icc(False)
 
 
-def extract(path: str, *, sha256_expected: str = "", max_bytes: int = 200 * 2**20) -> Extracted:
-    """Read the PDF at `path`; raises `Permanent` with a kind of the closed list.
+def extract(path: str, *, sha256_expected: str = "", max_bytes: int = MAX_BYTES) -> Extracted:
+    """The PDF at `path`, as `read` reads it; for what looks at papers outside a run."""
+    data = read_source(Source(path=path, sha256=sha256_expected), max_bytes=max_bytes)
+    return read(data, path, Options())
 
-    The bytes are read once, so what is checked is what is parsed. A file that opens with an empty password is no
-    different from one without. Invisible text is read too: scans carry theirs so.
+
+def read(data: bytes, path: str, options: Options) -> Extracted:
+    """The parser "pdf". A file that opens with an empty password is no different from one without.
+
+    Invisible text is read too: scans carry theirs so.
     """
     import pymupdf
 
     warm_up()
-    data = _read(path, max_bytes)
-    if sha256_expected and sha256(data).hexdigest() != sha256_expected:
-        raise failed("changed")
+    if b"%PDF-" not in data[:HEADER_WINDOW]:
+        raise failed("not_pdf")
     try:
         # Told the type, MuPDF does not guess: it would open web pages, images and plain text as documents.
         with pymupdf.open(stream=data, filetype="pdf") as document:
@@ -54,23 +58,6 @@ def extract(path: str, *, sha256_expected: str = "", max_bytes: int = 200 * 2**2
         raise _foreign(error) from error
     finally:
         pymupdf.TOOLS.store_shrink(100)  # what one file left in MuPDF's cache is no other's business
-
-
-def _read(path: str, max_bytes: int) -> bytes:
-    try:
-        if Path(path).exists() and not Path(path).is_file():
-            raise failed("unreadable", "not a regular file")  # a pipe would be waited for
-        with Path(path).open("rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise failed("unreadable", error.strerror or type(error).__name__) from error
-    if not data:
-        raise failed("empty_file")
-    if b"%PDF-" not in data[:HEADER_WINDOW]:
-        raise failed("not_pdf")
-    if len(data) > max_bytes:
-        raise failed("too_large", f"more than {max_bytes:,} bytes")
-    return data
 
 
 def _document(document: Any) -> Extracted:

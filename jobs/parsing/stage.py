@@ -29,6 +29,7 @@ def parsing(context: RunContext) -> Pipeline:
             catalogue,
             per_shard=config.parse.papers_per_shard,
             stop=context.stop,
+            parser=config.parse.parser,
         ),
         parse(
             workers=context.workers,
@@ -38,6 +39,7 @@ def parsing(context: RunContext) -> Pipeline:
                 split_by=config.split.by,
                 train=config.split.train,
                 seed=config.seed,
+                parser=config.parse.parser,
             ),
             claim_text=claim,
         ),

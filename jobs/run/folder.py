@@ -50,10 +50,16 @@ class RunFolder:
         return configfile.validate(self.table())
 
     def table(self) -> dict[str, Any]:
-        """That configuration as a TOML table; raises `BadInput` when this is no run."""
+        """That configuration as a TOML table; raises `BadInput` when this is no run.
+
+        A run that was made before parsers had names goes on to read PDF files only.
+        """
         if not self.exists:
             raise BadInput(f"{self.path} is not a run (it has no run.toml); make one with gristmill run PAPERS --out")
-        return configfile.load(self.settings)
+        table = configfile.load(self.settings)
+        if isinstance(parsing := table.get("parse"), dict):
+            parsing.setdefault("parser", "pdf")
+        return table
 
     def check_usable(self) -> None:
         """Raise `BadInput` unless this is a run, or a folder that can become one."""

@@ -14,7 +14,8 @@ from engine.errors import BadInput, Fatal
 from engine.job import Step
 from engine.records import make_id
 from engine.signals import Stop, Stopped
-from jobs.parsing.deal import Catalogue, count_papers, deal, find_papers
+from jobs.parsing.deal import Catalogue, deal
+from jobs.parsing.find import Place, count_papers, find_papers
 from jobs.records import Paper
 
 
@@ -52,8 +53,8 @@ def write(folder: Path, *names: str) -> list[Path]:
     return paths
 
 
-def names(paths: Sequence[Path]) -> list[str]:
-    return [path.name for path in paths]
+def names(places: Sequence[Place]) -> list[str]:
+    return [Path(place.name).name for place in places]
 
 
 # Finding
@@ -79,9 +80,17 @@ def test_symlinks(folder: Path, tmp_path: Path) -> None:
     (folder / "link.pdf").symlink_to(outside)
     (folder / "loop").symlink_to(folder)
     (folder / "broken.pdf").symlink_to(folder / "nowhere")
-    assert names(list(find_papers([folder]))) == ["broken.pdf", "link.pdf", "x.pdf"]
+    (folder / "itself.pdf").symlink_to(folder / "itself.pdf")
+    (folder / "endless").symlink_to(folder / "endless")
+    assert names(list(find_papers([folder]))) == ["broken.pdf", "itself.pdf", "link.pdf", "x.pdf"]
     (tmp_path / "given").symlink_to(folder)
-    assert names(list(find_papers([tmp_path / "given"]))) == ["broken.pdf", "link.pdf", "x.pdf"]
+    assert names(list(find_papers([tmp_path / "given"]))) == ["broken.pdf", "itself.pdf", "link.pdf", "x.pdf"]
+
+
+def test_runs_hold_no_papers(folder: Path) -> None:
+    """A run below a folder of papers is not looked into: its rows and exports are no papers."""
+    write(folder, "a.pdf", "run/run.toml", "run/chunks/b.pdf")
+    assert names(list(find_papers([folder]))) == ["a.pdf"]
 
 
 def test_what_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,120 @@
+"""Parsers by name: each turns the bytes of one paper into an extracted document.
+
+The table names the function of each; its module, and the library that it needs, are imported when it is first used. A
+new parser is a module and one line here. One that stands outside this package is chosen as "module:function"; its
+module lists the endings of its files in ``SUFFIXES``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from importlib import import_module
+from pathlib import PurePath
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from engine.errors import BadInput
+from jobs.parsing.extracted import Extracted
+from jobs.parsing.failures import failed
+
+__all__ = ["AUTO", "HEAD_BYTES", "PARSERS", "Entry", "Options", "Parser", "choose", "entries", "load"]
+
+AUTO = "auto"
+"""The name that chooses by the ending of the file's name, and by how the file begins where that is not known."""
+
+HEAD_BYTES = 2**16
+"""How much of a file `Entry.begins` may look at."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration asks of every parser; one that cannot do a thing ignores it."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What of it changes the text, where it differs from what every run had before there was a choice."""
+        return {}
+
+
+class Parser(Protocol):
+    """Reads one paper, in a worker process with bounds on time and memory."""
+
+    def __call__(self, data: bytes, path: str, options: Options) -> Extracted:
+        """The document in `data`, which was read from `path`.
+
+        Raises `Permanent` with a kind of `jobs.parsing.failures.Kind`; use `failed`. It opens no other file, but for
+        those in the folder of `path` that the document includes, and no network.
+        """
+        ...
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the table. ``read`` is "module:function"; ``suffixes`` are endings of names, in small letters.
+
+    ``begins`` is a pattern that the start of such a file matches. ``in_parts`` says that a file which is found in a
+    folder and does not match it is a part of another one. ``a_line_each`` says that each line of the file is a paper.
+    """
+
+    read: str
+    suffixes: tuple[str, ...]
+    begins: bytes = b""
+    in_parts: bool = False
+    a_line_each: bool = False
+
+    def fits(self, head: bytes) -> bool:
+        """Whether a file that begins with the bytes `head` is of this kind, by what it says and not by its name."""
+        return bool(self.begins) and re.match(self.begins, head[:HEAD_BYTES], re.DOTALL | re.IGNORECASE) is not None
+
+
+PARSERS: dict[str, Entry] = {
+    "pdf": Entry(read="jobs.parsing.pdf:read", suffixes=(".pdf",), begins=rb".{0,1019}%PDF-"),
+}
+
+
+def entries(parser: str) -> Collection[Entry]:
+    """What `parser`, a name of the table, "auto" or "module:function", reads.
+
+    Raises `BadInput` where such a function cannot be imported.
+    """
+    if parser == AUTO:
+        return PARSERS.values()
+    if ":" not in parser:
+        return [PARSERS[parser]]
+    suffixes = getattr(_module(parser), "SUFFIXES", ())
+    if isinstance(suffixes, str) or not all(isinstance(suffix, str) for suffix in suffixes):
+        raise BadInput(f'parse.parser = "{parser}": SUFFIXES of its module must be a tuple, as (".srt",)')
+    return [Entry(read=parser, suffixes=tuple(suffixes))]
+
+
+def choose(parser: str, path: str, head: bytes) -> str:
+    """The name of the parser for the file `path` that begins with `head`: `parser` itself unless that is "auto".
+
+    Raises `Permanent` of kind "unsupported" where none fits.
+    """
+    if parser != AUTO:
+        return parser
+    suffix = PurePath(path).suffix.lower()
+    named = [name for name, entry in PARSERS.items() if suffix in entry.suffixes]
+    fitting = named or [name for name, entry in PARSERS.items() if entry.fits(head)]
+    if not fitting:
+        raise failed("unsupported", suffix or "a name without an ending")
+    return fitting[0]
+
+
+def load(name: str) -> Parser:
+    """The parser called `name`, a name of the table or "module:function"; raises `BadInput` where there is none."""
+    read = PARSERS[name].read if name in PARSERS else name
+    function = getattr(_module(read), read.partition(":")[2], None)
+    if not callable(function):
+        raise BadInput(f'parse.parser = "{name}": its module has no function {read.partition(":")[2]}')
+    return cast(Parser, function)
+
+
+def _module(read: str) -> ModuleType:
+    try:
+        return import_module(read.partition(":")[0])
+    except ImportError as error:
+        raise BadInput(
+            f'parse.parser = "{read}" cannot be imported ({error}); install it, or set PYTHONPATH to its folder'
+        ) from error
