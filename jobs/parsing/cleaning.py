@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache, lru_cache
+from collections.abc import Sequence
+from functools import lru_cache
 from string import ascii_lowercase, ascii_uppercase
+
+from jobs.parsing.hyphens import join_broken_words
+from jobs.parsing.ligatures import restore_words
+from jobs.parsing.vocabulary import Vocabulary
 
 __all__ = ["CLEANING_VERSION", "clean", "clean_pages", "is_plain", "letters_and_digits"]
 
@@ -46,12 +50,6 @@ _JOINER = re.compile(r"(?<![\u0600-\u0dff])[\u200c\u200d]|[\u200c\u200d](?![\u06
 # TeX's old fonts print "é" as an accent and a letter: "Jos´e".
 _ACCENT = re.compile("([´`¨ˆ˜ˇ˘˚])([A-Za-zı])")
 _COMBINING = dict(zip("´`¨ˆ˜ˇ˘˚", "\u0301\u0300\u0308\u0302\u0303\u030c\u0306\u030a", strict=True))
-# Each starts with the hyphen, which is rare, and looks back for the letter: so most of a page is only skimmed.
-_BREAK = r"[-\u2010\u00ad](?<=[^\W\d_].)(?:(?<!\u00ad)\u00ad)?\n+"
-_WORD_BREAK = re.compile(rf"{_BREAK}(?=\w)")
-_SECOND_HALF = re.compile(rf"{_BREAK}\w+")
-_COMPOUND = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)+")
-_WORD = re.compile(r"[^\W\d_]+")
 _ENDLESS = re.compile(rf"[!-~]{{{LONGEST_WORD + 1},}}")
 _LETTERS_OR_DIGITS = re.compile(r"[^\W_]+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -65,17 +63,16 @@ def clean(text: str) -> str:
     Removed: control, private-use, zero-width, direction and noncharacters, surrogates, U+FFFD, and "words" of more
     than 256 ASCII characters. Latin ligatures are spelled out; TeX's free-standing accents join their letters.
 
-    A word broken at a line end is joined. Its hyphen goes, unless it is the word's own: where the next line starts
-    with a capital or a digit ("Gauss-Newton"), where one half has another hyphen ("state-of-the-art"), and where this
-    text nowhere has the joined word, but the hyphenated one, or both halves as words of four letters or more.
+    Words that lost a ligature are restored (`jobs.parsing.ligatures`), and those that a line end breaks are joined
+    (`jobs.parsing.hyphens`).
     """
     return clean_pages([text])[0]
 
 
 def clean_pages(pages: Sequence[str]) -> list[str]:
-    """`clean` each page, with the words of all of them to decide about hyphens."""
-    printable = [_printable(page) for page in pages]
-    vocabulary = cache(lambda: _vocabulary(printable))
+    """`clean` each page, with the words of all of them to decide about ligatures and hyphens."""
+    printable = [_printable(page) for page in restore_words(pages)]
+    vocabulary = Vocabulary(printable)
     return [_flow(page, vocabulary) for page in printable]
 
 
@@ -143,9 +140,9 @@ def _single_blanks(text: str) -> str:
     return re.sub(" {2,}", " ", text) if "  " in text else text
 
 
-def _flow(text: str, vocabulary: Callable[[], frozenset[str]]) -> str:
+def _flow(text: str, vocabulary: Vocabulary) -> str:
     """From lines to paragraphs."""
-    text = _WORD_BREAK.sub(lambda match: _hyphen(match, vocabulary), text)
+    text = join_broken_words(text, vocabulary)
     if "\u00ad" in text:
         text = _tight(text.replace("\u00ad", ""))
     return _without_endless(_paragraphs(text))
@@ -168,49 +165,6 @@ def _runs_on(last: str) -> bool:
 
 def _is_letter(sign: str) -> bool:
     return sign.isalnum() and not sign.isdecimal()
-
-
-def _hyphen(match: re.Match[str], vocabulary: Callable[[], frozenset[str]]) -> str:
-    """What stands for a line end inside a word: nothing, or its own hyphen. Before a new paragraph, what stood."""
-    if match.group().count("\n") > 1 and not match.string[match.end()].islower():
-        return match.group()
-    if "\u00ad" in match.group():
-        return ""
-    before = match.string[max(0, match.start() - 100) : match.start()].split()[-1]
-    after = match.string[match.end() : match.end() + 100].split()[0]
-    if not after[0].islower() or "-" in before or "-" in after:
-        return "-"
-    head, tail = _WORD.findall(before)[-1].lower(), _WORD.match(after)
-    assert tail is not None
-    words = vocabulary()
-    if f"{head}{tail.group()}" in words:
-        return ""
-    both_are_words = len(head) > 3 and len(tail.group()) > 3 and {head, tail.group()} <= words
-    return "-" if both_are_words or f"{head}-{tail.group()}" in words else ""
-
-
-def _vocabulary(pages: Iterable[str]) -> frozenset[str]:
-    """The words of a text that no line end breaks, with and without hyphens in them, in lower case."""
-    distinct: set[str] = set()
-    for page in pages:
-        distinct.update(_without_broken_words(page).split())
-    lower = " ".join(distinct).lower()
-    hyphened = " ".join(word for word in lower.split() if "-" in word or "\u2010" in word)
-    compounds = (word.replace("\u2010", "-") for word in _COMPOUND.findall(hyphened))
-    return frozenset(_WORD.findall(lower)).union(compounds)
-
-
-def _without_broken_words(text: str) -> str:
-    kept = []
-    end = 0
-    for match in _SECOND_HALF.finditer(text):
-        start = match.start()
-        while start > end and _is_letter(text[start - 1]):
-            start -= 1
-        if start < match.start():  # else its first half is the second of the word before
-            kept.append(text[end:start])
-            end = match.end()
-    return " ".join([*kept, text[end:]])
 
 
 def _without_endless(text: str) -> str:

@@ -16,7 +16,7 @@ what holds for a text holds for every part of it.
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
-__all__ = ["LONGEST_TOKEN", "count_any_tokens", "count_tokens"]
+__all__ = ["LONGEST_TOKEN", "count_any_tokens", "count_tokens", "is_one_token"]
 
 LONGEST_TOKEN = 128  # characters; cl100k_base has none that is longer
 LONGEST_KEPT = 40  # characters of a word that may well come again
@@ -61,6 +61,16 @@ def count_any_tokens(text: str) -> int:
     if "<|" in text:  # as every special token starts
         return len(_encoding().encode(text, allowed_special="all"))
     return len(_encoding().encode_ordinary(text))
+
+
+@lru_cache(maxsize=50_000)
+def is_one_token(text: str) -> bool:
+    """Whether `text` is a single token."""
+    try:
+        _encoding().encode_single_token(text)
+    except KeyError:
+        return False
+    return True
 
 
 @cache

@@ -34,6 +34,11 @@ NASTY = (
             "a low value, a matrix rank, high-rank and rank of high",
         ),
         ("experi-\nmental and mental", "experimental and mental"),  # "experi" is no word
+        ("stress, and stress-\nrelated", "stress, and stress-related"),  # two words, and no known one
+        (
+            "pheno-\nlogical, one inter-\nsection of inter and section",
+            "phenological, one intersection of inter and section",
+        ),
         ("a note at the end of corres-\n\n8 Note", "a note at the end of corres-\n\n8 Note"),
         ("- item\n- item", "- item - item"),
         ("bar-\nbaz-\nqux, baz-qux", "bar-baz-qux, baz-qux"),  # each break by itself
