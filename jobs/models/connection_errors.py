@@ -10,7 +10,7 @@ import aiohttp
 from engine.errors import Fatal, Transient
 from jobs.models.connection import Connection
 
-__all__ = ["broken", "proxy_refused"]
+__all__ = ["broken", "proxy_refused", "untrusted"]
 
 _AGAIN = "then run the same command again"
 _NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
@@ -29,7 +29,7 @@ def broken(error: aiohttp.ClientError, way: Connection, *, reached: bool) -> Tra
     tls = _tls_error(error)
     match error:
         case _ if isinstance(tls, ssl.SSLCertVerificationError):
-            return Fatal(f"{_untrusted(tls, way)}, {_AGAIN}")
+            return untrusted(tls, way)
         case _ if tls is not None and (said := _refused_certificate(tls, way)):
             return Fatal(f"{said}, {_AGAIN}")
         case aiohttp.ClientHttpProxyError():
@@ -61,26 +61,29 @@ def proxy_refused(status: int, way: Connection, *, reached: bool = False) -> Tra
     return Fatal(f"{said}: check base_url in [models.{way.role}], or {_past_the_proxy(way)}, {_AGAIN}")
 
 
+def untrusted(error: ssl.SSLCertVerificationError, way: Connection) -> Fatal:
+    """Our error for a server's certificate that cannot be used, with what to do about it."""
+    whose, code = f"the certificate of {way.host}", getattr(error, "verify_code", None)
+    if code == _EXPIRED:
+        return Fatal(f"{whose} has expired: have it renewed (or set this machine's clock, if that is wrong), {_AGAIN}")
+    if code == _NOT_YET_VALID:
+        return Fatal(f"{whose} is not valid yet: set this machine's clock, {_AGAIN}")
+    if code in _OTHER_NAME:
+        return Fatal(
+            f"{whose} is for another name: write the name that it holds in base_url of [models.{way.role}], {_AGAIN}"
+        )
+    return Fatal(
+        f"{whose} is not trusted ({getattr(error, 'verify_message', error)}): set ca_file in [models.{way.role}], or "
+        f"SSL_CERT_FILE, to the PEM file of the CA that signed it, {_AGAIN}"
+    )
+
+
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
     """The error of the TLS layer behind aiohttp's; what comes after the handshake is only its cause."""
     for found in (getattr(error, "os_error", None), getattr(error, "certificate_error", None), error.__cause__):
         if isinstance(found, ssl.SSLError):
             return found
     return None
-
-
-def _untrusted(error: ssl.SSLCertVerificationError, way: Connection) -> str:
-    whose, code = f"the certificate of {way.host}", getattr(error, "verify_code", None)
-    if code == _EXPIRED:
-        return f"{whose} has expired: have it renewed (or set this machine's clock, if that is wrong)"
-    if code == _NOT_YET_VALID:
-        return f"{whose} is not valid yet: set this machine's clock"
-    if code in _OTHER_NAME:
-        return f"{whose} is for another name: write the name that it holds in base_url of [models.{way.role}]"
-    return (
-        f"{whose} is not trusted ({getattr(error, 'verify_message', error)}): set ca_file in [models.{way.role}], or "
-        "SSL_CERT_FILE, to the PEM file of the CA that signed it"
-    )
 
 
 def _refused_certificate(error: ssl.SSLError, way: Connection) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tenacity
 
 from engine.errors import Fatal, GristmillError, Transient
+from jobs.models.connection import Connection
+from jobs.models.connection_errors import untrusted
 from jobs.tuning.tuning_jobs import ENDED
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
 
@@ -35,21 +39,38 @@ T = TypeVar("T")
 
 
 @contextlib.asynccontextmanager
-async def provider_at(base_url: str, api_key: str, sleep: Sleep) -> AsyncIterator[Provider]:
+async def provider_at(way: Connection, api_key: str, sleep: Sleep) -> AsyncIterator[Provider]:
     import openai
 
     # An empty key would make the client look for one in the environment, and send it to whoever this endpoint is.
     key = api_key or "none"
-    async with openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=REQUEST_TIMEOUT_S) as client:
-        yield Provider(client, api_key, sleep)
+    async with openai.AsyncOpenAI(
+        base_url=str(way.url), api_key=key, max_retries=0, timeout=REQUEST_TIMEOUT_S, http_client=_http_client(way)
+    ) as client:
+        yield Provider(client, api_key, sleep, way)
+
+
+def _http_client(way: Connection) -> httpx2.AsyncClient:
+    """The client's own HTTP client, whose connections go the way that all others of the run go."""
+    import httpx2
+    import openai
+
+    transport = httpx2.AsyncHTTPTransport(uds=way.socket) if way.socket else None
+    proxy = None
+    if way.proxy is not None:
+        proxy = httpx2.Proxy(str(way.proxy.url), ssl_context=way.tls if way.proxy.url.scheme == "https" else None)
+    return openai.DefaultAsyncHttpxClient(
+        transport=transport, proxy=proxy, verify=True if way.tls is None else way.tls, trust_env=False
+    )
 
 
 class Provider:
     """OpenAI's client, with its errors made ours and transient ones retried here and nowhere else."""
 
-    def __init__(self, client: openai.AsyncOpenAI, api_key: str, sleep: Sleep) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, api_key: str, sleep: Sleep, way: Connection) -> None:
         self._client = client
         self._api_key = api_key
+        self._way = way
         self.sleep = sleep
 
     async def upload(self, path: Path) -> str:
@@ -127,10 +148,19 @@ class Provider:
             return await attempt()
         except (openai.APIError, json.JSONDecodeError) as error:
             # Without the cause: a provider's own error may repeat the key, and carries the request with its headers.
-            raise _ours(error, self._api_key) from None
+            raise self._untrusted(error) or _ours(error, self._api_key) from None
         except (AttributeError, TypeError) as error:
             # The client checks no types: what is no JSON, or other JSON, comes out as text or without its fields.
             raise Transient("its answer has not the shape of OpenAI's", kind="wrong_shape") from error
+
+    def _untrusted(self, error: BaseException) -> Fatal | None:
+        """Our error where a certificate that cannot be used stands behind `error`; the client buries it deeply."""
+        seen: BaseException | None = error
+        while seen is not None:
+            if isinstance(seen, ssl.SSLCertVerificationError):
+                return untrusted(seen, self._way)
+            seen = seen.__cause__ or seen.__context__
+        return None
 
 
 def _shaped(job: RemoteJob) -> RemoteJob:

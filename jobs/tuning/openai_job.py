@@ -22,6 +22,8 @@ import msgspec
 from engine.errors import BadInput, Fatal
 from engine.events import Event, Hook
 from engine.records import make_id
+from jobs.config import Model
+from jobs.models.connection import Connection, connection
 from jobs.tuning.chat_file import check_chat_line
 from jobs.tuning.openai_client import Provider, Sleep, provider_at
 from jobs.tuning.tuning_jobs import ENDED, Hyperparameters, Ledger, ProviderJob
@@ -54,12 +56,14 @@ async def finetune(
     poll_s: float,
     on_event: Hook,
     sleep: Sleep = asyncio.sleep,
+    way: Connection | None = None,
 ) -> str:
     """Tune `model` on ``dataset/train.jsonl`` of the run in `folder` and return the tuned model's name.
 
     ``dataset/val.jsonl`` goes along when it has rows. The provider is asked for news after 1 s, then at doubling
     distances up to `poll_s`. It may be cancelled, or `sleep` may raise, at any time: the job goes on at the provider,
     and the next call with the same files and settings takes it up. After a failed job the next call starts a new one.
+    `way` is how its address is reached, by default as the environment says.
 
     Raises `BadInput` for a dataset that the provider would refuse, `Fatal` for a refused key, an unknown model, a
     provider that does not answer, and a job that ended without a model, with its reason.
@@ -67,7 +71,7 @@ async def finetune(
     wanted = await asyncio.to_thread(_plan, folder, base_url, model, hyperparameters)
     ledger = Ledger(folder / "models.json", wanted)
     if ledger.job.tuned_model is None:
-        async with provider_at(base_url, api_key, sleep) as provider:
+        async with provider_at(way or connection("base", Model(model=model), base_url), api_key, sleep) as provider:
             await _upload(provider, ledger, folder / "dataset")
             job = await _start(provider, ledger)
             await _watch(provider, ledger, job, poll_s, on_event)

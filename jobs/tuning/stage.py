@@ -117,6 +117,7 @@ async def _no_tuning(context: RunContext) -> None:
 
 
 async def _tune_at_provider(context: RunContext) -> None:
+    from jobs.models.connection import connection
     from jobs.tuning.openai_job import finetune
     from jobs.tuning.tuning_jobs import Hyperparameters
 
@@ -136,6 +137,7 @@ async def _tune_at_provider(context: RunContext) -> None:
         poll_s=settings.poll_s,
         on_event=context.hook,
         sleep=context.stop.sleep,
+        way=connection("base", base),
     )
 
 

@@ -31,7 +31,7 @@ class Server:
 
 @asynccontextmanager
 async def model_server(
-    *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", path: Path | None = None
+    *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", path: Path | None = None, answer: bytes = ANSWER
 ) -> AsyncIterator[Server]:
     """A model that gives each request the same answer and ends the connection; at the Unix socket `path`, if given."""
     server = Server()
@@ -40,8 +40,8 @@ async def model_server(
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         server.heads.append(head)
         lengths = [line[15:] for line in head.splitlines() if line.lower().startswith("content-length:")]
-        await reader.readexactly(int(lengths[0]))
-        writer.write(_response(200, ANSWER))
+        await reader.readexactly(int(lengths[0]) if lengths else 0)
+        writer.write(_response(200, answer))
 
     handlers = _Handlers(serve)
     listening = (
@@ -122,7 +122,10 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 def _response(status: int, body: bytes) -> bytes:
-    return b"HTTP/1.1 %d Status\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(body)) + body
+    return _HEAD % (status, len(body)) + body
+
+
+_HEAD = b"HTTP/1.1 %d Status\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
 
 
 class _Handlers:
