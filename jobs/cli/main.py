@@ -65,9 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     retry = _add(commands, "retry", _retry, "try failed records again, and go on from there")
     retry.add_argument("--only", metavar="KIND", help="only failures of this kind, as status names it")
     _add(commands, "verify", _verify, "check that every shard is there, and what was sealed")
-    export = _add(commands, "export", _export, "write the examples in another format")
-    export.add_argument("--format", required=True, metavar="F", help=", ".join(EXPORTERS))
-    export.add_argument("--to", required=True, type=Path, metavar="PATH", help="a file (training side), or a folder")
+    export = _add(commands, "export", _export, "write the examples in another format, or put them on the Hub")
+    export.add_argument("--format", metavar="F", help=", ".join(EXPORTERS))
+    export.add_argument("--to", type=Path, metavar="PATH", help="a file (training side), or a folder")
+    export.add_argument(
+        "--push", metavar="OWNER/NAME", help="put RUN/dataset on the Hugging Face Hub, as a private one"
+    )
+    export.add_argument("--public", action="store_true", help="with --push: anyone may see it")
+    export.add_argument("--partial", action="store_true", help="also of a run that is not finished")
     _add_bench(commands)
     commands.add_parser("simulate", help="serve a simulated OpenAI endpoint, with limits and faults as wanted")
     return parser
@@ -279,15 +284,19 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from jobs.tuning.export import export
+    from engine.errors import BadInput
+    from jobs.cli.export import export_to, push_to
 
     folder, settings = _existing(arguments)
-    examples = folder.datasets()["examples"].rows()
-    counts = export(
-        arguments.format, examples, arguments.to, system_prompt=settings.export.system_prompt, seed=settings.seed
-    )
-    for name, rows in counts.items():
-        print(f"{name}: {rows} rows")
+    format, path, repository, partial = arguments.format, arguments.to, arguments.push, arguments.partial
+    if repository and (format or path):
+        raise BadInput("--push sends RUN/dataset as it is: leave --format and --to out")
+    if repository:
+        push_to(folder, repository, public=arguments.public, partial=partial)
+    elif format and path:
+        export_to(folder, settings, format=format, path=path, partial=partial)
+    else:
+        raise BadInput("say --format F and --to PATH, or --push OWNER/NAME")
     return 0
 
 

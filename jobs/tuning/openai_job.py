@@ -26,14 +26,13 @@ from jobs.config import Model
 from jobs.models.connection import Connection, connection
 from jobs.tuning.chat_file import check_chat_line
 from jobs.tuning.openai_client import Provider, Sleep, provider_at
-from jobs.tuning.tuning_jobs import ENDED, Hyperparameters, Ledger, ProviderJob
+from jobs.tuning.tuning_jobs import ENDED, MIN_EXAMPLES, Hyperparameters, Ledger, ProviderJob
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
 
 __all__ = ["FinetuneProgress", "finetune"]
 
-MIN_EXAMPLES = 10  # fewer are refused by the provider
 MAX_FILE_BYTES = 512 << 20  # likewise more
 
 

@@ -19,6 +19,8 @@ from jobs.run.background_imports import imported
 from jobs.run.context import RunContext
 from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
 from jobs.tuning.card import Making, write_card
+from jobs.tuning.shortage import shortage
+from jobs.tuning.tuning_jobs import MIN_EXAMPLES
 
 __all__ = ["check_tunable", "tuning"]
 
@@ -92,8 +94,22 @@ def _count(dataset: Dataset[Any]) -> int:
 def _finetune(context: RunContext) -> Step:
     """One fine-tuning job, started or taken up; nothing where no backend is configured."""
     backends = {"none": _no_tuning, "openai": _tune_at_provider, "lora": _tune_here}
-    run = backends[context.config.finetune.backend]
-    return Step(name="finetune", run=lambda: run(context), waits_for=("export",))
+    backend = context.config.finetune.backend
+
+    async def run() -> None:
+        if backend != "none":
+            await asyncio.to_thread(_check_examples, context, MIN_EXAMPLES if backend == "openai" else 1)
+        await backends[backend](context)
+
+    return Step(name="finetune", run=run, waits_for=("export",))
+
+
+def _check_examples(context: RunContext, least: int) -> None:
+    """Raise `BadInput` where a model cannot be tuned for want of examples, with what they were lost to; blocks."""
+    found = _count(context.datasets["examples"])
+    if found < least:
+        few = f"{found} examples, but fine-tuning takes {least} or more" if found else "there is nothing to tune on"
+        raise BadInput(f"{few}: {shortage(context.datasets)}")
 
 
 def check_tunable(config: Config) -> None:

@@ -19,6 +19,7 @@ from jobs.tuning.lora.protocol import LoraSettings
 
 __all__ = [
     "ENDED",
+    "MIN_EXAMPLES",
     "Hyperparameters",
     "Ledger",
     "LocalJob",
@@ -28,6 +29,9 @@ __all__ = [
     "served",
     "tuned_model",
 ]
+
+MIN_EXAMPLES = 10
+"""Fewer training examples are refused by providers."""
 
 ENDED = ("cancelled", "failed")
 """How a job may end without a model. What it was begun for is then begun anew."""
