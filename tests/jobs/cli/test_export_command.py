@@ -13,8 +13,24 @@ from jobs.cli.main import main
 def finished(
     tmp_path: Path, example_papers: Path, simulate: Callable[..., str], configured: Callable[..., Path]
 ) -> Path:
-    run, config = tmp_path / "run", str(configured(simulate(), "[parse]\npapers_per_shard = 1"))
-    assert main(["run", str(example_papers), "--out", str(run), "--config", config, "--until", "export"]) == 0
+    run, config = tmp_path / "run", str(configured(simulate()))
+    assert (
+        main(
+            [
+                "run",
+                str(example_papers),
+                "--out",
+                str(run),
+                "--config",
+                config,
+                "--until",
+                "export",
+                "--set",
+                "parse.papers_per_shard=1",
+            ]
+        )
+        == 0
+    )
     return run
 
 
