@@ -5,7 +5,6 @@ What is "auto" is resolved once, at the first run, and kept in ``run.toml``. Rea
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from typing import Literal
@@ -13,9 +12,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engine.errors import BadInput
-from jobs.evaluation.grounding import SUPPORT
-from jobs.evaluation.lexical import LEXICAL
-from jobs.parsing.parsers import AUTO, PARSERS
 
 __all__ = ["ENOUGH_PAPERS", "Config", "Model", "api_key"]
 
@@ -120,29 +116,16 @@ class Parse(_Section):
     timeout_s: float = Field(120, gt=0)
     memory_mb: int = Field(4096, ge=512)
     parser: str = Field(
-        AUTO,
+        "auto",
         description='What reads papers: "auto" chooses by the ending of a file\'s name and by its first bytes; the name '
         'of a parser, as "pdf", reads files of that kind only; "module:function" is a parser of your own.',
     )
-
-    @field_validator("parser")
-    @classmethod
-    def _is_a_parser(cls, parser: str) -> str:
-        names = [AUTO, *PARSERS]
-        if parser in names or _FUNCTION.fullmatch(parser):
-            return parser
-        near = difflib.get_close_matches(parser, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)} and module:function"
-        raise ValueError(f"there is no parser {parser!r}; {hint}")
 
     @model_validator(mode="after")
     def _fits(self) -> Parse:
         if self.chunk_overlap >= self.chunk_size:
             raise ValueError("parse.chunk_overlap must be smaller than parse.chunk_size")
         return self
-
-
-_FUNCTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*", re.ASCII)
 
 
 class Ask(_Section):
@@ -283,17 +266,8 @@ class Evaluate(_Section):
 
     @field_validator("metrics")
     @classmethod
-    def _are_known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
-        for metric in metrics:
-            if metric not in _METRICS and not _EVALUATOR.fullmatch(metric):
-                near = difflib.get_close_matches(metric, _METRICS, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_METRICS)} and llama:CLASS"
-                raise ValueError(f"there is no metric {metric!r}; {hint}")
+    def _once_each(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(metrics))
-
-
-_METRICS = (*LEXICAL, *SUPPORT)
-_EVALUATOR = re.compile(r"llama:(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*", re.ASCII)
 
 
 class Budget(_Section):

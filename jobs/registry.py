@@ -1,7 +1,8 @@
-"""The one place that declares a job: its name, its dataset, its rows, the role that it calls, and in which runs it stands.
+"""The one place that declares a job: its name, its dataset, its rows, the role that it calls, and what builds it.
 
-Everything else reads this table: the run's folder, its budget, status and report, the command line, and what a job may
-wait for. The order is that of the pipeline. A run begins with papers, or with the pairs of a file (`evaluate PAIRS`).
+Reading the table from top to bottom is reading a run. Everything else reads it too: the pipeline, the run's folder, its
+budget, status and report, the command line, and what a job may wait for. A run begins with papers, or with the pairs of
+a file (`evaluate PAIRS`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 
 from engine.job import Job, Pipeline
 from engine.records import Record
-from jobs import records
+from jobs import records as rows
 
 __all__ = ["JOBS", "ROLES", "ROWS", "Beginning", "Declaration", "check", "declared", "redoable", "stoppable"]
 
@@ -25,14 +26,16 @@ Beginning = Literal["papers", "pairs"]
 _BOTH: tuple[Beginning, ...] = ("papers", "pairs")
 
 
-class Declaration(msgspec.Struct, frozen=True, kw_only=True):
-    """One job or step. ``writes`` names the dataset of its rows, of type ``row``; a step that writes none has neither.
+class Declaration(msgspec.Struct, frozen=True):
+    """One job or step: its name, and the module below `jobs` whose function ``build_NAME`` makes it of a `RunContext`.
 
-    ``role`` is the role that it calls, None where it asks no model. ``optional`` says that a configuration can leave it
-    out. ``runs`` are the kinds of run that it stands in, by what they begin with.
+    ``writes`` names the dataset of its rows, of type ``row``; a step that writes none has neither. ``role`` is the role
+    that it calls, None where it asks no model. ``optional`` says that a configuration can leave it out: then its builder
+    returns None. ``runs`` are the kinds of run that it stands in, by what they begin with.
     """
 
     name: str
+    module: str
     writes: str | None = None
     row: type[Record] | None = None
     role: str | None = None
@@ -41,27 +44,25 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 JOBS: tuple[Declaration, ...] = (
-    Declaration(name="deal", writes="papers", row=records.Paper),
-    Declaration(name="parse", writes="chunks", row=records.Chunk),
-    Declaration(name="ask", writes="questions", row=records.Question, role="generator"),
-    Declaration(name="answer", writes="pairs", row=records.Pair, role="generator"),
-    Declaration(name="deal", writes="pairs", row=records.Pair, runs=("pairs",)),
-    Declaration(name="index", writes="index", row=records.Vector, role="embedding"),
-    Declaration(name="probe", writes="probes", row=records.Probe, role="embedding", optional=True),
-    Declaration(name="critique", writes="critiques", row=records.Critique, role="judge", optional=True),
-    Declaration(name="curate", writes="curated", row=records.Curated, optional=True),
-    Declaration(name="augment", writes="examples", row=records.Example, role="embedding"),
-    Declaration(name="export"),
-    Declaration(name="finetune"),
-    Declaration(name="respond", writes="responses", row=records.Response, role="base", runs=_BOTH),
-    Declaration(name="similarity", writes="similarities", row=records.Similarity, role="embedding", runs=_BOTH),
-    Declaration(name="judge", writes="verdicts", row=records.Verdict, role="judge", runs=_BOTH),
-    Declaration(name="assess", writes="assessments", row=records.Assessment, role="judge", optional=True, runs=_BOTH),
-    Declaration(
-        name="rejudge", writes="rejudgements", row=records.Rejudgement, role="judge", optional=True, runs=_BOTH
-    ),
-    Declaration(name="prefer", writes="preferences", row=records.Preference, role="judge", optional=True, runs=_BOTH),
-    Declaration(name="report", runs=_BOTH),
+    Declaration("deal", "parsing.stage", "papers", rows.Paper),
+    Declaration("parse", "parsing.stage", "chunks", rows.Chunk),
+    Declaration("ask", "generation.stage", "questions", rows.Question, "generator"),
+    Declaration("answer", "generation.stage", "pairs", rows.Pair, "generator"),
+    Declaration("deal", "generation.stage", "pairs", rows.Pair, runs=("pairs",)),
+    Declaration("index", "retrieval.stage", "index", rows.Vector, "embedding"),
+    Declaration("probe", "curation.stage", "probes", rows.Probe, "embedding", optional=True),
+    Declaration("critique", "curation.stage", "critiques", rows.Critique, "judge", optional=True),
+    Declaration("curate", "curation.stage", "curated", rows.Curated, optional=True),
+    Declaration("augment", "retrieval.stage", "examples", rows.Example, "embedding"),
+    Declaration("export", "tuning.stage"),
+    Declaration("finetune", "tuning.stage"),
+    Declaration("respond", "evaluation.stage", "responses", rows.Response, "base", runs=_BOTH),
+    Declaration("similarity", "evaluation.stage", "similarities", rows.Similarity, "embedding", runs=_BOTH),
+    Declaration("judge", "evaluation.stage", "verdicts", rows.Verdict, "judge", runs=_BOTH),
+    Declaration("assess", "evaluation.stage", "assessments", rows.Assessment, "judge", optional=True, runs=_BOTH),
+    Declaration("rejudge", "evaluation.stage", "rejudgements", rows.Rejudgement, "judge", optional=True, runs=_BOTH),
+    Declaration("prefer", "evaluation.stage", "preferences", rows.Preference, "judge", optional=True, runs=_BOTH),
+    Declaration("report", "report.stage", runs=_BOTH),
 )
 
 ROWS: Mapping[str, type[Record]] = MappingProxyType({job.writes: job.row for job in JOBS if job.writes and job.row})
@@ -102,6 +103,6 @@ def check(pipeline: Pipeline, beginning: Beginning) -> Pipeline:
         job = known[step.name]
         if step.writes != job.writes or (isinstance(step, Job) and step.row is not job.row):
             raise ValueError(f"{step.name} does not write {job.writes}, as jobs/registry.py declares")
-        if strange := set(step.waits_for) - everything:
-            raise ValueError(f"{step.name} waits for {', '.join(sorted(strange))}, which no job is called")
+        if unknown := set(step.waits_for) - everything:
+            raise ValueError(f"{step.name} waits for {', '.join(sorted(unknown))}, which no job is called")
     return pipeline

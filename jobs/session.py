@@ -26,6 +26,7 @@ from jobs.parsing.deal import Catalogue
 from jobs.parsing.parse import WARM_UP
 from jobs.parsing.stage import worker_count
 from jobs.pipeline import build
+from jobs.retrieval.index import Retriever
 from jobs.run.context import RunContext
 from jobs.run.counts import Counts
 from jobs.run.event_log import EventLog
@@ -124,6 +125,7 @@ async def _context(
         papers=work.papers,
         workers=await stack.enter_async_context(workers),
         catalogue=stack.enter_context(closing(Catalogue(folder.catalogue))),
+        retriever=Retriever(folder.store),
         embedded=weights.weights.name if weights else "local",
         weights=weights.path if weights else None,
         tuned=lambda: tuned_model(folder.path),

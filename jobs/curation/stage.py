@@ -1,55 +1,74 @@
-"""The stage that decides which pairs are kept, as a run is configured."""
+"""The stage that decides which pairs are kept, as a run is configured: each function builds one job of `jobs.registry`.
+
+A check that is switched off has no job.
+"""
 
 from __future__ import annotations
 
-from engine.job import Job, Pipeline, Step
+from typing import Any
+
+from engine.job import Job
 from jobs.curation.critique import critique
 from jobs.curation.curate import Curator
 from jobs.curation.probe import probe
 from jobs.curation.rules import RULES_VERSION
 from jobs.models.roles import slots
-from jobs.retrieval.index import Retriever
 from jobs.retrieval.stage import embedding_fingerprint, embedding_slots
 from jobs.run.context import RunContext
 
-__all__ = ["curation"]
-
-
-def curation(context: RunContext, retriever: Retriever) -> Pipeline:
-    """The checks that are switched on: those that cost something as jobs of their own, then `curate`."""
-    settings, judge, model = context.config.curate, context.config.models.judge, context.config.models.embedding
-    rules = {"rules": RULES_VERSION, **settings.model_dump(include=_RULES)} if settings.rules else {}
-    retrieval = {"round_trip": settings.round_trip_top_k, "scope": context.config.augment.scope}
-    probing = {**rules, **embedding_fingerprint(model), **(retrieval if settings.round_trip is True else {})}
-    critic = {"judge": context.name(judge), "temperature": judge.temperature}
-    jobs: list[Job | Step] = []
-    if settings.embeds:
-        scope = context.config.augment.scope
-        jobs.append(
-            probe(
-                retriever=retriever, settings=settings, scope=scope, fingerprint=probing, slots=embedding_slots(model)
-            )
-        )
-    if settings.critic:
-        jobs.append(
-            critique(
-                settings=settings,
-                max_tokens=judge.max_tokens,
-                fingerprint={**(probing if settings.embeds else rules), **critic},
-                slots=slots(judge),
-            )
-        )
-    if settings.on:
-        jobs.append(
-            Curator(
-                settings=settings,
-                datasets=context.datasets,
-                hook=context.hook,
-            ).job(
-                fingerprint={**settings.model_dump(), **({"rules": RULES_VERSION} if settings.rules else {})},
-            )
-        )
-    return jobs
-
+__all__ = ["build_critique", "build_curate", "build_probe"]
 
 _RULES = {"shortest_question", "longest_question", "shortest_answer", "longest_answer"}
+
+
+def build_probe(context: RunContext) -> Job | None:
+    """The embedding of each question, and the place of its chunk among what it finds."""
+    settings, model = context.config.curate, context.config.models.embedding
+    if not settings.embeds:
+        return None
+    return probe(
+        retriever=context.retriever,
+        settings=settings,
+        scope=context.config.augment.scope,
+        fingerprint=_probe_fingerprint(context),
+        slots=embedding_slots(model),
+    )
+
+
+def build_critique(context: RunContext) -> Job | None:
+    """What the judge gives each pair by a rubric."""
+    settings, judge = context.config.curate, context.config.models.judge
+    if not settings.critic:
+        return None
+    before = _probe_fingerprint(context) if settings.embeds else _rules_fingerprint(context)
+    return critique(
+        settings=settings,
+        max_tokens=judge.max_tokens,
+        fingerprint={**before, "judge": context.name(judge), "temperature": judge.temperature},
+        slots=slots(judge),
+    )
+
+
+def build_curate(context: RunContext) -> Job | None:
+    """Whether each pair is kept."""
+    settings = context.config.curate
+    if not settings.on:
+        return None
+    curator = Curator(settings=settings, datasets=context.datasets, hook=context.hook)
+    version = {"rules": RULES_VERSION} if settings.rules else {}
+    return curator.job(fingerprint={**settings.model_dump(), **version})
+
+
+def _rules_fingerprint(context: RunContext) -> dict[str, Any]:
+    settings = context.config.curate
+    return {"rules": RULES_VERSION, **settings.model_dump(include=_RULES)} if settings.rules else {}
+
+
+def _probe_fingerprint(context: RunContext) -> dict[str, Any]:
+    settings, model = context.config.curate, context.config.models.embedding
+    retrieval = {"round_trip": settings.round_trip_top_k, "scope": context.config.augment.scope}
+    return {
+        **_rules_fingerprint(context),
+        **embedding_fingerprint(model),
+        **(retrieval if settings.round_trip is True else {}),
+    }

@@ -8,11 +8,14 @@ its metric is switched off: it may have been paid for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.datasets import Dataset
+from engine.errors import BadInput
 from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
@@ -23,9 +26,20 @@ from jobs.records import Assessment, Response
 from jobs.retrieval.index import Retriever
 from jobs.run.background_imports import imported
 
-__all__ = ["Assessor", "applies"]
+__all__ = ["Assessor", "applies", "check_metrics"]
 
 _PLUGGED_IN = "llama:"
+_EVALUATOR = re.compile(r"llama:(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*", re.ASCII)
+
+
+def check_metrics(metrics: Iterable[str]) -> None:
+    """Raise `BadInput` for a name that is neither a metric of ours nor ``llama:CLASS``."""
+    known = (*LEXICAL, *SUPPORT)
+    for metric in metrics:
+        if metric not in known and not _EVALUATOR.fullmatch(metric):
+            near = difflib.get_close_matches(metric, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)} and llama:CLASS"
+            raise BadInput(f"configuration: evaluate.metrics: there is no metric {metric!r}; {hint}")
 
 
 def applies(metric: str, response: Response) -> bool:

@@ -1,25 +1,33 @@
-"""The stage in which models answer and are scored, as a run is configured."""
+"""The stage in which models answer and are scored, as a run is configured: each function builds one job of `jobs.registry`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from engine.job import Pipeline
+from engine.job import Job
 from jobs.config import Model
 from jobs.curation.curate import kept_pairs
 from jobs.evaluation import judge as judging
-from jobs.evaluation.assess import Assessor
+from jobs.evaluation.assess import Assessor, check_metrics
 from jobs.evaluation.pairwise import prefer
 from jobs.evaluation.rejudge import rejudge
 from jobs.evaluation.respond import Compared, Responder
 from jobs.evaluation.sample import Sample
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
-from jobs.retrieval.index import Retriever
 from jobs.run.context import RunContext
 from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
 
-__all__ = ["compared", "evaluation"]
+__all__ = [
+    "build_assess",
+    "build_judge",
+    "build_prefer",
+    "build_rejudge",
+    "build_respond",
+    "build_similarity",
+    "compared",
+]
 
 
 def compared(context: RunContext) -> dict[str, Compared]:
@@ -38,56 +46,90 @@ def _label(context: RunContext, candidate: Model) -> str:
     return context.name(candidate) + ("" if same else f", temperature {candidate.temperature}")
 
 
-def evaluation(context: RunContext, retriever: Retriever) -> Pipeline:
-    """The answers of every model, and everything that is said of them."""
+def build_respond(context: RunContext) -> Job:
+    """What every model answers."""
     config, models = context.config, context.config.models
     system_prompt = config.export.system_prompt
-    return [
-        Responder(
-            sample=Sample(kept_pairs(context.datasets, config), config.evaluate.sample, config.seed),
-            retriever=retriever,
-            models=lambda: compared(context),
-            system_prompt=lambda title: system_prompt.replace("{title}", title),
-            settings=config.evaluate,
-        ).job(
-            fingerprint={**RELEASE, "temperature": models.base.temperature, "system_prompt": system_prompt},
-            slots=sum(map(slots, (models.base, *models.candidates.values()))),
-        ),
-        judging.similarity(
-            fingerprint={"embedding": model_name(models.embedding, EMBEDDED_EMBEDDING)}, slots=slots(models.embedding)
-        ),
-        *_judging(context, retriever),
-    ]
+    responder = Responder(
+        sample=Sample(kept_pairs(context.datasets, config), config.evaluate.sample, config.seed),
+        retriever=context.retriever,
+        models=lambda: compared(context),
+        system_prompt=lambda title: system_prompt.replace("{title}", title),
+        settings=config.evaluate,
+    )
+    return responder.job(
+        fingerprint={**RELEASE, "temperature": models.base.temperature, "system_prompt": system_prompt},
+        slots=sum(map(slots, (models.base, *models.candidates.values()))),
+    )
 
 
-def _judging(context: RunContext, retriever: Retriever) -> Pipeline:
-    """What the judge says of each answer, and where it is asked for, once more and of two side by side."""
-    settings, model, seed = context.config.evaluate, context.config.models.judge, context.config.seed
-    pairs = kept_pairs(context.datasets, context.config)
-    method = judging.by_agreement if settings.method == "agreement" else judging.by_score
-    asked = {**RELEASE, "judge": context.name(model), "temperature": model.temperature}
-    judged = {**asked, "method": settings.method}
-    assessed = Assessor(
+def build_similarity(context: RunContext) -> Job:
+    """How near each answer is to its reference."""
+    model = context.config.models.embedding
+    return judging.similarity(fingerprint={"embedding": model_name(model, EMBEDDED_EMBEDDING)}, slots=slots(model))
+
+
+def build_judge(context: RunContext) -> Job:
+    """What the judge says of each answer."""
+    return judging.judge(
+        method=_method(context), fingerprint=_judged(context), slots=slots(context.config.models.judge)
+    )
+
+
+def build_assess(context: RunContext) -> Job | None:
+    """What further metrics say of each answer. Each has rows of its own, so which they are changes the meaning of none."""
+    settings, model = context.config.evaluate, context.config.models.judge
+    if not settings.metrics:
+        return None
+    check_metrics(settings.metrics)
+    assessor = Assessor(
         metrics=settings.metrics,
         written=context.datasets["assessments"],
-        retriever=retriever,
+        retriever=context.retriever,
         max_tokens=model.max_tokens,
-        # Each metric has rows of its own, so which they are changes the meaning of none.
-    ).job(fingerprint=asked, slots=slots(model))
-    again = rejudge(
-        method=method, pairs=pairs, sample=settings.rejudge, seed=seed, fingerprint=judged, slots=slots(model)
     )
-    beside = prefer(
-        pairs=pairs,
-        sample=settings.pairwise,
-        seed=seed,
+    return assessor.job(fingerprint=_asked(context), slots=slots(model))
+
+
+def build_rejudge(context: RunContext) -> Job | None:
+    """What the judge says of some answers when it is asked again."""
+    config = context.config
+    if not config.evaluate.rejudge:
+        return None
+    return rejudge(
+        method=_method(context),
+        pairs=kept_pairs(context.datasets, config),
+        sample=config.evaluate.rejudge,
+        seed=config.seed,
+        fingerprint=_judged(context),
+        slots=slots(config.models.judge),
+    )
+
+
+def build_prefer(context: RunContext) -> Job | None:
+    """Which of two answers the judge prefers, asked in both orders."""
+    config, model = context.config, context.config.models.judge
+    if not config.evaluate.pairwise:
+        return None
+    return prefer(
+        pairs=kept_pairs(context.datasets, config),
+        sample=config.evaluate.pairwise,
+        seed=config.seed,
         max_tokens=model.max_tokens,
-        fingerprint=asked,
+        fingerprint=_asked(context),
         slots=slots(model),
     )
-    return [
-        judging.judge(method=method, fingerprint=judged, slots=slots(model)),
-        *([assessed] if settings.metrics else []),
-        *([again] if settings.rejudge else []),
-        *([beside] if settings.pairwise else []),
-    ]
+
+
+def _method(context: RunContext) -> judging.Method:
+    return judging.by_agreement if context.config.evaluate.method == "agreement" else judging.by_score
+
+
+def _asked(context: RunContext) -> dict[str, Any]:
+    """What of the judge decides the meaning of what it says."""
+    model = context.config.models.judge
+    return {**RELEASE, "judge": context.name(model), "temperature": model.temperature}
+
+
+def _judged(context: RunContext) -> dict[str, Any]:
+    return {**_asked(context), "method": context.config.evaluate.method}

@@ -1,11 +1,12 @@
-"""The stage from chunks to pairs, as a run is configured."""
+"""The stage from chunks to pairs, as a run is configured: each function builds one job of `jobs.registry`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from engine.job import Pipeline
+from engine.job import Job, Step
 from jobs.config import Config
 from jobs.generation import ask as asking
 from jobs.generation.answer import answer
@@ -15,48 +16,56 @@ from jobs.models.roles import slots
 from jobs.parsing.split import side
 from jobs.run.context import RunContext
 
-__all__ = ["generation", "given_pairs"]
+__all__ = ["build_answer", "build_ask", "build_deal"]
 
 
-def generation(context: RunContext) -> Pipeline:
-    """A question about each chunk, and an answer to each question."""
+def build_deal(context: RunContext) -> Step:
+    """The pairs of the file that a run begins with instead of papers."""
+    settings = context.config.evaluate
+    return deal_pairs(
+        Path(settings.pairs), context.datasets, sample=settings.sample, stop=context.stop, hook=context.hook
+    )
+
+
+def build_ask(context: RunContext) -> Job:
+    """Questions about each chunk."""
     settings, model = context.config.ask, context.config.models.generator
     evidence = settings.recipe == "evidence"
-    fingerprint = {
+    return asking.ask(
+        recipe=asking.evidence(context.hook) if evidence else asking.llama_index(model.max_tokens),
+        quota=asking.Quota(
+            context.datasets["chunks"], per_chunk=settings.questions_per_chunk, cap=settings.max_questions
+        ),
+        side_of_question=_side_of_question(context.config),
+        fingerprint={
+            **_fingerprint(context),
+            "questions_per_chunk": settings.questions_per_chunk,
+            "max_questions": settings.max_questions,
+        },
+        slots=slots(model),
+    )
+
+
+def build_answer(context: RunContext) -> Job:
+    """An answer to each question."""
+    settings, model = context.config.answer, context.config.models.generator
+    return answer(
+        max_tokens=model.max_tokens,
+        quotes=settings.quotes,
+        fingerprint={**_fingerprint(context), **settings.model_dump()},
+        slots=slots(model),
+    )
+
+
+def _fingerprint(context: RunContext) -> dict[str, Any]:
+    """What of the generator decides the meaning of questions and answers."""
+    model = context.config.models.generator
+    return {
         **RELEASE,
         "model": context.name(model),
         "temperature": model.temperature,
-        "recipe": settings.recipe,
+        "recipe": context.config.ask.recipe,
     }
-    return [
-        asking.ask(
-            recipe=asking.evidence(context.hook) if evidence else asking.llama_index(model.max_tokens),
-            quota=asking.Quota(
-                context.datasets["chunks"], per_chunk=settings.questions_per_chunk, cap=settings.max_questions
-            ),
-            side_of_question=_side_of_question(context.config),
-            fingerprint={
-                **fingerprint,
-                "questions_per_chunk": settings.questions_per_chunk,
-                "max_questions": settings.max_questions,
-            },
-            slots=slots(model),
-        ),
-        answer(
-            max_tokens=model.max_tokens,
-            quotes=context.config.answer.quotes,
-            fingerprint={**fingerprint, **context.config.answer.model_dump()},
-            slots=slots(model),
-        ),
-    ]
-
-
-def given_pairs(context: RunContext) -> Pipeline:
-    """The pairs of the file that a run begins with instead of papers."""
-    settings = context.config.evaluate
-    return [
-        deal_pairs(Path(settings.pairs), context.datasets, sample=settings.sample, stop=context.stop, hook=context.hook)
-    ]
 
 
 def _side_of_question(config: Config) -> Callable[[str], str] | None:

@@ -7,6 +7,7 @@ module lists the endings of its files in ``SUFFIXES``.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Collection
 from importlib import import_module
@@ -20,10 +21,12 @@ from engine.errors import BadInput
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import failed
 
-__all__ = ["AUTO", "HEAD_BYTES", "PARSERS", "Entry", "Options", "Parser", "choose", "entries", "load"]
+__all__ = ["AUTO", "HEAD_BYTES", "PARSERS", "Entry", "Options", "Parser", "check_parser", "choose", "entries", "load"]
 
 AUTO = "auto"
 """The name that chooses by the ending of the file's name, and by how the file begins where that is not known."""
+
+_FUNCTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*", re.ASCII)
 
 HEAD_BYTES = 2**16
 """How much of a file `Entry.begins` may look at."""
@@ -75,8 +78,9 @@ PARSERS: dict[str, Entry] = {
 def entries(parser: str) -> Collection[Entry]:
     """What `parser`, a name of the table, "auto" or "module:function", reads.
 
-    Raises `BadInput` where such a function cannot be imported.
+    Raises `BadInput` for another name, and where such a function cannot be imported.
     """
+    check_parser(parser)
     if parser == AUTO:
         return PARSERS.values()
     if ":" not in parser:
@@ -85,6 +89,15 @@ def entries(parser: str) -> Collection[Entry]:
     if isinstance(suffixes, str) or not all(isinstance(suffix, str) for suffix in suffixes):
         raise BadInput(f'parse.parser = "{parser}": SUFFIXES of its module must be a tuple, as (".srt",)')
     return [Entry(read=parser, suffixes=tuple(suffixes))]
+
+
+def check_parser(parser: str) -> None:
+    """Raise `BadInput` for what is neither "auto", nor a name of the table, nor of the form "module:function"."""
+    names = [AUTO, *PARSERS]
+    if parser not in names and not _FUNCTION.fullmatch(parser):
+        near = difflib.get_close_matches(parser, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)} and module:function"
+        raise BadInput(f"configuration: parse.parser: there is no parser {parser!r}; {hint}")
 
 
 def choose(parser: str, path: str, head: bytes) -> str:

@@ -1,49 +1,48 @@
-"""The stage from papers to chunks, as a run is configured."""
+"""The stage from papers to chunks, as a run is configured: each function builds one job of `jobs.registry`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 
-from engine.job import Pipeline
+from engine.job import Job, Step
 from engine.processes import usable_cores
 from jobs.config import Config
 from jobs.parsing.deal import deal
 from jobs.parsing.parse import Settings, parse
 from jobs.run.context import RunContext
 
-__all__ = ["parsing", "worker_count"]
+__all__ = ["build_deal", "build_parse", "worker_count"]
 
 
-def parsing(context: RunContext) -> Pipeline:
-    """The papers in shards, and the chunks of each."""
+def build_deal(context: RunContext) -> Step:
+    """The papers, in shards."""
+    return deal(
+        context.papers,
+        context.datasets["papers"],
+        context.catalogue,
+        per_shard=context.config.parse.papers_per_shard,
+        stop=context.stop,
+        parser=context.config.parse.parser,
+    )
+
+
+def build_parse(context: RunContext) -> Job:
+    """The chunks of each paper."""
     config, catalogue = context.config, context.catalogue
 
     async def claim(claims: Sequence[tuple[str, str]]) -> Sequence[str]:
         return await asyncio.to_thread(catalogue.claim, claims)
 
-    return [
-        deal(
-            context.papers,
-            context.datasets["papers"],
-            catalogue,
-            per_shard=config.parse.papers_per_shard,
-            stop=context.stop,
-            parser=config.parse.parser,
-        ),
-        parse(
-            workers=context.workers,
-            settings=Settings(
-                chunk_size=config.parse.chunk_size,
-                chunk_overlap=config.parse.chunk_overlap,
-                split_by=config.split.by,
-                train=config.split.train,
-                seed=config.seed,
-                parser=config.parse.parser,
-            ),
-            claim_text=claim,
-        ),
-    ]
+    settings = Settings(
+        chunk_size=config.parse.chunk_size,
+        chunk_overlap=config.parse.chunk_overlap,
+        split_by=config.split.by,
+        train=config.split.train,
+        seed=config.seed,
+        parser=config.parse.parser,
+    )
+    return parse(workers=context.workers, settings=settings, claim_text=claim)
 
 
 def worker_count(config: Config) -> int:

@@ -9,10 +9,10 @@ from jobs.evaluation.stage import compared
 from jobs.run.context import RunContext
 from jobs.run.dataset_card import write_run_card
 
-__all__ = ["report"]
+__all__ = ["build_report"]
 
 
-def report(context: RunContext) -> Step:
+def build_report(context: RunContext) -> Step:
     """``results.json`` and ``report.html``, from what the seals and verdicts say."""
 
     async def run() -> None:

@@ -18,6 +18,7 @@ from jobs.run.model_names import model_name
 if TYPE_CHECKING:
     from jobs.parsing.deal import Catalogue
     from jobs.report.data import ReportData
+    from jobs.retrieval.index import Retriever
 
 __all__ = ["RunContext"]
 
@@ -36,6 +37,7 @@ class RunContext:
     papers: Sequence[Path]
     workers: Workers
     catalogue: Catalogue
+    retriever: Retriever
     embedded: str
     weights: Path | None
     tuned: Callable[[], str | None]

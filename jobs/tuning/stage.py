@@ -1,4 +1,4 @@
-"""The stage from examples to a tuned model, as a run is configured."""
+"""The stage from examples to a tuned model, as a run is configured: each function builds one step of `jobs.registry`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.datasets import Dataset
 from engine.errors import BadInput
 from engine.events import Note
 from engine.files import naming_the_disk, write_atomic
-from engine.job import Pipeline, Step
+from engine.job import Step
 from engine.records import make_id
 from jobs.config import Config, api_key
 from jobs.curation.curate import kept_pairs
@@ -22,15 +22,10 @@ from jobs.tuning.card import Making, write_card
 from jobs.tuning.shortage import shortage
 from jobs.tuning.tuning_jobs import MIN_EXAMPLES
 
-__all__ = ["check_tunable", "tuning"]
+__all__ = ["build_export", "build_finetune", "check_tunable"]
 
 
-def tuning(context: RunContext) -> Pipeline:
-    """The training files, then one fine-tuning job."""
-    return [_export(context), _finetune(context)]
-
-
-def _export(context: RunContext) -> Step:
+def build_export(context: RunContext) -> Step:
     """The training files, written again when an example, a pair or the system prompt has changed."""
 
     async def run() -> None:
@@ -91,7 +86,7 @@ def _count(dataset: Dataset[Any]) -> int:
     return sum(seal.rows for seal in dataset.seals())
 
 
-def _finetune(context: RunContext) -> Step:
+def build_finetune(context: RunContext) -> Step:
     """One fine-tuning job, started or taken up; nothing where no backend is configured."""
     backends = {"none": _no_tuning, "openai": _tune_at_provider, "lora": _tune_here}
     backend = context.config.finetune.backend

@@ -172,13 +172,11 @@ def test_settings_that_are_none(setting: str) -> None:
 
 
 def test_metrics() -> None:
-    """Each metric counts once; one that there is not is told with the one that was meant."""
+    """Each metric counts once."""
     assert validate({"evaluate": {"metrics": ["rouge_l", "token_f1", "rouge_l"]}}).evaluate.metrics == (
         "rouge_l",
         "token_f1",
     )
-    with pytest.raises(BadInput, match=r"evaluate.metrics: .*there is no metric 'rougel'; did you mean rouge_l"):
-        validate({"evaluate": {"metrics": ["rougel"]}})
 
 
 # "auto"

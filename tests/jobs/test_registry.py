@@ -19,8 +19,16 @@ from jobs.cli.estimate import estimate
 from jobs.config import Config
 from jobs.pipeline import build
 from jobs.report.collect import job_states
+from jobs.retrieval.index import Retriever
 from jobs.run.context import RunContext
 from jobs.run.folder import RunFolder
+
+PAPERS = (
+    "deal parse ask answer index probe critique curate augment export finetune "
+    "respond similarity judge assess rejudge prefer report"
+).split()
+PAIRS = "deal respond similarity judge assess rejudge prefer report".split()
+"""The jobs and steps of both kinds of run, as users know them from ``--until`` and the status."""
 
 EVERYTHING = Config.model_validate(
     {
@@ -44,6 +52,7 @@ def pipeline(folder: Path, *, pairs: str = "") -> Pipeline:
             papers=[],
             workers=cast(Any, SimpleNamespace(processes=1)),
             catalogue=cast(Any, None),
+            retriever=Retriever(run.store),
             embedded="local",
             weights=None,
             tuned=lambda: None,
@@ -54,21 +63,25 @@ def pipeline(folder: Path, *, pairs: str = "") -> Pipeline:
     )
 
 
-@pytest.mark.parametrize(("beginning", "pairs"), [("papers", ""), ("pairs", "pairs.jsonl")])
-def test_the_pipeline_is_what_is_declared(tmp_path: Path, beginning: registry.Beginning, pairs: str) -> None:
+@pytest.mark.parametrize(("beginning", "pairs", "names"), [("papers", "", PAPERS), ("pairs", "pairs.jsonl", PAIRS)])
+def test_the_pipeline_is_what_is_declared(
+    tmp_path: Path, beginning: registry.Beginning, pairs: str, names: list[str]
+) -> None:
     """With every option on, the pipeline holds each declared job in order, and nothing else."""
-    names = [step.name for step in pipeline(tmp_path, pairs=pairs)]
-    assert names == list(registry.declared(beginning))
+    assert list(registry.declared(beginning)) == names
+    assert [step.name for step in pipeline(tmp_path, pairs=pairs)] == names
 
 
 @pytest.mark.parametrize("lost", registry.JOBS, ids=lambda job: f"{job.name}-{job.runs[0]}")
-def test_a_job_that_is_not_declared_is_refused(
+def test_a_job_without_a_line_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: registry.Declaration
 ) -> None:
-    """Deleting any line of the registry makes the pipeline that needs it an error."""
+    """A pipeline that holds a job without a line in the registry is refused, whichever line it is."""
+    pairs = "" if "papers" in lost.runs else "pairs.jsonl"
+    whole = pipeline(tmp_path, pairs=pairs)
     monkeypatch.setattr(registry, "JOBS", tuple(job for job in registry.JOBS if job is not lost))
     with pytest.raises(ValueError, match="does not declare"):
-        pipeline(tmp_path, pairs="" if "papers" in lost.runs else "pairs.jsonl")
+        registry.check(whole, lost.runs[0])
 
 
 def test_what_does_not_agree_with_the_registry_is_refused(tmp_path: Path) -> None:

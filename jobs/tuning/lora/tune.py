@@ -79,6 +79,8 @@ async def tune(
     `base` is a GGUF file or a Hugging Face folder. When `stop` is requested a checkpoint is written, and `Stopped` of
     the engine is raised. Raises `BadInput` for data or a base that cannot be trained on, `Fatal` for a training that
     fails or a process that dies; the next call goes on from the last checkpoint.
+
+    Parameters: more than six, since ``settings`` may hold only what decides the weights: it is hashed into their key.
     """
     wanted = await asyncio.to_thread(_plan, folder, base, base_name, settings)
     ledger = Ledger(folder / "models.json", wanted)

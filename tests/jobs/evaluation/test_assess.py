@@ -15,7 +15,7 @@ from engine.job import Job, ShardRows
 from engine.runner import run
 from engine.signals import Stop
 from engine.testing import ScriptedCall, embedding_reply, scripted
-from jobs.evaluation.assess import Assessor
+from jobs.evaluation.assess import Assessor, check_metrics
 from jobs.evaluation.grounding import read_yes_or_no
 from jobs.models.llama_index import CallLLM
 from jobs.records import Assessment, Chunk, Context, Response
@@ -178,3 +178,12 @@ async def test_an_evaluator_that_there_is_not(datasets: dict[str, Dataset[Any]],
     """What is no evaluator is bad input that names the setting, and nothing is asked."""
     with pytest.raises(BadInput, match=r"evaluate\.metrics"):
         await assessed(datasets, scripted(), name)
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    """With the one that was meant, or those that there are."""
+    check_metrics(["token_f1", "faithfulness", "llama:GuidelineEvaluator", "llama:my.package.Own"])
+    with pytest.raises(BadInput, match=r"evaluate\.metrics: there is no metric 'rougel'; did you mean rouge_l\?"):
+        check_metrics(["rougel"])
+    with pytest.raises(BadInput, match=r"there are exact_match, .* and llama:CLASS"):
+        check_metrics(["llama:"])
