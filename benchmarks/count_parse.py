@@ -25,7 +25,8 @@ from tables import options, show
 from jobs.parsing import parse
 from jobs.parsing.chunks import chunk_pages
 from jobs.parsing.cleaning import clean_pages
-from jobs.parsing.mupdf_text import printed, printed_text
+from jobs.parsing.layout import printed_text
+from jobs.parsing.mupdf_text import read_layout
 from jobs.records import Paper
 
 FLAGS = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
@@ -98,7 +99,9 @@ def interpret(path: Path) -> None:
 
 def text(path: Path) -> list[str]:
     with pymupdf.open(path) as document:
-        return [printed_text(printed(document, number, FLAGS)) for number in range(document.page_count)]
+        layout = read_layout(document, FLAGS, max_characters=10**9)
+    assert layout is not None
+    return [printed_text(layout, page.lines) for page in layout.pages]
 
 
 def read(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is printed on a page, as MuPDF itself writes it in JSON: the text by blocks and lines, and each line's place.
+"""What is printed on a page, as MuPDF itself writes it in JSON: the lines by blocks, each with its font and its place.
 
 PyMuPDF's functions give the same. But `extractBLOCKS` takes a sixth of the time of a bare extraction, for the places of
 all letters, which nobody asks for here, and `extractDICT`, which builds a dictionary for every line, more than the whole
@@ -7,14 +7,13 @@ extraction of its page. A test holds that the texts are equal.
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from jobs.parsing.title import Line
+from jobs.parsing.layout import Layout, Line, Page
 
-__all__ = ["Unreadable", "printed", "printed_lines", "printed_text"]
+__all__ = ["PageText", "Unreadable", "blocks", "printed", "read_layout"]
 
 UNITS = 16  # to a point: MuPDF rounds to whole numbers
 
@@ -23,57 +22,61 @@ class Unreadable(Exception):
     """MuPDF cannot make sense of a page, or we of what it writes."""
 
 
-class _Text(msgspec.Struct):
-    text: str
+class PageText(msgspec.Struct, frozen=True, kw_only=True):
+    """What MuPDF writes of one page: in JSON, which has no signs of raised letters, and in XHTML, which has ``<sup>``.
 
+    ``width`` and ``height`` are those of the page, in points.
+    """
 
-class _TextBlock(msgspec.Struct):
-    lines: list[_Text] = []
-
-
-class _TextPage(msgspec.Struct):
-    blocks: list[_TextBlock]
-
-
-class _Box(msgspec.Struct):
-    y: int
-    w: int
-    h: int
-
-
-class _Font(msgspec.Struct):
-    size: int
-
-
-class _Line(msgspec.Struct):
-    """The font is that of the first letter."""
-
-    text: str
-    bbox: _Box
-    font: _Font
-
-    @property
-    def way(self) -> str:
-        """Which way it runs; that of a single letter is a guess."""
-        across, down = self.bbox.h <= 2 * self.font.size, self.bbox.w <= 2 * self.font.size
-        return "across" if across else "down" if down else "askew"
+    json: str
+    xhtml: str
+    width: float
+    height: float
 
 
 class _Block(msgspec.Struct):
-    lines: list[_Line] = []
+    lines: list[Line] = []
 
 
 class _Page(msgspec.Struct):
     blocks: list[_Block]
 
 
-_text_page = msgspec.json.Decoder(_TextPage)
 _page = msgspec.json.Decoder(_Page)
-P = TypeVar("P", _TextPage, _Page)
 
 
-def printed(document: Any, number: int, flags: int) -> str:
-    """Page `number`, counted from 0, in JSON; `flags` are PyMuPDF's for text. Raises `Unreadable`.
+def read_layout(document: Any, flags: int, *, max_characters: int) -> Layout | None:
+    """All pages of an open document; None where they have more than `max_characters`."""
+    lines: list[Line] = []
+    page_of: list[int] = []
+    block_of: list[int] = []
+    pages: list[Page] = []
+    unreadable: set[int] = set()
+    characters = block = 0
+    for number in range(document.page_count):
+        first = len(lines)
+        try:
+            page = printed(document, number, flags)
+            found = blocks(page)
+        except Unreadable:
+            unreadable.add(number)
+            pages.append(Page(lines=range(first, first), width=0, height=0))
+            continue
+        for own in found:
+            block += 1
+            lines += own
+            block_of += [block] * len(own)
+        page_of += [number] * (len(lines) - first)
+        raised = page.xhtml if "<sup>" in page.xhtml else ""
+        pages.append(Page(lines=range(first, len(lines)), width=page.width, height=page.height, raised=raised))
+        characters += sum(len(line.text) for line in lines[first:])
+        if characters > max_characters:
+            return None
+    return Layout(lines=lines, page_of=page_of, block_of=block_of, pages=pages, unreadable=frozenset(unreadable))
+
+
+def printed(document: Any, number: int, flags: int) -> PageText:
+    """Page `number`, counted from 0; `flags` are PyMuPDF's for text. Raises `Unreadable`.
 
     What the system refuses, as memory, is not the page's fault: that is MuPDF's ``FzErrorSystem``, as it comes.
     """
@@ -81,45 +84,30 @@ def printed(document: Any, number: int, flags: int) -> str:
 
     try:
         text_page = document.load_page(number).get_textpage(flags=flags)
-        buffer = mupdf.fz_new_buffer(1 << 15)  # bytes, to begin with
-        output = mupdf.FzOutput(buffer)
-        mupdf.fz_print_stext_page_as_json(output, text_page.this, UNITS)
-        mupdf.fz_close_output(output)
-        page: bytes = mupdf.fz_buffer_extract_copy(buffer)
+        box = text_page.this.m_internal.mediabox
+        json = _written(lambda output: mupdf.fz_print_stext_page_as_json(output, text_page.this, UNITS))
+        xhtml = _written(lambda output: mupdf.fz_print_stext_page_as_xhtml(output, text_page.this, number))
     except mupdf.FzErrorSystem:
         raise
     except (mupdf.FzErrorBase, RuntimeError, ValueError) as error:
         raise Unreadable from error
-    return page.decode("utf-8", "replace")  # a lone surrogate, which is no character, is written as if it were one
+    return PageText(json=json, xhtml=xhtml, width=box.x1 - box.x0, height=box.y1 - box.y0)
 
 
-def printed_text(page: str) -> str:
-    """The text: each line ends with a line feed, each block but the last with two more. Raises `Unreadable`."""
-    blocks = _decoded(_text_page, page).blocks
-    return "\n\n".join("".join([f"{line.text}\n" for line in block.lines]) for block in blocks)
+def _written(write: Any) -> str:
+    from pymupdf import mupdf
+
+    buffer = mupdf.fz_new_buffer(1 << 15)  # bytes, to begin with
+    output = mupdf.FzOutput(buffer)
+    write(output)
+    mupdf.fz_close_output(output)
+    data: bytes = mupdf.fz_buffer_extract_copy(buffer)
+    return data.decode("utf-8", "replace")  # a lone surrogate, which is no character, is written as if it were one
 
 
-def printed_lines(page: str) -> list[Line]:
-    """The lines that run the way most of the page runs: stamps in the margin do not. Raises `Unreadable`."""
-    lines = [line for block in _decoded(_page, page).blocks for line in block.lines if line.text.strip()]
-    letters = Counter[str]()
-    for line in lines:
-        letters[line.way] += len(line.text)
-    most = max(letters, key=lambda way: letters[way], default="")
-    return [
-        Line(
-            text=line.text,
-            size=line.font.size / UNITS,
-            top=line.bbox.y / UNITS,
-            bottom=(line.bbox.y + line.bbox.h) / UNITS,
-        )
-        for line in lines
-        if line.way == most
-    ]
-
-
-def _decoded(decoder: msgspec.json.Decoder[P], page: str) -> P:
+def blocks(page: PageText) -> list[list[Line]]:
+    """The lines of each block of a page, in reading order. Raises `Unreadable`."""
     try:
-        return decoder.decode(page)
+        return [block.lines for block in _page.decode(page.json).blocks]
     except msgspec.DecodeError as error:
         raise Unreadable from error

@@ -12,10 +12,12 @@ from engine.errors import Permanent
 from jobs.parsing.cleaning import clean_pages
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import failed
-from jobs.parsing.mupdf_text import Unreadable, printed, printed_lines, printed_text
+from jobs.parsing.layout import Layout, running_as_most, segments
+from jobs.parsing.mupdf_text import Unreadable, blocks, printed, read_layout
 from jobs.parsing.parsers import Options
 from jobs.parsing.source import MAX_BYTES, Source, read_source
-from jobs.parsing.title import Line, choose_title
+from jobs.parsing.title import Line as TitleLine
+from jobs.parsing.title import choose_title
 
 __all__ = ["extract", "read", "warm_up"]
 
@@ -70,41 +72,36 @@ def _document(document: Any) -> Extracted:
         raise failed("damaged" if document.is_repaired else "no_pages")
     if count > MAX_PAGES:
         raise failed("too_large", f"{count:,} pages")
-    texts, first = _page_texts(document)
-    pages = clean_pages([text or "" for text in texts])
-    unreadable = sum(text is None for text in texts)
-    _check_text(document, pages, unreadable)
+    layout = _layout(document)
+    pages = _pages(layout)
+    _check_text(document, pages, len(layout.unreadable))
     return Extracted(
-        title=_title(document, pages[0], first),
+        title=_title(document, pages[0], layout),
         pages=pages,
-        unreadable_pages=unreadable,
+        unreadable_pages=len(layout.unreadable),
         repaired=bool(document.is_repaired),
     )
 
 
-def _page_texts(document: Any) -> tuple[list[str | None], str]:
-    """The raw text of each page, None where it cannot be read; and the first page's print, if each glyph is known."""
+def _layout(document: Any) -> Layout:
     import pymupdf
 
     # Without CID_FOR_UNKNOWN a glyph of unknown meaning becomes U+FFFD, which is removed, not a letter by accident.
     flags = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
-    texts: list[str | None] = []
-    first = ""
-    characters = 0
-    for number in range(document.page_count):
-        try:
-            page = printed(document, number, flags)
-            text = printed_text(page)
-        except Unreadable:
-            texts.append(None)
-            continue
-        texts.append(text)
-        if number == 0 and "\ufffd" not in text:
-            first = page
-        characters += len(text)
-        if characters > MAX_CHARACTERS:
-            raise failed("too_large", f"more than {MAX_CHARACTERS:,} characters")
-    return texts, first
+    layout = read_layout(document, flags, max_characters=MAX_CHARACTERS)
+    if layout is None:
+        raise failed("too_large", f"more than {MAX_CHARACTERS:,} characters")
+    return layout
+
+
+def _pages(layout: Layout) -> list[str]:
+    """The cleaned text of each page, "" where there is none."""
+    parts = list(segments(layout, range(len(layout.lines))))
+    texts: dict[int, list[str]] = {}
+    for segment, text in zip(parts, clean_pages([segment.text for segment in parts]), strict=True):
+        if text:
+            texts.setdefault(segment.page, []).append(text)
+    return ["\n\n".join(texts.get(page, [])) for page in range(len(layout.pages))]
 
 
 def _check_text(document: Any, pages: list[str], unreadable: int) -> None:
@@ -123,19 +120,24 @@ def _check_text(document: Any, pages: list[str], unreadable: int) -> None:
         raise failed("no_text", "an XFA form, whose content is not on its pages")
 
 
-def _title(document: Any, first_page: str, first: str) -> str:
+def _title(document: Any, first_page: str, layout: Layout) -> str:
     metadata = (document.metadata or {}).get("title") or ""
-    return choose_title(lambda: _first_lines(document, first), metadata=metadata, first_page=first_page)
+    return choose_title(lambda: _first_lines(document, layout), metadata=metadata, first_page=first_page)
 
 
-def _first_lines(document: Any, first: str) -> list[Line]:
+def _first_lines(document: Any, layout: Layout) -> list[TitleLine]:
     """The lines of the first page, where a glyph of unknown meaning may be a letter; none if it cannot be read."""
     import pymupdf
 
-    try:
-        return printed_lines(first or printed(document, 0, pymupdf.TEXTFLAGS_TEXT))
-    except Unreadable:
-        return []
+    lines = [layout.lines[number] for number in layout.pages[0].lines]
+    if any("\ufffd" in line.text for line in lines):
+        try:
+            lines = list(chain.from_iterable(blocks(printed(document, 0, pymupdf.TEXTFLAGS_TEXT))))
+        except Unreadable:
+            return []
+    return [
+        TitleLine(text=line.text, size=line.size, top=line.top, bottom=line.bottom) for line in running_as_most(lines)
+    ]
 
 
 def _foreign(error: Exception) -> Permanent:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 import pymupdf
 import pytest
 
-from jobs.parsing.mupdf_text import Unreadable, printed, printed_lines, printed_text
+from jobs.parsing.layout import Line, printed_text, running_as_most, segments
+from jobs.parsing.mupdf_text import PageText, Unreadable, blocks, printed, read_layout
 
 ROOT = Path(__file__).resolve().parents[3]
 PAPERS = [
@@ -19,11 +19,27 @@ CONTROLS = "\x01\t\x7f"  # MuPDF makes something else of them
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.name[:30])
 def test_the_text_is_that_of_pymupdf(path: Path) -> None:
-    """Letter by letter, with all line ends."""
+    """Letter by letter, with all line ends; but an empty block leaves no trace."""
     with pymupdf.open(path) as document:
-        for number, page in enumerate(islice(document, 20)):
-            blocks = page.get_textpage(flags=FLAGS).extractBLOCKS()
-            assert printed_text(printed(document, number, FLAGS)) == "\n\n".join(block[4] for block in blocks)
+        if document.page_count > 20:
+            document.select(range(20))
+        layout = read_layout(document, FLAGS, max_characters=10**9)
+        assert layout is not None
+        for number, page in enumerate(document):
+            found = page.get_textpage(flags=FLAGS).extractBLOCKS()
+            text = printed_text(layout, layout.pages[number].lines)
+            assert text == "\n\n".join(block[4] for block in found if block[4])
+        assert [part.text for part in segments(layout, range(len(layout.lines)))] == [
+            text for page in layout.pages if (text := printed_text(layout, page.lines))
+        ]
+
+
+def test_a_paper_may_be_too_long() -> None:
+    """The reading stops at the page that goes over the bound."""
+    with pymupdf.open() as document:
+        document.new_page().insert_text((72, 72), "Twenty characters !!")
+        assert read_layout(document, FLAGS, max_characters=20) is not None
+        assert read_layout(document, FLAGS, max_characters=19) is None
 
 
 @pytest.mark.parametrize("sign", [*'"\\/', *CONTROLS, "é", "\u2028", "論", "\uffff", "𝑥", "😀"])
@@ -32,7 +48,11 @@ def test_no_sign_breaks_the_json(sign: str) -> None:
     with pymupdf.open(stream=pdf_with(sign), filetype="pdf") as document:
         text = document[0].get_textpage(flags=FLAGS).extractBLOCKS()[0][4]
         assert sign in text or sign in CONTROLS, "the file does not say what it is to say"
-        assert printed_text(printed(document, 0, FLAGS)) == text
+        assert "".join(f"{line.text}\n" for line in lines_of(document)) == text
+
+
+def lines_of(document: pymupdf.Document) -> list[Line]:
+    return [line for own in blocks(printed(document, 0, FLAGS)) for line in own]
 
 
 def pdf_with(sign: str) -> bytes:
@@ -59,8 +79,8 @@ def test_stamps_in_the_margin_are_no_lines() -> None:
         page.insert_text((72, 100), "The Title of a Paper", fontsize=20)
         page.insert_text((72, 150), "And what it says, at some length, in smaller print.", fontsize=10)
         page.insert_text((30, 500), "A stamp that runs up the margin", fontsize=24, rotate=90)
-        title, body = printed_lines(printed(document, 0, FLAGS))
-    assert (title.text, body.size) == ("The Title of a Paper", 10)
+        title, body = running_as_most(lines_of(document))
+    assert (title.text, body.size, body.left) == ("The Title of a Paper", 10, 72)
     assert title.size == 20
     assert 75 < title.top < 85
     assert 100 < title.bottom < 110
@@ -72,4 +92,4 @@ def test_an_unreadable_page_is_said_to_be() -> None:
         with pytest.raises(Unreadable):
             printed(document, 7, FLAGS)
     with pytest.raises(Unreadable):
-        printed_text("{")
+        blocks(PageText(json="{", xhtml="", width=0, height=0))
