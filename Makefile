@@ -8,7 +8,7 @@ LORA_TESTS := hypothesis pytest pytest-asyncio pytest-timeout
 # Compiled once here, where PYTHONDONTWRITEBYTECODE is set every process would compile every package anew: for seconds.
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --compile-bytecode --extra embedded --python $(PYTHON)
 
-.PHONY: help demo test lint format prompts soak explore lora bench clean
+.PHONY: help demo test lint format docs prompts soak explore lora bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,6 +28,9 @@ lint: .venv/dev.stamp ## style and types
 format: .venv/dev.stamp ## put the style right
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: .venv/dev.stamp ## write the reference of the configuration from the descriptions of its keys
+	$(BIN)/python -m jobs.config.reference docs
 
 prompts: .venv/dev.stamp ## keep the prompt texts of the installed LlamaIndex, for a new release of it
 	$(BIN)/python -m jobs.models.prompts.installed

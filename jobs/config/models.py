@@ -1,0 +1,145 @@
+"""The sections of models: which model plays which role, where it is, what limits it has, and what it costs."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from engine.errors import BadInput
+from jobs.config.section import Section
+
+__all__ = ["Model", "Models", "Price", "api_key"]
+
+
+class Model(Section):
+    """The model of one role, or one candidate."""
+
+    model: str = Field(
+        "local",
+        min_length=1,
+        description='Name of the model at its endpoint. "local" is the embedded model, "local:FILE.gguf" a file that '
+        'llama.cpp reads, "local:FOLDER" a Hugging Face folder (this needs the extra "lora").',
+    )
+    base_url: str = Field(
+        "https://api.openai.com/v1", description="Address of the endpoint, which speaks the OpenAI API."
+    )
+    api_key_env: str = Field(
+        "OPENAI_API_KEY",
+        description='Name of the environment variable that holds the API key. "" sends no key.',
+    )
+    requests_per_minute: float | None = Field(
+        None,
+        gt=0,
+        description="Most requests per minute. Unset: what the endpoint's headers say, if they say it.",
+    )
+    tokens_per_minute: float | None = Field(
+        None,
+        gt=0,
+        description="Most tokens per minute, input and output together. Unset: what the endpoint's headers say, if they "
+        "say it.",
+    )
+    max_concurrency: int | None = Field(
+        None,
+        gt=0,
+        description="Most requests in flight at the same time. Unset: found during the run, from how the endpoint "
+        "responds.",
+    )
+    ca_file: str = Field("", description="A PEM file of further CAs that may sign the server's certificate.")
+    client_cert: str = Field("", description="A PEM file of the certificate to show to a server that asks for one.")
+    client_key: str = Field("", description="The PEM file of its key, where that is not in the same file.")
+    timeout_s: float = Field(120, gt=0, description="Seconds that one request may take before it is tried again.")
+    temperature: float | Literal["default"] = Field(
+        0.0, description='Sampling temperature. "default" leaves it out of the request.'
+    )
+    max_tokens: int = Field(1024, gt=0, description="Most tokens of one answer.")
+    batch_size: int = Field(64, gt=0, description="Most texts in one embedding request.")
+    input_usd_per_million: float | None = Field(
+        None, ge=0, description="Dollars per million input tokens. Unset: the price in [prices]."
+    )
+    output_usd_per_million: float | None = Field(
+        None, ge=0, description="Dollars per million output tokens. Unset: the price in [prices]."
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str) -> str:
+        if "@" in url.partition("//")[2].partition("/")[0] or "?" in url:
+            raise ValueError("an address must hold no credentials: put the key into the variable of api_key_env")
+        return url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _names_a_variable(cls, name: str) -> str:
+        if name and not (name.isascii() and name.isidentifier()):
+            raise ValueError("it is the name of an environment variable, as OPENAI_API_KEY, and not the key itself")
+        return name
+
+    @property
+    def local(self) -> bool:
+        return self.model == "local" or self.model.startswith("local:")
+
+    @property
+    def priced(self) -> bool:
+        """Whether its cost is known: its price is stated, or it runs on this machine and is free."""
+        return self.local or None not in (self.input_usd_per_million, self.output_usd_per_million)
+
+
+class Price(Section):
+    """The price of every model of this name that states none itself."""
+
+    input_usd_per_million: float | None = Field(None, ge=0, description="Dollars per million input tokens.")
+    output_usd_per_million: float | None = Field(
+        None, ge=0, description="Dollars per million output tokens. An embedding model needs none."
+    )
+
+
+class Models(Section):
+    """The four roles, and further models to compare."""
+
+    generator: Model = Field(Model(), description="Writes the questions and the answers.")
+    base: Model = Field(Model(), description="Is fine-tuned, and compared before and after.")
+    judge: Model = Field(Model(), description="Scores the answers of the models.")
+    embedding: Model = Field(Model(), description="Embeds chunks and questions.")
+    candidates: dict[str, Model] = Field(
+        {}, description="Further models to compare. NAME is the name of the row in the table."
+    )
+
+    @field_validator("candidates")
+    @classmethod
+    def _have_names(cls, candidates: dict[str, Model]) -> dict[str, Model]:
+        for name in candidates:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot name a candidate: take up to 40 letters, digits, - and _")
+            if name.lower() in _TAKEN:
+                raise ValueError(f"a candidate cannot be called {name!r}: that is a role; choose another name")
+        return candidates
+
+    def sections(self) -> dict[str, Model]:
+        """Every model by the name of its section: the four roles, then "candidates.NAME" for each candidate."""
+        roles = {role: getattr(self, role) for role in type(self).model_fields if role != "candidates"}
+        return roles | {f"candidates.{name}": model for name, model in self.candidates.items()}
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_TAKEN = {"generator", "base", "tuned", "judge", "embedding", "candidates"}
+
+
+def api_key(model: Model, role: str) -> str:
+    """The key of `model` from its environment variable; raises `BadInput` naming the variable when it cannot be used."""
+    if not model.api_key_env:
+        return ""
+    key = os.environ.get(model.api_key_env, "").strip()
+    if not key:
+        raise BadInput(
+            f"[models.{role}] needs a key: set the environment variable {model.api_key_env}, "
+            'or api_key_env = "" for an endpoint that needs none'
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise BadInput(
+            f"the environment variable {model.api_key_env} of [models.{role}] holds what no key can: a line break, a "
+            "control character or a letter that is not ASCII; set it again"
+        )
+    return key

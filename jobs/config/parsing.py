@@ -1,0 +1,45 @@
+"""The sections [parse] and [split]: how papers become chunks, and which of them are kept for validation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from jobs.config.section import Section
+
+__all__ = ["Parse", "Split"]
+
+
+class Parse(Section):
+    """How papers are read and cut into chunks."""
+
+    chunk_size: int = Field(1024, gt=0, description="Most tokens of a chunk.")
+    chunk_overlap: int = Field(
+        200, ge=0, description="Most tokens that a chunk repeats from the one before it. Less than `chunk_size`."
+    )
+    papers_per_shard: int = Field(32, gt=0, description="Most papers of one shard.")
+    workers: int = Field(0, ge=0, description="Processes that read papers. 0: one per core.")
+    timeout_s: float = Field(120, gt=0, description="Seconds that one paper may take; after that it fails.")
+    memory_mb: int = Field(4096, ge=512, description="Megabytes of memory that one paper may take.")
+    parser: str = Field(
+        "auto",
+        description='What reads papers: "auto" chooses by the ending of a file\'s name and by its first bytes; the name '
+        'of a parser, as "pdf", reads files of that kind only; "module:function" is a parser of your own.',
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Parse:
+        if self.chunk_overlap >= self.chunk_size:
+            raise ValueError("parse.chunk_overlap must be smaller than parse.chunk_size")
+        return self
+
+
+class Split(Section):
+    """Which part of the data is for training, and which for validation."""
+
+    train: float = Field(0.7, ge=0, le=1, description="Share of the data that is for training.")
+    by: Literal["auto", "paper", "chunk", "question"] = Field(
+        "auto",
+        description='What never stands on both sides. "auto": "paper", or "chunk" when there are fewer than 20 papers.',
+    )

@@ -1,0 +1,83 @@
+"""The whole configuration, and what "auto" means in it.
+
+"auto" is resolved once, at the first run, and kept in ``run.toml``. Reading and writing TOML is in `jobs.run.configfile`.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from jobs.config.curation import Curate
+from jobs.config.evaluation import Evaluate
+from jobs.config.generation import Answer, Ask
+from jobs.config.models import Model, Models, Price
+from jobs.config.parsing import Parse, Split
+from jobs.config.retrieval import Augment
+from jobs.config.section import Section
+from jobs.config.tuning import Export, Finetune
+
+__all__ = ["ENOUGH_PAPERS", "Budget", "Config"]
+
+
+class Budget(Section):
+    """A cap on the whole run, restarts and --redo included. A cap in dollars needs the price of every model."""
+
+    usd: float | None = Field(None, gt=0, description="Most dollars. Unset: no cap.")
+    tokens: int | None = Field(None, gt=0, description="Most tokens, input and output together. Unset: no cap.")
+
+
+class Config(Section):
+    """Everything that a run depends on except papers and API keys."""
+
+    seed: int = Field(0, description="Seed of all random choices.")
+    models: Models = Models()
+    parse: Parse = Parse()
+    ask: Ask = Ask()
+    answer: Answer = Answer()
+    curate: Curate = Curate()
+    augment: Augment = Augment()
+    split: Split = Split()
+    export: Export = Export()
+    finetune: Finetune = Finetune()
+    evaluate: Evaluate = Evaluate()
+    budget: Budget = Budget()
+    prices: dict[str, Price] = Field({}, description="Prices by the name of the model.")
+
+    def model(self, role: str) -> Model:
+        """The model of `role`, or of another section of [models], with its price: its own, else that of [prices]."""
+        model = self.models.sections()[role]
+        stated = self.prices.get(model.model, Price()).model_dump()
+        if role == "embedding" and stated["output_usd_per_million"] is None:
+            stated["output_usd_per_million"] = 0.0
+        return model.model_copy(update={key: usd for key, usd in stated.items() if getattr(model, key) is None})
+
+    def with_parser_of(self, before: Config | None) -> Config:
+        """With the parser that the run had `before`, where none is configured: it reads the same kinds of files."""
+        if before is None or "parser" in self.parse.model_fields_set:
+            return self
+        return self.model_copy(update={"parse": self.parse.model_copy(update={"parser": before.parse.parser})})
+
+    def resolved(self, *, papers: int, before: Config | None = None) -> Config:
+        """With each "auto" decided: as `before` in this run, or for a new run that begins with this number of papers.
+
+        Candidates of `before` stay in it."""
+        recipe: str = "evidence" if self.models.generator.local else "llama-index"
+        method: str = "agreement" if self.models.judge.local else "score"
+        by: str = "paper" if papers >= ENOUGH_PAPERS else "chunk"
+        if before is not None:
+            recipe, method, by = before.ask.recipe, before.evaluate.method, before.split.by
+        values = self.model_dump()
+        if before is not None:  # their answers were paid for
+            candidates = before.model_dump()["models"]["candidates"]
+            values["models"]["candidates"] = candidates | values["models"]["candidates"]
+        for section, key, decided in (("ask", "recipe", recipe), ("evaluate", "method", method), ("split", "by", by)):
+            if values[section][key] == "auto":
+                values[section][key] = decided
+        if values["curate"]["round_trip"] == "auto":
+            found = values["ask"]["recipe"] == "evidence"
+            values["curate"]["round_trip"] = before.curate.round_trip if before is not None else found
+        return Config.model_validate(values)
+
+
+ENOUGH_PAPERS = 20
+"""With fewer, a split by paper often leaves one side empty (0.7²⁰ is below one in a thousand)."""
