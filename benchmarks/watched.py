@@ -19,10 +19,10 @@ from engine.datasets import Dataset
 from engine.events import Event, Hook, InputDone, ShardOpened
 from engine.job import Pipeline
 from engine.requests import Call, Reply, Request
-from jobs.cli.main import main as cli
-from jobs.cli.main import session as work
+from jobs import session
+from jobs.cli import main as cli
 
-_run = work.run
+_run = session.run
 
 
 class Watch:
@@ -89,7 +89,7 @@ def watching(watch: Watch) -> Callable[..., Any]:
 
 def main() -> None:
     watch = Watch(float(sys.argv[1]))
-    work.run = watching(watch)
+    session.run = watching(watch)
     with redirect_stdout(sys.stderr):  # only what was measured is for whoever started this
         code = cli.main(["run", *sys.argv[2:]])
     watched = Watched(
