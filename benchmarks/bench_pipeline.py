@@ -23,7 +23,7 @@ SIMULATION = {
     "output_tokens_sigma": 0.25,
 }
 JOBS = ("parse", "ask", "answer", "index", "probe", "curate", "augment")
-FIRST_TARGET_S, GROWTH_S = 5.0, 1.0
+FIRST_TARGET_S, GROWTH_S = 1.5, 1.0
 
 
 def main() -> None:

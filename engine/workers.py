@@ -68,6 +68,7 @@ class Workers:
         self._free = asyncio.Semaphore(processes)  # wakes its waiters first come, first served
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
+        self._begun: asyncio.Task[_Child] | None = None
         self._open = False
 
     async def __aenter__(self) -> Self:
@@ -78,6 +79,7 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._open = False
+        await self._end_begun()
         self._idle.clear()
         for child in self._children:
             child.kill()
@@ -85,6 +87,12 @@ class Workers:
             await self._free.acquire()
         for child in self._children:
             await child.ended()
+
+    def begin(self) -> None:
+        """Start the first child now, so that it is ready when `run` needs it; its failure is raised there."""
+        self._check_open()
+        if self._begun is None and not self._children:
+            self._begun = asyncio.get_running_loop().create_task(self._start())
 
     async def run(self, function: Callable[[A], R], argument: A) -> R:
         """Call `function` on `argument` in a child and return what it returns.
@@ -101,7 +109,7 @@ class Workers:
             if self._idle:
                 outcome = await self._ask(self._idle.pop(), request)
             if outcome is None or outcome.suspect:
-                outcome = await self._ask(await self._start(), request)
+                outcome = await self._ask(await self._fresh(), request)
         if outcome.error is not None:
             raise outcome.error
         result: R = outcome.value
@@ -126,6 +134,17 @@ class Workers:
                 self._idle.append(child)
             else:
                 self._discard(child)
+
+    async def _fresh(self) -> _Child:
+        begun, self._begun = self._begun, None
+        return await (begun or self._start())
+
+    async def _end_begun(self) -> None:
+        if self._begun is not None:
+            self._begun.cancel()
+            await asyncio.wait([self._begun])
+            if not self._begun.cancelled():
+                self._begun.exception()  # nobody needed that child
 
     async def _start(self) -> _Child:
         """A fresh child that has said it is ready. One that dies while starting may be an accident; three are not."""

@@ -21,7 +21,7 @@ from engine.runner import run
 from engine.shards import total
 from engine.signals import Stop, Stopped
 from engine.workers import Workers
-from jobs.models.roles import ModelCalls
+from jobs.models.roles import ModelCalls, check_connections
 from jobs.parsing.deal import Catalogue
 from jobs.parsing.parse import WARM_UP
 from jobs.parsing.stage import worker_count
@@ -99,6 +99,8 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
         pipeline = with_own_jobs(build(context), work.own, context.datasets)
         chosen, redone = work.selection.chosen(pipeline), work.selection.redone(pipeline)
         _refuse_changes(chosen, context.datasets, redone)
+        if work.asks:
+            await check_connections(work.config)
         calls = await stack.enter_async_context(await _calls(context, work))
         # What comes above this line only reads. From here on the folder is written.
         stack.enter_context(work.folder.held(None if work.keeps_settings else work.config))
@@ -118,12 +120,15 @@ async def _context(
         memory_bytes=config.parse.memory_mb << 20,
         initializer=WARM_UP,
     )
+    await stack.enter_async_context(workers)
+    if work.papers and not folder.exists:
+        workers.begin()  # a new run parses at once, and a child takes half a second to load what reads papers
     return RunContext(
         config=config,
         folder=folder,
         datasets={**folder.datasets(), **own_datasets(folder, work.own)},
         papers=work.papers,
-        workers=await stack.enter_async_context(workers),
+        workers=workers,
         catalogue=stack.enter_context(closing(Catalogue(folder.catalogue))),
         retriever=Retriever(folder.store),
         embedded=weights.weights.name if weights else "local",

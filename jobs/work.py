@@ -38,6 +38,13 @@ class Selection:
     redo: str | None = None
     retry: Retry = lambda job, failure: False
 
+    def steps(self) -> Sequence[str]:
+        """The names of the steps that may run, a user's own not among them."""
+        jobs = stoppable()
+        if self.only:
+            return [self.only]
+        return jobs[: jobs.index(self.until) + 1] if self.until in jobs else jobs
+
     def chosen(self, pipeline: Pipeline) -> Pipeline:
         """The jobs of `pipeline` that run. Raises `BadInput` for a name that is no job."""
         if self.only:
@@ -57,7 +64,7 @@ class Work:
     """One piece of work on a run, ready to be opened by `jobs.session`.
 
     `config` is resolved, and becomes the run's unless `keeps_settings`. `own` are a user's own jobs. `weights` are those
-    of the embedded model, None where no role has it.
+    of the embedded model, None where no role has it. `asks` says whether a chosen step may ask a model.
     """
 
     folder: RunFolder
@@ -65,6 +72,7 @@ class Work:
     papers: Sequence[Path] = ()
     own: Sequence[Job] = ()
     weights: Fetched | None = None
+    asks: bool = True
     selection: Selection = field(default_factory=Selection)
     keeps_settings: bool = False
 
@@ -98,16 +106,20 @@ def prepare(
     config = config.with_parser_of(before)
     count = count_papers(papers, enough=ENOUGH_PAPERS, parser=config.parse.parser)
     config = config.resolved(papers=count, before=before)
-    weights = _ready_models(config, selection, tell)
-    return Work(folder=folder, config=config, papers=papers, own=own, weights=weights, selection=selection)
+    asks = not _NEEDS_NO_MODEL.issuperset(selection.steps())
+    return Work(
+        folder=folder,
+        config=config,
+        papers=papers,
+        own=own,
+        weights=_ready_models(config, tell) if asks else None,
+        asks=asks,
+        selection=selection,
+    )
 
 
-def _ready_models(config: Config, selection: Selection, tell: Callable[[str], None]) -> Fetched | None:
-    """Check that every model can be called that a chosen step may call; returns the weights of the embedded one."""
-    last, only, jobs = selection.until, selection.only, stoppable()
-    steps = [only] if only else jobs[: jobs.index(last) + 1] if last in jobs else jobs
-    if _NEEDS_NO_MODEL.issuperset(steps):
-        return None
+def _ready_models(config: Config, tell: Callable[[str], None]) -> Fetched | None:
+    """Check that every model has what it needs; returns the weights of the embedded one, None where no role has it."""
     check(config)
     check_tunable(config)
     chatting = [model for role, model in used(config).items() if role != "embedding"]

@@ -20,10 +20,9 @@ from engine.events import (
     InputFailed,
     Note,
 )
-from jobs.report.html import visible
 from jobs.run.counts import Counts, JobCounts
-from jobs.tuning.lora.tune import TrainingStep
-from jobs.tuning.openai_job import FinetuneProgress
+from jobs.run.outside_text import visible
+from jobs.tuning.events import FinetuneProgress, TrainingStep
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,8 +13,8 @@ from rich.text import Text
 from jobs.curation.curate import rejections
 from jobs.report.collect import JobState, failures, job_states
 from jobs.report.data import Failure
-from jobs.report.html import visible
 from jobs.run.folder import RunFolder, beginning
+from jobs.run.outside_text import visible
 
 __all__ = ["print_status"]
 

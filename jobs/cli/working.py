@@ -13,7 +13,6 @@ from rich.console import Console
 from engine.signals import Stop, stop_on_signals
 from jobs.cli.progress import Progress
 from jobs.registry import stoppable
-from jobs.report.console_table import print_table
 from jobs.run.folder import RunFolder
 from jobs.session import Outcome, opened
 from jobs.work import Selection, Work, prepare
@@ -46,6 +45,8 @@ def work_on(work: Work) -> int:
     if not outcome.worked and work.selection.only is None:
         console.print("nothing is left to do")
     if outcome.report is not None:
+        from jobs.report.console_table import print_table
+
         print_table(outcome.report, Console())
     return FAILED_RECORDS if outcome.failed else DONE
 

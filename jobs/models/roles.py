@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from engine.budget import Budget, Price, budgeted
 from engine.calls import batched
@@ -24,6 +24,7 @@ from engine.requests import Call, Reply, Request
 from engine.retries import RetryPolicy, retrying
 from engine.signals import Stop, Stopped
 from jobs.config import Config, Model, api_key
+from jobs.run.background_imports import imported
 from jobs.run.model_names import model_name
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from jobs.models.gguf import Served
     from jobs.models.llama_server import LocalServer
 
-__all__ = ["LOCAL_SLOTS", "ModelCalls", "check", "local_file", "slots", "used"]
+__all__ = ["LOCAL_SLOTS", "ModelCalls", "check", "check_connections", "local_file", "slots", "used"]
 
 LOCAL_SLOTS = 4
 """Requests that the embedded server answers at a time: on two cores more only wait for each other."""
@@ -52,11 +53,10 @@ def used(config: Config) -> dict[str, Model]:
 
 
 def check(config: Config) -> None:
-    """Raise `BadInput` for a key, a price, an address or a file that cannot be used, before anything is sent."""
+    """Raise `BadInput` for a key or a price that is needed and not set, before anything is sent."""
     for role, model in used(config).items():
         if not model.local:
             api_key(model, role)
-            _check_way(role, model)
         if config.budget.usd is not None and _price(model) is None:
             raise BadInput(
                 f"budget.usd is set, and {model.model!r} of [models.{role}] has no price: state input_usd_per_million "
@@ -64,10 +64,15 @@ def check(config: Config) -> None:
             )
 
 
-def _check_way(role: str, model: Model) -> None:
-    from jobs.models.connection import connection
+async def check_connections(config: Config) -> None:
+    """Raise `BadInput` for an address, a proxy or a certificate that cannot be used, before anything is sent.
 
-    connection(role, model)
+    The HTTP client is imported for that, beside the event loop.
+    """
+    ways: Any = await imported("jobs.models.connection")
+    for role, model in used(config).items():
+        if not model.local:
+            ways.connection(role, model)
 
 
 def local_file(model: Model, weights: Path | None) -> Path:

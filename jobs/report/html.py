@@ -5,7 +5,6 @@ A page is one self-contained file. Whatever stands in it is escaped, and it hold
 
 from __future__ import annotations
 
-import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from jobs.report.data import label
 from jobs.report.plots import place
 from jobs.report.wording import chance, figure, reading, signed, won_lost
+from jobs.run.outside_text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["duration", "passage", "rendered", "visible"]
+__all__ = ["duration", "passage", "rendered"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -67,19 +67,3 @@ def passage(text: str, longest: int = 2000) -> str:
     lines = [visible(line, longest) for line in text.splitlines()]
     shown = "\n".join(line for line in lines if line)
     return shown if len(shown) <= longest else f"{shown[:longest]}…"
-
-
-def visible(text: str, longest: int = 400) -> str:
-    """Text from outside, without characters that a page cannot hold or that would hide what it says."""
-    line = " ".join(text.split())
-    shown = "".join("\ufffd" if _hides(letter) else letter for letter in line[: longest + 1])
-    return shown if len(shown) <= longest else f"{shown[:longest]}…"
-
-
-def _hides(letter: str) -> bool:
-    """Control characters, lone surrogates, and what turns the direction of the text after it."""
-    return (
-        unicodedata.category(letter) in ("Cc", "Cs")
-        or 0x202A <= ord(letter) <= 0x202E
-        or 0x2066 <= ord(letter) <= 0x2069
-    )

@@ -12,37 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from engine.errors import BadInput, Fatal
-from engine.events import Event, Hook
+from engine.events import Hook
 from engine.records import make_id
 from jobs.config import Model
 from jobs.models.connection import Connection, connection
 from jobs.tuning.chat_file import check_chat_line
+from jobs.tuning.events import FinetuneProgress
 from jobs.tuning.openai_client import Provider, Sleep, provider_at
 from jobs.tuning.tuning_jobs import ENDED, MIN_EXAMPLES, Hyperparameters, Ledger, ProviderJob
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
 
-__all__ = ["FinetuneProgress", "finetune"]
+__all__ = ["finetune"]
 
 MAX_FILE_BYTES = 512 << 20  # likewise more
-
-
-class FinetuneProgress(Event, frozen=True, kw_only=True):
-    """News of a job at the provider: its status, or one of its own messages with, at times, metrics in `data`."""
-
-    job_id: str
-    status: str
-    message: str = ""
-    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 async def finetune(

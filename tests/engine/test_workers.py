@@ -311,3 +311,37 @@ def gone(process: int) -> bool:
         return bool(readable)
     finally:
         os.close(descriptor)
+
+
+async def test_a_child_that_is_begun_ahead_does_the_first_work() -> None:
+    """`begin` starts one child, which the first input then gets; calling it again starts no other."""
+    async with Workers(processes=2) as workers:
+        workers.begin()
+        workers.begin()
+        first = await workers.run(process_id, None)
+        workers.begin()
+        assert await workers.run(process_id, None) == first
+        assert len(workers._children) == 1
+
+
+async def test_a_child_that_is_begun_for_nothing_ends() -> None:
+    """Closing ends the child that nobody asked, whether it is ready or not, and its failure troubles nobody."""
+    for initializer in ("", "no_such_module:warm_up"):
+        workers = Workers(processes=1, initializer=initializer)
+        async with workers:
+            workers.begin()
+            begun = workers._begun
+            assert begun is not None
+            await asyncio.wait([begun])
+        assert all(child.has_ended for child in workers._children)
+    async with Workers(processes=1) as workers:
+        workers.begin()
+    assert not workers._children
+
+
+async def test_a_failure_of_a_child_that_is_begun_is_raised_where_it_is_needed() -> None:
+    """An initializer that cannot run is the error of the first input, as without `begin`."""
+    async with Workers(processes=1, initializer="no_such_module:warm_up") as workers:
+        workers.begin()
+        with pytest.raises(Fatal, match="worker processes do not start"):
+            await workers.run(double, 2)

@@ -9,7 +9,8 @@ from pathlib import Path
 from engine.events import Event
 from engine.signals import Stop, stop_on_signals
 from engine.signals import Stopped as RunStopped
-from jobs.tuning.lora.tune import TrainingStep, tune
+from jobs.tuning.events import TrainingStep
+from jobs.tuning.lora.tune import tune
 from tests.lora.conftest import settings
 
 

