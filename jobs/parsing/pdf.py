@@ -12,6 +12,7 @@ from engine.errors import Permanent
 from jobs.parsing.cleaning import clean_pages
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import failed
+from jobs.parsing.fragments import pages_in_fragments, with_whole_words
 from jobs.parsing.layout import Layout, running_as_most, segments
 from jobs.parsing.mupdf_text import Unreadable, blocks, printed, read_layout
 from jobs.parsing.parsers import Options
@@ -55,14 +56,14 @@ def read(data: bytes, path: str, options: Options) -> Extracted:
     try:
         # Told the type, MuPDF does not guess: it would open web pages, images and plain text as documents.
         with pymupdf.open(stream=data, filetype="pdf") as document:
-            return _document(document)
+            return _document(document, data)
     except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as error:
         raise _foreign(error) from error
     finally:
         pymupdf.TOOLS.store_shrink(100)  # what one file left in MuPDF's cache is no other's business
 
 
-def _document(document: Any) -> Extracted:
+def _document(document: Any, data: bytes) -> Extracted:
     if not document.is_pdf:
         raise failed("not_pdf")
     if document.needs_pass:
@@ -73,6 +74,8 @@ def _document(document: Any) -> Extracted:
     if count > MAX_PAGES:
         raise failed("too_large", f"{count:,} pages")
     layout = _layout(document)
+    if broken := pages_in_fragments(layout):
+        layout = with_whole_words(layout, data, broken)
     pages = _pages(layout)
     _check_text(document, pages, len(layout.unreadable))
     return Extracted(
@@ -80,6 +83,7 @@ def _document(document: Any) -> Extracted:
         pages=pages,
         unreadable_pages=len(layout.unreadable),
         repaired=bool(document.is_repaired),
+        remarks=[f"{len(broken)} of {count} pages come in pieces of words and were read by PDFium"] if broken else [],
     )
 
 
