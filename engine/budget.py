@@ -25,13 +25,41 @@ __all__ = ["Budget", "Price", "Reservation", "budgeted"]
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """Dollars for a million tokens, in and out."""
+    """Dollars for a million tokens, in and out.
+
+    Tokens read from a provider's cache, tokens written to it and thoughts have prices of their own; None is the price
+    of input, of input and of output. ``batch_discount`` is the share that is let off for what is answered at batch
+    prices.
+    """
 
     input_usd_per_million: float
     output_usd_per_million: float
+    cached_input_usd_per_million: float | None = None
+    cache_write_usd_per_million: float | None = None
+    reasoning_usd_per_million: float | None = None
+    batch_discount: float = 0.0
 
-    def usd(self, *, prompt_tokens: float, completion_tokens: float) -> float:
-        return (prompt_tokens * self.input_usd_per_million + completion_tokens * self.output_usd_per_million) / 1e6
+    def usd(self, usage: Usage, *, batch: bool = False) -> float:
+        """What `usage` costs; as a `batch`, with the discount."""
+        cached, written, thoughts = usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens
+        dollars = (
+            (usage.prompt_tokens - cached - written) * self.input_usd_per_million
+            + cached * _or(self.cached_input_usd_per_million, self.input_usd_per_million)
+            + written * _or(self.cache_write_usd_per_million, self.input_usd_per_million)
+            + (usage.completion_tokens - thoughts) * self.output_usd_per_million
+            + thoughts * _or(self.reasoning_usd_per_million, self.output_usd_per_million)
+        )
+        return dollars / 1e6 * (1 - self.batch_discount if batch else 1)
+
+    def most_usd(self, *, prompt_tokens: int, completion_tokens: int) -> float:
+        """What so many tokens cost at most: nothing found in a cache, all written to it, and all of it thought."""
+        dearest_in = max(self.input_usd_per_million, self.cache_write_usd_per_million or 0)
+        dearest_out = max(self.output_usd_per_million, self.reasoning_usd_per_million or 0)
+        return (prompt_tokens * dearest_in + completion_tokens * dearest_out) / 1e6
+
+
+def _or(price: float | None, otherwise: float) -> float:
+    return otherwise if price is None else price
 
 
 def budgeted(call: Call, budget: Budget, *, price: Price | None = None) -> Call:
@@ -49,7 +77,7 @@ def budgeted(call: Call, budget: Budget, *, price: Price | None = None) -> Call:
     prompts = _PromptLength()
 
     async def afforded(request: Request) -> Reply:
-        most = _usage(price, round(prompts.most(request)), request.max_output_tokens)
+        most = _most(price, round(prompts.most(request)), request.max_output_tokens)
         async with budget.reserve(most) as reservation:
             try:
                 reply = await call(request)
@@ -210,16 +238,15 @@ class _PromptLength:
             self._tokens_per_character = max(self._tokens_per_character, usage.prompt_tokens / request.characters)
 
 
-def _usage(price: Price | None, prompt_tokens: int, completion_tokens: int) -> Usage:
-    usd = 0.0 if price is None else price.usd(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+def _most(price: Price | None, prompt_tokens: int, completion_tokens: int) -> Usage:
+    usd = 0.0 if price is None else price.most_usd(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
     return Usage(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost_usd=usd)
 
 
 def _priced(usage: Usage, price: Price | None) -> Usage:
-    if usage.cost_usd:
+    if usage.cost_usd or price is None:
         return usage
-    priced = _usage(price, usage.prompt_tokens, usage.completion_tokens)
-    return msgspec.structs.replace(usage, cost_usd=priced.cost_usd)
+    return msgspec.structs.replace(usage, cost_usd=price.usd(usage))
 
 
 def _tokens(usage: Usage) -> int:

@@ -15,12 +15,36 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     A request that travels in one batch with others counts like one that travels alone, so that what a record cost does
     not depend on who happened to travel with it.
+
+    Of the prompt's tokens ``cached_tokens`` were read from the provider's cache and ``cache_write_tokens`` written to
+    it; of the completion's ``reasoning_tokens`` were thoughts. They are given as ``cached``, ``cache_write`` and
+    ``reasoning``, and one that is 0 is not written down.
     """
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+    cached: int | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="cached_tokens")
+    cache_write: int | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="cache_write_tokens")
+    reasoning: int | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="reasoning_tokens")
+
+    def __post_init__(self) -> None:
+        for name in ("cached", "cache_write", "reasoning"):
+            if getattr(self, name) == 0:
+                msgspec.structs.force_setattr(self, name, msgspec.UNSET)
+
+    @property
+    def cached_tokens(self) -> int:
+        return self.cached or 0
+
+    @property
+    def cache_write_tokens(self) -> int:
+        return self.cache_write or 0
+
+    @property
+    def reasoning_tokens(self) -> int:
+        return self.reasoning or 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -28,6 +52,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
             cost_usd=self.cost_usd + other.cost_usd,
+            cached=self.cached_tokens + other.cached_tokens,
+            cache_write=self.cache_write_tokens + other.cache_write_tokens,
+            reasoning=self.reasoning_tokens + other.reasoning_tokens,
         )
 
 

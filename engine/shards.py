@@ -94,6 +94,9 @@ def total(usages: Iterable[Usage]) -> Usage:
         prompt_tokens=sum(usage.prompt_tokens for usage in paid),
         completion_tokens=sum(usage.completion_tokens for usage in paid),
         cost_usd=round(math.fsum(usage.cost_usd for usage in paid), 9),
+        cached=sum(usage.cached_tokens for usage in paid),
+        cache_write=sum(usage.cache_write_tokens for usage in paid),
+        reasoning=sum(usage.reasoning_tokens for usage in paid),
     )
 
 

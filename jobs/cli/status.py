@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from itertools import groupby
 
 import msgspec
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine.requests import Usage
 from jobs.curation.curate import rejections
 from jobs.report.collect import JobState, failures, job_states
 from jobs.report.data import Failure
@@ -54,7 +56,8 @@ def print_status(folder: RunFolder, *, as_json: bool) -> None:
 def _table(states: list[JobState]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("job")
-    for name in ("shards", "inputs", "rows", "failed", "requests", "tokens", "cost"):
+    parts = [name for name in _PARTS if any(map(_PARTS[name], (state.usage for state in states)))]
+    for name in ("shards", "inputs", "rows", "failed", "requests", "tokens", *parts, "cost"):
         table.add_column(name, justify="right")
     for state in states:
         usage = state.usage
@@ -66,9 +69,21 @@ def _table(states: list[JobState]) -> Table:
             f"{sum(state.failures.values()):,}",
             f"{usage.requests:,}",
             f"{usage.prompt_tokens + usage.completion_tokens:,}",
+            *(_PARTS[name](usage) for name in parts),
             f"${usage.cost_usd:.4f}" if usage.cost_usd else "",
         )
     return table
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %" if part and whole else ""
+
+
+_PARTS: dict[str, Callable[[Usage], str]] = {
+    "cached": lambda usage: _share(usage.cached_tokens, usage.prompt_tokens),
+    "thoughts": lambda usage: _share(usage.reasoning_tokens, usage.completion_tokens),
+}
+"""Columns for the share of the prompts that a provider's cache held, and of the answers that were thoughts."""
 
 
 def _named(failure: Failure) -> str:

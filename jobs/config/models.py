@@ -13,6 +13,11 @@ from jobs.config.section import Section
 
 __all__ = ["Model", "Models", "Price", "api_key"]
 
+_CACHED = "Dollars per million input tokens that the provider's cache holds. Unset: the price of input."
+_WRITTEN = "Dollars per million input tokens that are written to the provider's cache. Unset: the price of input."
+_REASONING = "Dollars per million tokens of thought. Unset: the price of output."
+_DISCOUNT = 'Share of the price that is let off for an answer whose service tier is "batch" or "flex".'
+
 
 class Model(Section):
     """The model of one role, or one candidate."""
@@ -24,7 +29,9 @@ class Model(Section):
         'llama.cpp reads, "local:FOLDER" a Hugging Face folder (this needs the extra "lora").',
     )
     base_url: str = Field(
-        "https://api.openai.com/v1", description="Address of the endpoint, which speaks the OpenAI API."
+        "https://api.openai.com/v1",
+        description="Address of the endpoint, which speaks the OpenAI API: "
+        "http://, https://, or unix:///PATH/TO/SOCKET.",
     )
     api_key_env: str = Field(
         "OPENAI_API_KEY",
@@ -47,9 +54,9 @@ class Model(Section):
         description="Most requests in flight at the same time. Unset: found during the run, from how the endpoint "
         "responds.",
     )
-    ca_file: str = Field("", description="A PEM file of further CAs that may sign the server's certificate.")
-    client_cert: str = Field("", description="A PEM file of the certificate to show to a server that asks for one.")
-    client_key: str = Field("", description="The PEM file of its key, where that is not in the same file.")
+    ca_file: str = Field("", description="PEM file of further CAs that may sign the server's certificate.")
+    client_cert: str = Field("", description="PEM file of the certificate to show to a server that asks for one.")
+    client_key: str = Field("", description="PEM file of the certificate's key, where it is in a file of its own.")
     timeout_s: float = Field(120, gt=0, description="Seconds that one request may take before it is tried again.")
     temperature: float | Literal["default"] = Field(
         0.0, description='Sampling temperature. "default" leaves it out of the request.'
@@ -62,6 +69,10 @@ class Model(Section):
     output_usd_per_million: float | None = Field(
         None, ge=0, description="Dollars per million output tokens. Unset: the price in [prices]."
     )
+    cached_input_usd_per_million: float | None = Field(None, ge=0, description=_CACHED)
+    cache_write_usd_per_million: float | None = Field(None, ge=0, description=_WRITTEN)
+    reasoning_usd_per_million: float | None = Field(None, ge=0, description=_REASONING)
+    batch_discount: float | None = Field(None, ge=0, le=1, description=_DISCOUNT)
 
     @field_validator("base_url")
     @classmethod
@@ -94,6 +105,10 @@ class Price(Section):
     output_usd_per_million: float | None = Field(
         None, ge=0, description="Dollars per million output tokens. An embedding model needs none."
     )
+    cached_input_usd_per_million: float | None = Field(None, ge=0, description=_CACHED)
+    cache_write_usd_per_million: float | None = Field(None, ge=0, description=_WRITTEN)
+    reasoning_usd_per_million: float | None = Field(None, ge=0, description=_REASONING)
+    batch_discount: float | None = Field(None, ge=0, le=1, description=_DISCOUNT)
 
 
 class Models(Section):

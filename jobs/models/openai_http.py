@@ -24,6 +24,7 @@ from jobs.config import Model
 from jobs.models.connection import connection
 from jobs.models.connection_errors import broken, proxy_refused
 from jobs.models.streams import STREAMED, FirstToken, assembled
+from jobs.models.usage import usage_of
 
 __all__ = ["Endpoint"]
 
@@ -129,7 +130,7 @@ class Endpoint:
     ) -> Reply:
         try:
             body = _decoder.decode(data) if first_token is None else assembled(data)
-            usage = self._usage(body)
+            usage = usage_of(body, self._model)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Transient("the answer is not JSON", kind="torn_body", server_limits=limits) from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -144,12 +145,6 @@ class Endpoint:
         return Reply(
             body=body, usage=usage, server_limits=limits, first_token_s=first_token.after_s if first_token else None
         )
-
-    def _usage(self, body: Mapping[str, Any]) -> Usage:
-        told = body.get("usage") or {}
-        sent, got = int(told.get("prompt_tokens") or 0), int(told.get("completion_tokens") or 0)
-        dollars = sent * (self._model.input_usd_per_million or 0) + got * (self._model.output_usd_per_million or 0)
-        return Usage(requests=1, prompt_tokens=sent, completion_tokens=got, cost_usd=dollars / 1e6)
 
     def _refused(
         self, status: int, headers: Mapping[str, str], data: bytes, limits: ServerLimits | None

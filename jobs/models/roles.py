@@ -24,6 +24,7 @@ from engine.requests import Call, Reply, Request
 from engine.retries import RetryPolicy, retrying
 from engine.signals import Stop, Stopped
 from jobs.config import Config, Model, api_key
+from jobs.models.usage import price_of
 from jobs.run.background_imports import imported
 from jobs.run.model_names import model_name
 
@@ -225,8 +226,4 @@ def _context_tokens(config: Config) -> int:
 
 
 def _price(model: Model) -> Price | None:
-    if not model.priced:
-        return None
-    return Price(
-        input_usd_per_million=model.input_usd_per_million or 0, output_usd_per_million=model.output_usd_per_million or 0
-    )
+    return price_of(model) if model.priced else None

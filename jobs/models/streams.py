@@ -49,14 +49,20 @@ def assembled(data: bytes) -> dict[str, Any]:
     for chunk in _chunks(data):
         if "error" in chunk:
             raise Transient("the server broke off with an error in mid-answer", kind="server_error")
-        usage = chunk.get("usage") or usage
-        for choice in chunk["choices"][:1]:
+        usage = _usage(chunk) or usage
+        for choice in (chunk.get("choices") or ())[:1]:
             texts.append((choice.get("delta") or {}).get("content") or "")
             finish_reason = choice.get("finish_reason") or finish_reason
     if finish_reason is None:
         raise Transient("the answer broke off", kind="torn_body")
     message = {"role": "assistant", "content": "".join(texts)}
     return {"choices": [{"index": 0, "message": message, "finish_reason": finish_reason}], "usage": usage}
+
+
+def _usage(chunk: Mapping[str, Any]) -> Any:
+    """The usage that an event tells: mostly the last one; Groq has a place of its own for it."""
+    groq = chunk.get("x_groq")
+    return chunk.get("usage") or (groq.get("usage") if isinstance(groq, Mapping) else None)
 
 
 def _chunks(data: bytes) -> Iterator[Mapping[str, Any]]:

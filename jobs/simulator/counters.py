@@ -17,7 +17,8 @@ class Counters:
 
     `rejected` are all responses with status 429, `refused` the other errors that no fault made; `abandoned` the
     requests whose client left before the answer; `in_flight` chat and embedding requests between admission and end.
-    `charged_tokens` is what admitted requests took from the token limit.
+    `charged_tokens` is what admitted requests took from the token limit, `cached_tokens` what of the answered prompts
+    was found in the prefix cache.
     """
 
     requests: Counter[str] = field(default_factory=Counter)
@@ -32,6 +33,7 @@ class Counters:
     most_in_flight: int = 0
     charged_tokens: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
 
     @property

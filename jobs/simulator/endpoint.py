@@ -22,6 +22,7 @@ from engine.errors import BadInput
 from jobs.simulator.counters import Counters
 from jobs.simulator.limits import Limits, format_duration, retry_after
 from jobs.simulator.openai import Asked, Refused, Written, read, write
+from jobs.simulator.prefix_cache import PrefixCache
 from jobs.simulator.settings import Fault, Simulation, fault_picker, latency_s
 from jobs.simulator.slots import Slots
 from jobs.simulator.tuning import Platform
@@ -85,6 +86,7 @@ class Endpoint:
         self._attempts: Counter[str] = Counter()
         self._platform = Platform(simulation, clock)
         self._limits: dict[str, Limits] = {}
+        self._prefixes = PrefixCache(simulation.prefix_cache_tokens) if simulation.prefix_cache_tokens else None
         self._slots = Slots(simulation.slots, clock)
         self._storm_ends_s = -math.inf
         self._log = _open_log(simulation.log_path)
@@ -125,6 +127,7 @@ class Endpoint:
             counters.answered_by_model[asked.model] += 1
             counters.answers_by_prompt[asked.key] += 1
             counters.prompt_tokens += asked.prompt_tokens
+            counters.cached_tokens += asked.cached_tokens or 0
             counters.completion_tokens += play.completion_tokens
             if self._log is not None:
                 os.write(self._log, f"{asked.key} {time():.6f}\n".encode())
@@ -155,15 +158,25 @@ class Endpoint:
         if fault is not None and fault.kind == "status":
             return _plain(fault.status, _scripted(fault).body, headers + _scripted(fault).headers)
         kind = fault.kind if fault is not None and fault.kind not in _ON_THE_WIRE else ""
+        asked = self._looked_up(asked)
         written = write(self.simulation, asked, kind)
         latency = latency_s(self.simulation, route, asked.key)
         whole_s = latency + self._writing_s(written)
         first_s = min(self.simulation.first_byte_s or (latency if written.events else whole_s), whole_s)
         wait_s = self._slots.take(whole_s)
+        if self._prefixes is not None and asked.route == "chat":
+            self._prefixes.keep(asked.model, asked.prompt, self._clock() + wait_s + first_s)
         counters = self.counters
         counters.in_flight += 1
         counters.most_in_flight = max(counters.most_in_flight, counters.in_flight)
         return self._play(written, headers, fault, first_s=wait_s + first_s, whole_s=wait_s + whole_s, asked=asked)
+
+    def _looked_up(self, asked: Asked) -> Asked:
+        """`asked` with what of its prompt the prefix cache holds, where there is one."""
+        if self._prefixes is None or asked.route != "chat":
+            return asked
+        found = self._prefixes.find(asked.model, asked.prompt, self._clock())
+        return msgspec.structs.replace(asked, cached_tokens=found)
 
     def _writing_s(self, written: Written) -> float:
         """The time from the first token of an answer to its last."""

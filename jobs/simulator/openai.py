@@ -77,6 +77,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A readable request. ``key`` is the hash of all that decides its answer, ``prompt`` its text.
 
     ``charged_tokens`` is what it counts for at the limit: the prompt's tokens and the most that may be answered.
+    ``cached_tokens`` is what of the prompt a prefix cache holds, None where there is none.
     """
 
     route: Literal["chat", "embeddings"]
@@ -85,6 +86,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     prompt_tokens: int
     charged_tokens: int
+    cached_tokens: int | None = None
     request: ChatRequest | EmbeddingRequest
 
 
@@ -191,7 +193,7 @@ def _chat(simulation: Simulation, asked: Asked, request: ChatRequest, fault: str
         "created": CREATED,
         "model": _OTHER_MODEL if fault == "model" else asked.model,
         "choices": choices,
-        "usage": _usage(asked.prompt_tokens, completion_tokens),
+        "usage": _usage(asked, completion_tokens),
     }
     if request.stream:
         return Written(events=tuple(_events(body, request)), completion_tokens=completion_tokens)
@@ -201,9 +203,13 @@ def _chat(simulation: Simulation, asked: Asked, request: ChatRequest, fault: str
     return Written(body=data, completion_tokens=completion_tokens)
 
 
-def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+def _usage(asked: Asked, completion_tokens: int) -> dict[str, Any]:
+    prompt_tokens = asked.prompt_tokens
     total = prompt_tokens + completion_tokens
-    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+    if asked.cached_tokens is None:
+        return usage
+    return {**usage, "prompt_tokens_details": {"cached_tokens": asked.cached_tokens}}
 
 
 def _choice(simulation: Simulation, asked: Asked, request: ChatRequest, fault: str, index: int) -> dict[str, Any]:

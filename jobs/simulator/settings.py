@@ -74,6 +74,7 @@ class Simulation:
     storm_s: float = knob(2.0, "how long a storm lasts, in seconds")
     slow_s: float = knob(5.0, "how late a slow first byte is, in seconds")
     huge_bytes: int = knob(10_000_000, "how large a huge answer is")
+    prefix_cache_tokens: int = knob(0, "tokens of recent prompts that a prefix cache holds; usage tells what it found")
     tuning_validate_s: float = knob(0.05, "time of a fine-tuning job in validating_files, in seconds")
     tuning_queue_s: float = knob(0.05, "... in queued")
     tuning_run_s: float = knob(0.2, "... in running")

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tenacity
 
 from engine.errors import Fatal, GristmillError, Transient
-from jobs.models.connection import Connection
-from jobs.models.connection_errors import untrusted
 from jobs.tuning.tuning_jobs import ENDED
 
 if TYPE_CHECKING:
     import httpx2
     import openai
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
+
+    from jobs.models.connection import Connection
 
 __all__ = ["Provider", "Sleep", "provider_at"]
 
@@ -155,6 +155,8 @@ class Provider:
 
     def _untrusted(self, error: BaseException) -> Fatal | None:
         """Our error where a certificate that cannot be used stands behind `error`; the client buries it deeply."""
+        from jobs.models.connection_errors import untrusted
+
         seen: BaseException | None = error
         while seen is not None:
             if isinstance(seen, ssl.SSLCertVerificationError):

@@ -20,7 +20,6 @@ from engine.errors import BadInput, Fatal
 from engine.events import Hook
 from engine.records import make_id
 from jobs.config import Model
-from jobs.models.connection import Connection, connection
 from jobs.tuning.chat_file import check_chat_line
 from jobs.tuning.events import FinetuneProgress
 from jobs.tuning.openai_client import Provider, Sleep, provider_at
@@ -28,6 +27,8 @@ from jobs.tuning.tuning_jobs import ENDED, MIN_EXAMPLES, Hyperparameters, Ledger
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
+
+    from jobs.models.connection import Connection
 
 __all__ = ["finetune"]
 
@@ -56,6 +57,8 @@ async def finetune(
     Raises `BadInput` for a dataset that the provider would refuse, `Fatal` for a refused key, an unknown model, a
     provider that does not answer, and a job that ended without a model, with its reason.
     """
+    from jobs.models.connection import connection
+
     wanted = await asyncio.to_thread(_plan, folder, base_url, model, hyperparameters)
     ledger = Ledger(folder / "models.json", wanted)
     if ledger.job.tuned_model is None:

@@ -392,8 +392,6 @@ async def test_foreign_errors(
         {"choices": [{"message": {"content": ""}}]},
         {"choices": [{"message": {"content": " \n"}}]},
         {"choices": [{"message": {"content": ["parts"]}}]},
-        {"choices": [{"message": {"content": "fine"}}], "usage": "free"},
-        {"choices": [{"message": {"content": "fine"}}], "usage": {"prompt_tokens": "many"}},
         {"error": {"message": "with status 200"}},
     ],
     ids=repr,
@@ -405,9 +403,10 @@ async def test_odd_bodies(body: Any) -> None:
     assert error.kind in ("torn_body", "wrong_shape", "empty_answer")
 
 
-async def test_usage_that_is_not_told() -> None:
-    """An answer without usage costs one request and no tokens."""
-    async with answering(200, {"choices": [{"message": {"content": "fine"}}], "usage": None}) as server:
+@pytest.mark.parametrize("told", [None, "free", [], {"prompt_tokens": "many"}, {"completion_tokens": -3}])
+async def test_usage_that_is_not_told(told: Any) -> None:
+    """An answer without usage, or with one that is none, costs one request and no tokens, and is an answer."""
+    async with answering(200, {"choices": [{"message": {"content": "fine"}}], "usage": told}) as server:
         assert (await ask(server.url)).usage == Usage(requests=1)
 
 

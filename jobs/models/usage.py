@@ -1,0 +1,131 @@
+"""What an answer is billed for, read from its body: tokens by kind, in the spellings of many servers, and dollars.
+
+Whatever a server writes there costs no answer: a number that cannot be one is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from engine.budget import Price
+from engine.requests import Usage
+from jobs.config import Model
+
+__all__ = ["price_of", "usage_of"]
+
+_PROMPT = ("prompt_tokens", "input_tokens", "promptTokenCount", "inputTokens")
+_COMPLETION = ("completion_tokens", "output_tokens", "candidatesTokenCount", "outputTokens")
+_TOTAL = ("total_tokens", "totalTokenCount", "totalTokens")
+_CACHED = (
+    "prompt_tokens_details.cached_tokens",  # OpenAI, Azure, OpenRouter, Groq, xAI, vLLM, SGLang, LiteLLM
+    "input_tokens_details.cached_tokens",  # OpenAI's Responses
+    "prompt_cache_hit_tokens",  # DeepSeek
+    "cache_read_input_tokens",  # Anthropic, and LiteLLM for it
+    "cached_tokens",  # Moonshot, Cohere
+    "cachedContentTokenCount",  # Gemini
+    "cacheReadInputTokens",  # Bedrock
+)
+_WRITTEN = (
+    "prompt_tokens_details.cache_write_tokens",  # OpenRouter
+    "prompt_tokens_details.cache_creation_tokens",  # LiteLLM
+    "cache_creation_input_tokens",  # Anthropic
+    "cacheWriteInputTokens",  # Bedrock
+)
+_REASONING = (
+    "completion_tokens_details.reasoning_tokens",
+    "output_tokens_details.reasoning_tokens",
+    "reasoning_tokens",  # Perplexity
+    "thoughtsTokenCount",  # Gemini
+)
+_BATCH_TIERS = {"batch", "flex"}
+_MOST_TOKENS = 100_000_000
+"""More than any request takes: what is above is a mistake."""
+_MOST_THOUGHTS = 1_000_000
+_MOST_USD = 1000.0
+
+
+def price_of(model: Model) -> Price:
+    """The price of `model`; what is not configured is free."""
+    return Price(
+        input_usd_per_million=model.input_usd_per_million or 0,
+        output_usd_per_million=model.output_usd_per_million or 0,
+        cached_input_usd_per_million=model.cached_input_usd_per_million,
+        cache_write_usd_per_million=model.cache_write_usd_per_million,
+        reasoning_usd_per_million=model.reasoning_usd_per_million,
+        batch_discount=model.batch_discount or 0,
+    )
+
+
+def usage_of(body: Any, model: Model) -> Usage:
+    """What the answer `body` of `model` is billed for, as one request.
+
+    Dollars are those of the configured price; where there is none, those that the server itself says (OpenRouter). The
+    batch discount holds for answers of the service tiers "batch" and "flex".
+    """
+    told = _told(body)
+    prompt, cached, written = _prompt(told)
+    completion, reasoning = _completion(told, prompt)
+    usage = Usage(
+        requests=1,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached=cached,
+        cache_write=written,
+        reasoning=reasoning,
+    )
+    batch = isinstance(body, Mapping) and str(body.get("service_tier")) in _BATCH_TIERS
+    dollars = price_of(model).usd(usage, batch=batch)
+    return msgspec.structs.replace(usage, cost_usd=dollars if dollars or model.priced else _billed(told))
+
+
+def _told(body: Any) -> Mapping[str, Any]:
+    """The part of `body` that tells its usage, at OpenAI's place or at Gemini's."""
+    places = (body.get("usage"), body.get("usageMetadata")) if isinstance(body, Mapping) else ()
+    return next((place for place in places if isinstance(place, Mapping)), {})
+
+
+def _prompt(told: Mapping[str, Any]) -> tuple[int, int, int]:
+    """The prompt's tokens, and of these the ones that were read from a cache and written to it.
+
+    Anthropic's own count of the prompt leaves both out, as does any that is smaller than the two.
+    """
+    prompt, cached, written = _first(told, _PROMPT), _first(told, _CACHED), _first(told, _WRITTEN)
+    native = "prompt_tokens" not in told and ("cache_read_input_tokens" in told or "cacheReadInputTokens" in told)
+    if native or cached + written > prompt:
+        prompt += cached + written
+    return prompt, cached, written
+
+
+def _completion(told: Mapping[str, Any], prompt: int) -> tuple[int, int]:
+    """The completion's tokens with all thoughts, and the thoughts; xAI and Gemini count these beside the completion."""
+    completion, reasoning, total = _first(told, _COMPLETION), _first(told, _REASONING), _first(told, _TOTAL)
+    beside = total - prompt - completion
+    if reasoning and (reasoning > completion or beside == reasoning):
+        return completion + reasoning, reasoning
+    if not reasoning and completion and 0 < beside <= _MOST_THOUGHTS:
+        return completion + beside, beside
+    return completion, reasoning
+
+
+def _first(told: Mapping[str, Any], names: Iterable[str]) -> int:
+    return next((count for name in names if (count := _count(told, name))), 0)
+
+
+def _count(told: Mapping[str, Any], name: str) -> int:
+    """The number at `name`, which may lie one level deep; 0 for what is no count of tokens."""
+    value: Any = told
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(value) if 0 <= value <= _MOST_TOKENS and value == int(value) else 0
+
+
+def _billed(told: Mapping[str, Any]) -> float:
+    cost = told.get("cost")
+    return (
+        float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < _MOST_USD else 0.0
+    )
