@@ -90,7 +90,7 @@ def test_another_model_under_a_name() -> None:
         ("base=big", "a candidate cannot be called 'base'"),
         ("rival=local:nowhere.gguf", "there is no model file"),
         ("rival=@https://one.example/v1", "models.candidates.rival.model"),
-        ("rival=big@https://me:secret@one.example/v1", "credentials do not belong into an address"),
+        ("rival=big@https://me:secret@one.example/v1", "an address must hold no credentials"),
     ],
 )
 def test_what_is_no_model(text: str, said: str) -> None:
