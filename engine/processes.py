@@ -1,23 +1,11 @@
-"""What every child process of ours needs: to end with its parent, words for how it ended, and how many cores it has."""
+"""Words for how a process ended, and how many cores this one may use."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 
-__all__ = ["die_with", "how_it_ended", "usable_cores"]
-
-
-def die_with(parent: int) -> None:
-    """In a child: on Linux, ask the kernel to kill us when the process `parent` dies."""
-    if sys.platform == "linux":
-        import ctypes
-
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
+__all__ = ["how_it_ended", "usable_cores"]
 
 
 def how_it_ended(returncode: int) -> str:

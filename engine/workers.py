@@ -17,7 +17,6 @@ Parent and child exchange pickles, each preceded by its length in 8 bytes, over 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import pickle
 import struct
@@ -29,8 +28,9 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, Self, TypeVar
 
+from engine.children import start_child
 from engine.errors import Fatal, GristmillError, Permanent
-from engine.processes import die_with, how_it_ended
+from engine.processes import how_it_ended
 
 __all__ = ["Workers"]
 
@@ -149,7 +149,7 @@ class Workers:
     async def _start(self) -> _Child:
         """A fresh child that has said it is ready. One that dies while starting may be an accident; three are not."""
         outcome = _Outcome()
-        setup = _Setup(parent=os.getpid(), memory_bytes=self._memory_bytes, initializer=self._initializer)
+        setup = _Setup(memory_bytes=self._memory_bytes, initializer=self._initializer)
         for _ in range(START_ATTEMPTS):
             child = _Child(await _spawn())
             self._children.add(child)
@@ -178,7 +178,6 @@ class Workers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Setup:
-    parent: int
     memory_bytes: int
     initializer: str
 
@@ -231,18 +230,11 @@ class _Child:
 
 
 async def _spawn() -> asyncio.subprocess.Process:
-    # A fresh interpreter, not a fork: nothing of our loop, threads, open files or keys is in it.
     environment = {
         name: value for name, value in os.environ.items() if not any(word in name.upper() for word in _SECRET_WORDS)
     }
     environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # one child, one core
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _BOOTSTRAP, json.dumps([entry for entry in sys.path if isinstance(entry, str)])),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=environment,
-    )
+    return await start_child("engine.workers:_serve", stderr=asyncio.subprocess.DEVNULL, environment=environment)
 
 
 def _read_reply(reply: bytes) -> _Outcome:
@@ -260,22 +252,10 @@ def _read_reply(reply: bytes) -> _Outcome:
 
 # What follows runs in the child.
 
-# Ctrl-C and a service manager's SIGTERM reach the whole process group; only the parent may decide what ends.
-_BOOTSTRAP = """
-import json, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-sys.path[:] = json.loads(sys.argv[1])
-from engine.workers import _serve
-_serve()
-"""
-
 
 def _serve() -> NoReturn:
     inbox, outbox = _take_pipes()
-    setup: _Setup = pickle.loads(_receive(inbox))
-    die_with(setup.parent)
-    _send(outbox, _answer(_prepare, setup))
+    _send(outbox, _answer(_prepare, pickle.loads(_receive(inbox))))
     while True:
         _send(outbox, _answer(_call, _receive(inbox)))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.children import child_command
 from engine.errors import BadInput, Fatal, Permanent, Transient
 from engine.files import naming_the_disk, write_atomic
 from engine.requests import Call, Request
@@ -109,13 +110,13 @@ async def bench(target: Target, plan: Plan, *, stop: Stop, show: Callable[[Load]
 @contextlib.contextmanager
 def simulated() -> Iterator[str]:
     """The base URL of a simulated endpoint that answers at once, in a process of its own."""
-    command = [sys.executable, "-m", "jobs", "simulate"]
+    command = child_command("jobs.simulator:main")
     # In a session of its own Ctrl-C does not reach it: what is in flight shall be answered.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             yield process.stdout.readline().strip() if process.stdout else ""
         finally:
-            process.terminate()
+            process.kill()
 
 
 async def _try(call: Call, request: Request) -> None:

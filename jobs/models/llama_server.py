@@ -1,6 +1,6 @@
 """The embedded language model: a llama.cpp server on a loopback port.
 
-The server runs in a child process of its own, started from this very module, because inside ours it would
+The server runs in a child process of its own, which calls `_serve`, because inside ours it would
   hold Python's global lock for the seconds that loading takes, and with it every timer, signal and commit;
   write to our stdout, keep gigabytes of ours resident, and take the run with it where native code crashes.
 
@@ -15,7 +15,6 @@ import asyncio
 import json
 import os
 import secrets
-import signal
 import sys
 import tempfile
 from contextlib import AsyncExitStack
@@ -23,8 +22,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Self
 
+from engine.children import start_child
 from engine.errors import BadInput, Fatal
-from engine.processes import die_with, how_it_ended, usable_cores
+from engine.processes import how_it_ended, usable_cores
 
 __all__ = ["NOT_INSTALLED", "LocalServer"]
 
@@ -122,19 +122,9 @@ class LocalServer:
 
 
 async def _spawn(log: IO[bytes]) -> asyncio.subprocess.Process:
-    """Start this module as a program, in a session of its own: Ctrl-C is for us, requests in flight are to be finished.
-
-    It runs in the folder that holds our packages, so that it finds them, and nothing of the user's by mistake.
-    """
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "jobs.models.llama_server", str(os.getpid())),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=log,
-        cwd=Path(__file__).parents[1],
-        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # idle threads sleep: they share the cores with the rest
-        start_new_session=True,
-    )
+    """Start the server, in a session of its own: Ctrl-C is for us, requests in flight are to be finished."""
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # idle threads sleep: they share the cores with the rest
+    return await start_child(f"{__name__}:_serve", stderr=log, environment=environment, new_session=True)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -144,11 +134,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def _serve(parent: int) -> None:
+def _serve() -> None:
     """The child: load, say the address on the real stdout, live until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    die_with(parent)
     line = sys.stdin.readline()
     if not line:
         return
@@ -177,7 +164,3 @@ def _start_server(settings: dict[str, Any]) -> Any:
     if settings["lora"]:
         params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(settings["lora"], 1.0)]
     return xllamacpp.Server(params)
-
-
-if __name__ == "__main__":
-    _serve(int(sys.argv[1]))

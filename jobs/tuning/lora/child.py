@@ -1,4 +1,4 @@
-"""The process that trains: ``python -m jobs.tuning.lora.child``, started by `jobs.tuning.lora.tune`.
+"""The process that trains: `main` runs in it, started by `jobs.tuning.lora.tune`.
 
 It ends with its parent, however that ends: its input is a pipe that the parent holds open, and on Linux the kernel is
 asked to kill it too. Signals of the terminal are the parent's to handle.
@@ -7,7 +7,6 @@ asked to kill it too. Signals of the terminal are the parent's to handle.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -16,17 +15,14 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import BadInput, GristmillError
-from engine.processes import die_with, usable_cores
+from engine.processes import usable_cores
 from jobs.tuning.lora.protocol import STOP, Failed, News, Stopped, Training
 
 __all__ = ["main"]
 
 
-def main(parent: int) -> None:
+def main() -> None:
     """Read what is to be done from stdin, do it, tell the news on stdout."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    die_with(parent)
     line = sys.stdin.buffer.readline()
     if not line:
         return
@@ -74,7 +70,3 @@ def _listen(stop: threading.Event) -> None:
         if line == STOP:
             stop.set()
     os._exit(1)  # the parent is gone
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from typing import IO
 
 import msgspec
 
+from engine.children import start_child
 from engine.errors import BadInput, Fatal
 from engine.events import Hook, Note
 from engine.files import file_digest
@@ -177,15 +177,8 @@ def _begins(started: Started) -> str:
 @asynccontextmanager
 async def _child(log: IO[bytes]) -> AsyncIterator[asyncio.subprocess.Process]:
     """The process, in a session of its own, so that Ctrl-C is for us; killed on the way out."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "jobs.tuning.lora.child", str(os.getpid())),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=log,
-        cwd=Path(__file__).parents[2],
-        env={**_QUIET, **os.environ},
-        start_new_session=True,
-    )
+    environment = {**_QUIET, **os.environ}
+    process = await start_child("jobs.tuning.lora.child:main", stderr=log, environment=environment, new_session=True)
     try:
         yield process
     finally:
