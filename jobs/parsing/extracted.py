@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Extracted", "Heading"]
+__all__ = ["MAX_CHARACTERS", "MIN_CHARACTERS", "Extracted", "Heading"]
+
+MIN_CHARACTERS = 100
+"""Letters and digits that a paper has at least; a cover page says less, an abstract more."""
+
+MAX_CHARACTERS = 20_000_000
 
 
 class Heading(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ REASONS: dict[Kind, str] = {
     "empty_file": "the file is empty",
     "encrypted": "the file needs a password",
     "no_pages": "the file is a PDF without pages",
-    "no_text": "the pages hold no text to speak of, as in a scan",
+    "no_text": "it holds no text to speak of, as a scan",
     "not_pdf": "the file is not a PDF",
     "out_of_memory": "reading the file needs more memory than is allowed",
     "timed_out": "reading the file takes longer than is allowed",

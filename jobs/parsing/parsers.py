@@ -33,7 +33,16 @@ HEAD_BYTES = 2**16
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the configuration asks of every parser; one that cannot do a thing ignores it."""
+    """What the configuration asks of every parser; one that cannot do a thing ignores it.
+
+    ``references`` is "drop" where lists of references are left out, "mark" or "keep" where they stay.
+    """
+
+    references: str = "drop"
+
+    def keeps(self, kind: str) -> bool:
+        """Whether a part of a paper that is of this kind, "" for plain text, stays in it."""
+        return kind != "references" or self.references != "drop"
 
     def fingerprint(self) -> dict[str, Any]:
         """What of it changes the text, where it differs from what every run had before there was a choice."""
@@ -72,6 +81,31 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 PARSERS: dict[str, Entry] = {
     "pdf": Entry(read="jobs.parsing.pdf:read", suffixes=(".pdf",), begins=rb".{0,1019}%PDF-"),
+    "markdown": Entry(read="jobs.parsing.formats.markdown:read", suffixes=(".md", ".markdown")),
+    "html": Entry(
+        read="jobs.parsing.formats.html:read",
+        suffixes=(".html", ".htm", ".xhtml"),
+        begins=rb"\s*<(?:!doctype\s+html|html)\b",
+    ),
+    "jats": Entry(
+        read="jobs.parsing.formats.jats:read",
+        suffixes=(".xml", ".nxml"),
+        begins=rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+article\b|<article\b)",
+    ),
+    "latex": Entry(
+        read="jobs.parsing.formats.latex:read",
+        suffixes=(".tex", ".ltx"),
+        begins=rb"(?:.*\n)?[^%\n]*\\document(?:class|style)\s*(?:\[[^\]]*\]\s*)?\{(?!standalone|subfiles)",
+        in_parts=True,
+    ),
+    "epub": Entry(
+        read="jobs.parsing.formats.epub:read",
+        suffixes=(".epub",),
+        begins=rb"PK\x03\x04.{26}mimetypeapplication/epub\+zip",
+    ),
+    "docx": Entry(read="jobs.parsing.formats.docx:read", suffixes=(".docx",)),
+    "text": Entry(read="jobs.parsing.formats.text:read", suffixes=(".txt", ".text")),
+    "jsonl": Entry(read="jobs.parsing.formats.jsonl:read", suffixes=(".jsonl", ".ndjson"), a_line_each=True),
 }
 
 

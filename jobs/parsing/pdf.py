@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.errors import Permanent
 from jobs.parsing.cleaning import clean_pages
-from jobs.parsing.extracted import Extracted
+from jobs.parsing.extracted import MAX_CHARACTERS, MIN_CHARACTERS, Extracted
 from jobs.parsing.failures import failed
 from jobs.parsing.fragments import pages_in_fragments, with_whole_words
 from jobs.parsing.layout import Layout, running_as_most, segments
@@ -23,9 +23,7 @@ from jobs.parsing.title import choose_title
 __all__ = ["extract", "read", "warm_up"]
 
 HEADER_WINDOW = 1024  # bytes in which "%PDF-" must stand, as readers of the format have always done
-MIN_CHARACTERS = 100  # letters and digits; a cover page says less, an abstract more
 MAX_PAGES = 20_000
-MAX_CHARACTERS = 20_000_000
 
 
 def warm_up() -> None:

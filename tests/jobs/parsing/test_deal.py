@@ -62,7 +62,7 @@ def names(places: Sequence[Place]) -> list[str]:
 
 def test_the_order(folder: Path) -> None:
     """Papers come folder by folder in order of name, below each folder too, and in the order that was given."""
-    write(folder, "b.pdf", "a/z.pdf", "a/y/x.PDF", "c.Pdf", "notes.txt", "a.pdf.bak", "d")
+    write(folder, "b.pdf", "a/z.pdf", "a/y/x.PDF", "c.Pdf", "notes.doc", "a.pdf.bak", "d")
     assert names(list(find_papers([folder]))) == ["x.PDF", "z.pdf", "b.pdf", "c.Pdf"]
     assert names(list(find_papers([folder / "c.Pdf", folder / "a"]))) == ["c.Pdf", "x.PDF", "z.pdf"]
 

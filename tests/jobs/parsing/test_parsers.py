@@ -5,15 +5,24 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from formats_made import MADE, epub
 
 from engine.errors import BadInput, Permanent
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.find import find_papers
-from jobs.parsing.parsers import AUTO, PARSERS, choose, load
+from jobs.parsing.parsers import AUTO, PARSERS, Options, choose, load
 
 # Every line of the table: the endings of its files, and how one begins whose name does not tell.
 TABLE = {
     "pdf": ([".pdf"], b"%PDF-1.7\n"),
+    "markdown": ([".md", ".markdown"], b""),
+    "html": ([".html", ".htm", ".xhtml"], b"\n<!DOCTYPE html>\n<html>"),
+    "jats": ([".xml", ".nxml"], b'<?xml version="1.0"?>\n<!DOCTYPE article PUBLIC "x" "y"><article>'),
+    "latex": ([".tex", ".ltx"], b"% a comment\n\\documentclass[11pt]{article}\n"),
+    "epub": ([".epub"], epub({})[:100]),
+    "docx": ([".docx"], b""),
+    "text": ([".txt", ".text"], b""),
+    "jsonl": ([".jsonl", ".ndjson"], b""),
 }
 
 
@@ -24,6 +33,19 @@ def test_the_table_is_whole() -> None:
     }
     for name in TABLE:
         assert callable(load(name))
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_each_parser_reads_its_own_kind(name: str) -> None:
+    """A small file of every kind, chosen by its name, gives its text; all have the same words."""
+    path, made = MADE[name]
+    data = made()
+    assert choose(AUTO, path, data) == name
+    extracted = load(name)(data, path, Options())
+    assert "Flour leaves at the rim" in " ".join(extracted.pages).replace("\n", " ")
+    assert extracted.title == ("" if name == "text" else "How a Mill Grinds")
+    assert extracted.paged == (name == "pdf")
+    assert set(MADE) == set(PARSERS)
 
 
 def test_every_ending_leads_to_one_parser() -> None:
