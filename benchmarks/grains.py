@@ -78,9 +78,8 @@ async def grind(task: Task) -> Ground:
             first_s = time.perf_counter() - start_s
         asked += 1
         await asyncio.sleep(0)
-        message = {"content": request.body["messages"][0]["content"].upper()}
         usage = Usage(requests=1, prompt_tokens=4, completion_tokens=4)
-        return Reply(body={"choices": [{"message": message}]}, usage=usage)
+        return Reply(text=request.messages[0]["content"].upper(), usage=usage)
 
     def hook(event: Event) -> None:
         pass

@@ -28,7 +28,8 @@ from engine.runner import run
 from engine.signals import Stop
 from jobs.config import Model
 from jobs.models.chat import Malformed, ask_until_valid, chat
-from jobs.models.openai_http import Endpoint
+from jobs.models.openai.endpoint import Endpoint
+from jobs.models.providers import Target
 from jobs.models.roles import slots
 
 SHARD = 1000
@@ -95,7 +96,8 @@ async def grind(given: Settings, folder: Path, clocks: Started) -> None:
         if isinstance(event, AttemptFailed):
             clocks.trouble(event.kind)
 
-    async with Endpoint("generator", model, base_url=model.base_url, api_key="", name=model.model) as endpoint:
+    target = Target(role="generator", model=model, name=model.model, base_url=model.base_url, api_key="")
+    async with Endpoint(target) as endpoint:
 
         async def noted(request: Request) -> Reply:
             clocks.sent()

@@ -56,7 +56,7 @@ def batched(call: Call, *, size: int) -> Call:
     batches: list[_Batch] = []
 
     async def joined(request: Request) -> Reply:
-        if request.route != "embeddings":
+        if not request.texts:
             return await call(request)
         batch = next((batch for batch in batches if batch.texts < size and batch.is_like(request)), None)
         if batch is None:
@@ -82,7 +82,7 @@ class _Batch:
         self.outcomes: asyncio.Future[Sequence[Reply | GristmillError]] = asyncio.get_running_loop().create_future()
 
     def add(self, request: Request) -> int:
-        self.texts += len(request.body["input"])
+        self.texts += len(request.texts)
         self.requests.append(request)
         return len(self.requests) - 1
 
@@ -128,22 +128,22 @@ def _costing_more(outcome: Reply | GristmillError, more: Usage) -> Reply | Grist
 
 
 def _without_texts(request: Request) -> Request:
-    return msgspec.structs.replace(request, body={**request.body, "input": None}, characters=0)
+    return msgspec.structs.replace(request, texts=(), characters=0)
 
 
 def _join(requests: Sequence[Request]) -> Request:
     return msgspec.structs.replace(
         requests[0],
-        body={**requests[0].body, "input": [text for request in requests for text in request.body["input"]]},
+        texts=[text for request in requests for text in request.texts],
         characters=sum(request.characters for request in requests),
     )
 
 
 def _divide(reply: Reply, requests: Sequence[Request]) -> list[Reply]:
     """A reply for each request, with its own vectors."""
-    vectors = iter(sorted(reply.body["data"], key=lambda item: item.get("index", 0)))
+    vectors = iter(reply.vectors)
     return [
-        Reply(body={**reply.body, "data": list(islice(vectors, len(request.body["input"])))}, usage=share)
+        Reply(vectors=list(islice(vectors, len(request.texts))), usage=share)
         for request, share in zip(requests, _shares(reply.usage, requests), strict=True)
     ]
 

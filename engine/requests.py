@@ -1,13 +1,13 @@
-"""What goes to a model endpoint and what comes back. A call is an async function from a `Request` to a `Reply`."""
+"""What goes to a model and what comes back, whoever serves it. A call is an async function from a `Request` to a `Reply`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-__all__ = ["Call", "Reply", "Request", "ServerLimits", "Usage"]
+__all__ = ["Alternative", "AnswerSchema", "Call", "Reply", "Request", "ServerLimits", "Usage"]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -58,20 +58,41 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
         )
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to a model endpoint, before anything is known about how it is sent.
+class AnswerSchema(msgspec.Struct, frozen=True, kw_only=True):
+    """The form that an answer has: a JSON Schema under a name."""
 
-    ``to`` names the role that answers ("generator", "judge"); ``route`` is the kind of request; ``body`` is its JSON
-    without the model's name. ``characters`` is the length of the prompt, from which its tokens are estimated;
-    ``max_output_tokens`` bounds the answer (0 for embeddings). ``job`` is who asks: output lengths are learned by job.
-    Requests of different ``group`` never share a batch.
+    name: str
+    schema: Mapping[str, Any]
+
+
+class Alternative(msgspec.Struct, frozen=True, kw_only=True):
+    """A token that the model might have said first, and the natural logarithm of its probability."""
+
+    token: str
+    logprob: float
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a model, before anything is known about who serves it, and how it is sent.
+
+    A chat request has ``messages``, each a role ("system", "user", "assistant") and its content. An embedding request
+    has ``texts`` in their place; ``query`` says that they are questions to search with, for models that embed questions and
+    passages each in a way of their own. ``to`` names the role that answers ("generator", "judge").
+
+    ``characters`` is the length of the prompt, from which its tokens are estimated; ``max_output_tokens`` bounds the
+    answer (0 for embeddings). ``schema`` is the form that the answer is to have, None for plain text; ``alternatives``
+    is how many tokens the reply tells of that the model might have said first. ``job`` is who asks: output lengths are
+    learned by job. Requests of different ``group`` never share a batch.
     """
 
     to: str
-    route: Literal["chat", "embeddings"]
-    body: Mapping[str, Any]
+    messages: Sequence[Mapping[str, str]] = ()
+    texts: Sequence[str] = ()
+    query: bool = False
     characters: int
     max_output_tokens: int = 0
+    schema: AnswerSchema | None = None
+    alternatives: int = 0
     job: str = ""
     group: str = ""
 
@@ -91,12 +112,16 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer: the decoded JSON body, what it cost, and what the server said of its limits.
+    """One answer, what it cost, and what the server said of its limits.
 
-    ``first_token_s`` is the time from its request to its first token, where it was streamed.
+    ``text`` answers a chat request, and is never blank; ``vectors`` answer an embedding request, one for each text, in
+    order. ``alternatives`` are those of the first token, where they were asked for and are told. ``first_token_s`` is the
+    time from the request to its first token, where the answer was streamed.
     """
 
-    body: Any
+    text: str = ""
+    vectors: Sequence[Sequence[float]] = ()
+    alternatives: Sequence[Alternative] = ()
     usage: Usage
     server_limits: ServerLimits | None = None
     first_token_s: float | None = None

@@ -46,29 +46,11 @@ class ScriptedCall:
         return max(0, len(self._turns) - len(self.requests))
 
 
-def chat_reply(
-    text: str | None, *, finish_reason: str = "stop", prompt_tokens: int = 10, completion_tokens: int = 5
-) -> Reply:
-    """The reply of a chat completion with one choice that says `text`."""
-    message = {"role": "assistant", "content": text, "refusal": None}
-    body = {
-        "id": "chatcmpl-scripted",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "scripted",
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
-        "usage": _usage(prompt_tokens, completion_tokens),
-    }
-    return Reply(body=body, usage=Usage(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens))
+def chat_reply(text: str, *, prompt_tokens: int = 10, completion_tokens: int = 5) -> Reply:
+    """The reply to a chat request that says `text`."""
+    return Reply(text=text, usage=Usage(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens))
 
 
 def embedding_reply(vectors: Sequence[Sequence[float]], *, prompt_tokens: int = 10) -> Reply:
-    """The reply of an embeddings request: one vector a text, in order."""
-    data = [{"object": "embedding", "index": i, "embedding": list(vector)} for i, vector in enumerate(vectors)]
-    body = {"object": "list", "data": data, "model": "scripted", "usage": _usage(prompt_tokens, 0)}
-    return Reply(body=body, usage=Usage(requests=1, prompt_tokens=prompt_tokens))
-
-
-def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
-    total = prompt_tokens + completion_tokens
-    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+    """The reply to an embedding request: one vector a text, in order."""
+    return Reply(vectors=[list(vector) for vector in vectors], usage=Usage(requests=1, prompt_tokens=prompt_tokens))

@@ -441,7 +441,12 @@ def each(dataset: str) -> Callable[[ShardRows], Iterator[Item]]:
 
 
 def request(text: str) -> Request:
-    return Request(to="generator", route="chat", body={"prompt": text}, characters=len(text))
+    return Request(to="generator", messages=[{"role": "user", "content": text}], characters=len(text))
+
+
+def prompt_of(request: Request) -> str:
+    """What a request of `request` asks."""
+    return request.messages[-1]["content"]
 
 
 def shuffled(seed: int, *, longest: int = 5) -> Call:
@@ -458,7 +463,7 @@ def shuffled(seed: int, *, longest: int = 5) -> Call:
 
 def answer(request: Request) -> Reply:
     usage = Usage(requests=1, prompt_tokens=request.characters, completion_tokens=3, cost_usd=0.1 * request.characters)
-    return Reply(body={"answer": request.body["prompt"]}, usage=usage)
+    return Reply(text=prompt_of(request), usage=usage)
 
 
 def datasets(run: Path, *names: str) -> dict[str, Dataset[Row]]:

@@ -39,7 +39,7 @@ __all__ = ["Life", "Lives", "Plan"]
 
 IMPORTS = (
     "aiohttp",
-    "jobs.models.openai_http",
+    "jobs.models.openai.endpoint",
     "jobs.report.page",
     "jobs.retrieval.lancedb_store",
     "jobs.session",
@@ -199,7 +199,7 @@ def journalled(journal: Journal) -> Any:
 
     def asking(call: Call) -> Call:
         async def ask(request: Request) -> Reply:
-            key = f"{request.group} {make_id(request.to, msgspec.json.encode(request.body).decode())}"
+            key = f"{request.group} {make_id(request.to, msgspec.json.encode([request.messages, request.texts]).decode())}"
             asked.set(key)
             journal.asked(key)
             reply = await call(request)

@@ -21,7 +21,7 @@ from engine.virtualtime import run_virtual
 
 WALL = {"time.time", "time.time_ns", "time.localtime", "time.gmtime", "datetime.now", "datetime.utcnow", "date.today"}
 WANTED = {
-    "jobs/models/openai_http.py",  # a Retry-After that is a date, of a server that does not tell its own time
+    "jobs/models/openai/headers.py",  # a Retry-After that is a date, of a server that does not tell its own time
     "jobs/simulator/endpoint.py",  # its log, in which several processes are put in order
 }
 
@@ -53,14 +53,14 @@ async def asked_at(calls: int) -> list[float]:
             raise Transient("429", kind="rate_limited", retry_after_s=2.0)
         if fault < 0.2:
             raise Transient("500", kind="server_error")
-        return Reply(body=None, usage=Usage(requests=1, prompt_tokens=10, completion_tokens=5))
+        return Reply(usage=Usage(requests=1, prompt_tokens=10, completion_tokens=5))
 
     limit = Limit(requests_per_minute=120, tokens_per_minute=6000, max_concurrency=8)
     sent = budgeted(limited(endpoint, limit), Budget(tokens=1_000_000))
     call = retrying(sent, RetryPolicy(), sleep=asyncio.sleep, hook=lambda event: None)
     async with asyncio.TaskGroup() as tasks:
         for _ in range(calls):
-            body = Request(to="generator", route="chat", body={}, characters=40, max_output_tokens=20)
+            body = Request(to="generator", characters=40, max_output_tokens=20)
             tasks.create_task(_answered(call, body))
     return times
 

@@ -26,7 +26,8 @@ from jobs.bench.findings import Findings, level, print_findings
 from jobs.bench.loads import Outcome, closed_loop, open_loop
 from jobs.bench.workload import Plan, Target, announcement, requests
 from jobs.config import api_key
-from jobs.models.openai_http import Endpoint
+from jobs.models import providers
+from jobs.models.providers import provider
 
 __all__ = ["bench", "run", "simulated"]
 
@@ -81,20 +82,22 @@ async def bench(target: Target, plan: Plan, *, stop: Stop, show: Callable[[Load]
     `stop` is requested, or at a load of which nothing was answered. Raises `Fatal` when the endpoint cannot be used.
     """
     model = target.model
-    endpoint = Endpoint(
-        target.role,
-        model,
-        base_url=model.base_url,
-        api_key=api_key(model, target.role),
-        name=model.model,
-        stream=plan.stream,
-        cut_off=True,
+    endpoint = provider(model.provider)(
+        providers.Target(
+            role=target.role,
+            model=model,
+            name=model.model,
+            base_url=model.base_url,
+            api_key=api_key(model, target.role),
+            stream=plan.stream,
+            cut_off=True,
+        )
     )
     unsent = requests(target, plan, nonce)
-    async with endpoint:
-        await _try(endpoint, next(unsent))
+    async with endpoint as call:
+        await _try(call, next(unsent))
         for at in plan.levels:
-            outcomes = await _load(endpoint, islice(unsent, plan.requests_at(at)), plan, at, stop)
+            outcomes = await _load(call, islice(unsent, plan.requests_at(at)), plan, at, stop)
             if not outcomes:
                 return
             found = measured(outcomes, loop=plan.loop, level=at)

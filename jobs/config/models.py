@@ -28,6 +28,10 @@ class Model(Section):
         description='Name of the model at its endpoint. "local" is the embedded model, "local:FILE.gguf" a file that '
         'llama.cpp reads, "local:FOLDER" a Hugging Face folder (this needs the extra "lora").',
     )
+    provider: str = Field(
+        "openai",
+        description='What the endpoint speaks. "openai" is the OpenAI API, which most servers speak.',
+    )
     base_url: str = Field(
         "https://api.openai.com/v1",
         description="Address of the endpoint, which speaks the OpenAI API: "

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
-from engine.requests import Call, Request
+from engine.requests import AnswerSchema, Call, Request
 from jobs.config import Curate
 from jobs.curation.probe import lost
 from jobs.curation.rules import Fault, passing
@@ -77,7 +77,7 @@ def critique_request(pair: Pair, text: str, *, max_tokens: int) -> Request:
             }
         ],
         max_tokens=max_tokens,
-        response_format={"type": "json_schema", "json_schema": {"name": "rubric", "strict": True, "schema": schema}},
+        schema=AnswerSchema(name="rubric", schema=schema),
     )
 
 

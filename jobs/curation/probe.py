@@ -32,7 +32,7 @@ def probe(
     """Embed the question of every pair that breaks no rule; look for its chunk where the round trip is on."""
 
     async def process(pair: Pair, call: Call) -> Sequence[Record]:
-        vector = vectors(await call(embedding([pair.question])))[0]
+        vector = vectors(await call(embedding([pair.question], query=True)))[0]
         rank = await _rank(pair, vector) if settings.round_trip is True else None
         return [Probe(id=make_id("probe", pair.id), parent=pair.id, vector=pack(vector), rank=rank)]
 

@@ -8,11 +8,9 @@ and judges, so what comes of it is called a demo judge wherever it is shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from engine.requests import Request
+from engine.requests import Reply, Request
 from jobs.models.chat import chat
 from jobs.models.prompts import own_prompt
 
@@ -44,20 +42,16 @@ class Agreement:
 def agreement_request(*, question: str, reference: str, response: str) -> Request:
     """Ask the judge for one token, Yes or No, with the probabilities of the tokens that it might have said instead."""
     prompt = own_prompt("agreement").format(question=question, reference=reference, response=response or "(no answer)")
-    return chat("judge", [{"role": "user", "content": prompt}], max_tokens=1, logprobs=True, top_logprobs=_ALTERNATIVES)
+    return chat("judge", [{"role": "user", "content": prompt}], max_tokens=1, alternatives=_ALTERNATIVES)
 
 
-def read_agreement(body: Mapping[str, Any]) -> Agreement | None:
-    """The agreement in the body of a chat completion; None where it gives no probability for either word.
+def read_agreement(reply: Reply) -> Agreement | None:
+    """The agreement that the alternatives of the first token tell; None where they give neither word a probability.
 
     All tokens that spell a word count for it, whatever their case and the spaces and quotes around them. A word that
     is not among the alternatives is less likely than all of those, and is taken for impossible.
     """
-    try:
-        tokens = body["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        said = [(_word(token["token"]), math.exp(token["logprob"])) for token in tokens]
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError):
-        return None
+    said = [(_word(each.token), math.exp(min(each.logprob, 0.0))) for each in reply.alternatives]
     yes, no = (sum(chance for word, chance in said if word == wanted) for wanted in ("yes", "no"))
     total = yes + no
     return Agreement(probability=yes / total) if total > 0 and math.isfinite(total) else None

@@ -95,7 +95,7 @@ async def by_score(response: Response, call: Call) -> Judgement:
 async def by_agreement(response: Response, call: Call) -> Judgement:
     """The probability that the judge gives to “agrees with the reference”, on the scale of 1 to 5."""
     request = agreement_request(question=response.question, reference=response.reference, response=response.response)
-    agreement = read_agreement((await call(request)).body)
+    agreement = read_agreement(await call(request))
     if agreement is None:
         raise Permanent("the judge's answer gives no probability for Yes or No", kind="malformed")
     return Judgement(correctness=agreement.correctness, passing=agreement.passing, feedback=agreement.feedback)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.requests import Request
+from engine.requests import AnswerSchema, Request
 from jobs.models.chat import chat
 from jobs.models.prompts import own_prompt
 
@@ -58,10 +58,7 @@ def evidence_request(text: str, *, title: str = "", count: int = 2) -> Request |
         # What all requests share stands first, where the server's prefix cache finds it.
         [{"role": "system", "content": own_prompt("evidence_system")}, {"role": "user", "content": user}],
         max_tokens=_TOKENS_PER_PAIR * len(choices),
-        response_format={
-            "type": "json_schema",
-            "json_schema": {"name": "pairs", "strict": True, "schema": _schema(choices)},
-        },
+        schema=AnswerSchema(name="pairs", schema=_schema(choices)),
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
+
+import msgspec
 
 from engine.errors import GristmillError, Permanent
-from engine.requests import Call, Reply, Request
+from engine.requests import AnswerSchema, Call, Reply, Request
 
 __all__ = ["REPAIRS", "Malformed", "ask_until_valid", "chat", "text"]
 
@@ -21,21 +23,23 @@ class Malformed(GristmillError):
     """An answer that is not what was asked for. The message tells the model what is wrong with it."""
 
 
-def chat(to: str, messages: Sequence[Message], *, max_tokens: int, **parameters: Any) -> Request:
-    """A chat request to the model of role `to`; `parameters` are OpenAI's, as in ``response_format``."""
+def chat(
+    to: str, messages: Sequence[Message], *, max_tokens: int, schema: AnswerSchema | None = None, alternatives: int = 0
+) -> Request:
+    """A chat request to the model of role `to`; see `Request` for `schema` and `alternatives`."""
     return Request(
         to=to,
-        route="chat",
-        body={"messages": list(messages), **parameters},
+        messages=list(messages),
         characters=sum(len(message["content"]) for message in messages),
         max_output_tokens=max_tokens,
+        schema=schema,
+        alternatives=alternatives,
     )
 
 
 def text(reply: Reply) -> str:
-    """The answer's text, stripped. The endpoint has made sure that there is one."""
-    content: str = reply.body["choices"][0]["message"]["content"]
-    return content.strip()
+    """The answer's text, stripped. The provider has made sure that there is one."""
+    return reply.text.strip()
 
 
 async def ask_until_valid(
@@ -59,12 +63,13 @@ async def ask_until_valid(
 
 def _shown(request: Request, answer: str, fault: Malformed) -> Request:
     messages = [
-        *request.body["messages"],
+        *request.messages,
         {"role": "assistant", "content": answer},
         {
             "role": "user",
             "content": f"That answer cannot be used: {fault} Answer again, in the form that was asked for.",
         },
     ]
-    parameters = {name: value for name, value in request.body.items() if name != "messages"}
-    return chat(request.to, messages, max_tokens=request.max_output_tokens, **parameters)
+    return msgspec.structs.replace(
+        request, messages=messages, characters=sum(len(message["content"]) for message in messages)
+    )

@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["cosine", "embedding", "pack", "unpack", "vectors"]
 
 
-def embedding(texts: Sequence[str]) -> Request:
-    """A request for the vectors of `texts`."""
-    return Request(
-        to="embedding", route="embeddings", body={"input": list(texts)}, characters=sum(len(text) for text in texts)
-    )
+def embedding(texts: Sequence[str], *, query: bool = False) -> Request:
+    """A request for the vectors of `texts`; ``query`` where they are questions to search with."""
+    return Request(to="embedding", texts=list(texts), query=query, characters=sum(len(text) for text in texts))
 
 
-def vectors(reply: Reply) -> list[list[float]]:
-    """The vectors, in the order of the texts; servers that number none send them in order."""
-    return [item["embedding"] for item in sorted(reply.body["data"], key=lambda item: item.get("index", 0))]
+def vectors(reply: Reply) -> Sequence[Sequence[float]]:
+    """The vectors, in the order of the texts."""
+    return reply.vectors
 
 
 def pack(vector: Sequence[float]) -> str:

@@ -7,7 +7,7 @@ another module.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class CallLLM(CustomLLM):
     """A model of ours where LlamaIndex wants an LLM: ``CorrectnessEvaluator(llm=CallLLM(call, to="judge"))``.
 
-    `to` is the role that answers, `parameters` are OpenAI's, added to each body. Make it where the event loop runs.
+    `to` is the role that answers. Make it where the event loop runs.
     The async methods are the way; the others work in threads beside that loop, and raise RuntimeError on it.
     Raises what `call` raises, and `Permanent` (kind "empty_answer") for an answer without text, which LlamaIndex
     would store as the words "Empty Response".
@@ -42,19 +42,15 @@ class CallLLM(CustomLLM):
     _call: Call = PrivateAttr()
     _to: str = PrivateAttr()
     _max_tokens: int = PrivateAttr()
-    _parameters: Mapping[str, Any] = PrivateAttr()
     _context_window: int = PrivateAttr()
     _loop: asyncio.AbstractEventLoop = PrivateAttr()
 
-    def __init__(
-        self, call: Call, *, to: str, max_tokens: int = 1024, context_window: int = 128_000, **parameters: Any
-    ) -> None:
+    def __init__(self, call: Call, *, to: str, max_tokens: int = 1024, context_window: int = 128_000) -> None:
         super().__init__()
         self._call = call
         self._to = to
         self._max_tokens = max_tokens
         self._context_window = context_window
-        self._parameters = parameters
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -70,13 +66,12 @@ class CallLLM(CustomLLM):
         turns = [{"role": message.role.value, "content": message.content or ""} for message in messages]
         request = Request(
             to=self._to,
-            route="chat",
-            body={"messages": turns, **self._parameters},
+            messages=turns,
             characters=sum(len(turn["content"]) for turn in turns),
             max_output_tokens=self._max_tokens,
         )
         reply = await self._call(request)
-        return ChatResponse(message=ChatMessage(role="assistant", content=_content(reply)), raw=reply.body)
+        return ChatResponse(message=ChatMessage(role="assistant", content=_content(reply)))
 
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         return chat_response_to_completion_response(await self.achat([ChatMessage(role="user", content=prompt)]))
@@ -108,11 +103,9 @@ class CallEmbedding(BaseEmbedding):
         self._loop = asyncio.get_running_loop()
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        request = Request(
-            to=self._to, route="embeddings", body={"input": texts}, characters=sum(len(text) for text in texts)
-        )
+        request = Request(to=self._to, texts=texts, characters=sum(len(text) for text in texts))
         reply = await self._call(request)
-        return [item["embedding"] for item in sorted(reply.body["data"], key=lambda item: item["index"])]
+        return [list(vector) for vector in reply.vectors]
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
         return (await self._aget_text_embeddings([text]))[0]
@@ -131,10 +124,9 @@ class CallEmbedding(BaseEmbedding):
 
 
 def _content(reply: Reply) -> str:
-    content = reply.body["choices"][0]["message"]["content"]
-    if not isinstance(content, str) or not content.strip():
+    if not reply.text.strip():
         raise Permanent("the answer holds no text", kind="empty_answer")
-    return content
+    return reply.text
 
 
 def _from_thread(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:

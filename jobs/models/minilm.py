@@ -43,21 +43,11 @@ class LocalEmbedding:
         self._threads.shutdown(cancel_futures=True)
 
     async def __call__(self, request: Request) -> Reply:
-        """``{"input": text or list of texts}`` to the body of OpenAI's embeddings API."""
-        given: str | Sequence[str] = request.body["input"]
-        texts = [given] if isinstance(given, str) else given
+        """The vectors of the request's texts."""
         loop = asyncio.get_running_loop()
-        done = await asyncio.gather(*(loop.run_in_executor(self._threads, self._embed, text) for text in texts))
-        tokens = sum(one.tokens for one in done)
-        body = {
-            "object": "list",
-            "model": "all-MiniLM-L6-v2",
-            "data": [
-                {"object": "embedding", "index": index, "embedding": one.vector} for index, one in enumerate(done)
-            ],
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
-        return Reply(body=body, usage=Usage(requests=1, prompt_tokens=tokens))
+        done = await asyncio.gather(*(loop.run_in_executor(self._threads, self._embed, text) for text in request.texts))
+        usage = Usage(requests=1, prompt_tokens=sum(one.tokens for one in done))
+        return Reply(vectors=[one.vector for one in done], usage=usage)
 
     def _embed(self, text: str) -> _Embedded:
         with self._loading:

@@ -24,13 +24,12 @@ from engine.requests import Call, Reply, Request
 from engine.retries import RetryPolicy, retrying
 from engine.signals import Stop, Stopped
 from jobs.config import Config, Model, api_key
+from jobs.models.providers import Target, check_provider, provider
 from jobs.models.usage import price_of
 from jobs.run.background_imports import imported
 from jobs.run.model_names import model_name
 
 if TYPE_CHECKING:
-    from yarl import URL
-
     from jobs.models.gguf import Served
     from jobs.models.llama_server import LocalServer
 
@@ -57,6 +56,7 @@ def check(config: Config) -> None:
     """Raise `BadInput` for a key or a price that is needed and not set, before anything is sent."""
     for role, model in used(config).items():
         if not model.local:
+            check_provider(model.provider, role)
             api_key(model, role)
         if config.budget.usd is not None and _price(model) is None:
             raise BadInput(
@@ -120,7 +120,7 @@ class ModelCalls:
         self._endpoints: dict[tuple[Model, str, str], Call] = {}
         self._servers: dict[tuple[Path, Path | None], LocalServer] = {}
         self._limits: dict[tuple[str, ...], Limit] = {}
-        self._reached: set[URL] = set()
+        self._reached: set[Any] = set()
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -172,12 +172,12 @@ class ModelCalls:
         return self._endpoints[key]
 
     async def _opened(self, role: str, model: Model, name: str) -> Call:
-        from jobs.models.openai_http import Endpoint
-
         if not model.local:
             key = api_key(model, "base" if role == "tuned" else role)
-            endpoint = Endpoint(role, model, base_url=model.base_url, api_key=key, name=name, reached=self._reached)
-            return await self._open.enter_async_context(endpoint)
+            target = Target(
+                role=role, model=model, name=name, base_url=model.base_url, api_key=key, reached=self._reached
+            )
+            return await self._open.enter_async_context(provider(model.provider)(target))
         from jobs.models.minilm import LocalEmbedding
 
         if role == "embedding":
@@ -187,8 +187,10 @@ class ModelCalls:
         server = await self._server(model, self._served() if role == "tuned" else None)
         # A local model may take minutes for an answer while others wait before it: only a dead server times out.
         patient = model.model_copy(update={"timeout_s": max(model.timeout_s, 1800.0)})
-        endpoint = Endpoint(role, patient, base_url=server.base_url, api_key=server.api_key, name=model_name(model))
-        return _while_up(await self._open.enter_async_context(endpoint), server)
+        target = Target(
+            role=role, model=patient, name=model_name(model), base_url=server.base_url, api_key=server.api_key
+        )
+        return _while_up(await self._open.enter_async_context(provider("openai")(target)), server)
 
     async def _server(self, model: Model, tuned: Served | None) -> LocalServer:
         """The server of a local model, or of what was made of it here."""

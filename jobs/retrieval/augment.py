@@ -75,7 +75,11 @@ class Augmenter:
 
     async def process(self, work: _Work, call: Call) -> Sequence[Record]:
         pair, settings = work.pair, self.settings
-        vector = unpack(work.vector).tolist() if work.vector else vectors(await call(embedding([pair.question])))[0]
+        vector = (
+            unpack(work.vector).tolist()
+            if work.vector
+            else vectors(await call(embedding([pair.question], query=True)))[0]
+        )
         drawn = setting(pair, settings, self.seed)
         if drawn.distracted:
             distractors = Distractors(retriever=self.retriever, settings=settings, seed=self.seed)

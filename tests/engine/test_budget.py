@@ -17,15 +17,13 @@ PRICE = Price(input_usd_per_million=1.0, output_usd_per_million=10.0)
 
 
 def a_request(*, characters: int = 400, max_output_tokens: int = 100) -> Request:
-    return Request(to="generator", route="chat", body={}, characters=characters, max_output_tokens=max_output_tokens)
+    return Request(to="generator", characters=characters, max_output_tokens=max_output_tokens)
 
 
 def answering(*, prompt_tokens: int = 100, completion_tokens: int = 50, delay_s: float = 1.0) -> Call:
     async def call(request: Request) -> Reply:
         await asyncio.sleep(delay_s)
-        return Reply(
-            body=None, usage=Usage(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
-        )
+        return Reply(usage=Usage(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens))
 
     return call
 
@@ -182,7 +180,7 @@ def test_the_cap_holds_in_any_interleaving(cap: int, plans: list[tuple[float, in
             if end == "f":
                 raise Transient("500", kind="server_error")
             usage = Usage(requests=1, prompt_tokens=characters // 4, completion_tokens=most_output // 2)
-            return Reply(body=None, usage=usage)
+            return Reply(usage=usage)
 
         await asyncio.sleep(ask_at)
         try:

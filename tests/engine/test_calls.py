@@ -18,7 +18,7 @@ from engine.virtualtime import run_virtual
 
 
 def embed(*texts: str, to: str = "embedding") -> Request:
-    return Request(to=to, route="embeddings", body={"input": list(texts)}, characters=sum(map(len, texts)))
+    return Request(to=to, texts=list(texts), characters=sum(map(len, texts)))
 
 
 def embedding(text: str) -> list[float]:
@@ -36,15 +36,14 @@ class Embedder:
     async def __call__(self, request: Request) -> Reply:
         self.requests.append(request)
         await asyncio.sleep(1)
-        texts = request.body["input"]
+        texts = request.texts
         if self.bad & set(texts):
             raise Permanent("bad text", kind="bad_text")
-        data = [{"index": place, "embedding": embedding(text)} for place, text in enumerate(texts)]
-        return Reply(body={"data": data[::-1], "model": "m"}, usage=self.usage)
+        return Reply(vectors=[embedding(text) for text in texts], usage=self.usage)
 
     @property
     def sizes(self) -> list[int]:
-        return [len(request.body["input"]) for request in self.requests]
+        return [len(request.texts) for request in self.requests]
 
 
 async def outcomes(call: Call, requests: Sequence[Request]) -> list[Reply | BaseException]:
@@ -54,7 +53,7 @@ async def outcomes(call: Call, requests: Sequence[Request]) -> list[Reply | Base
 
 def vectors(reply: Reply | BaseException) -> list[list[float]]:
     assert isinstance(reply, Reply), reply
-    return [item["embedding"] for item in reply.body["data"]]
+    return [list(vector) for vector in reply.vectors]
 
 
 # batched
@@ -210,18 +209,18 @@ async def test_a_cancelled_sender_leaves_no_batch_behind(after_s: float) -> None
 
 @virtually
 async def test_only_like_requests_are_joined() -> None:
-    """Requests to another model, with other settings or of another shard never share a batch."""
+    """Requests to another model, for another purpose or of another shard never share a batch."""
     embedder = Embedder()
     join = batched(embedder, size=8)
-    short = msgspec.structs.replace(embed("c"), body={"input": ["c"], "dimensions": 64})
+    asked = msgspec.structs.replace(embed("c"), query=True)
     elsewhere = msgspec.structs.replace(embed("e"), group="index/1")
-    await outcomes(join, [embed("a"), embed("b", to="other"), short, embed("d"), elsewhere])
-    sent = sorted(((request.to, request.body) for request in embedder.requests), key=lambda pair: pair[1]["input"])
+    await outcomes(join, [embed("a"), embed("b", to="other"), asked, embed("d"), elsewhere])
+    sent = sorted((request.texts, request.to, request.query) for request in embedder.requests)
     assert sent == [
-        ("embedding", {"input": ["a", "d"]}),
-        ("other", {"input": ["b"]}),
-        ("embedding", {"input": ["c"], "dimensions": 64}),
-        ("embedding", {"input": ["e"]}),
+        (["a", "d"], "embedding", False),
+        (["b"], "other", False),
+        (["c"], "embedding", True),
+        (["e"], "embedding", False),
     ]
 
 
@@ -234,7 +233,7 @@ async def test_chat_is_not_batched() -> None:
         return answer(request)
 
     one = request("why?")
-    assert (await batched(call, size=8)(one)).body == {"answer": "why?"}
+    assert (await batched(call, size=8)(one)).text == "why?"
     assert sent == [one]
     assert sent[0] is one
 

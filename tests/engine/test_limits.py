@@ -88,7 +88,7 @@ class Server:
         self.requests.refill(loop.time())
         self.tokens.refill(loop.time())
         usage = Usage(requests=1, prompt_tokens=prompt, completion_tokens=output)
-        return Reply(body=None, usage=usage, server_limits=self.told() if self.told_at_reply else told)
+        return Reply(usage=usage, server_limits=self.told() if self.told_at_reply else told)
 
     def told(self) -> ServerLimits | None:
         if not self.headers:
@@ -152,9 +152,7 @@ def some_requests(count: int) -> list[Request]:
 
 
 def a_request(*, characters: int = 4000, max_output_tokens: int = 256, job: str = "ask") -> Request:
-    return Request(
-        to="generator", route="chat", body={}, characters=characters, max_output_tokens=max_output_tokens, job=job
-    )
+    return Request(to="generator", characters=characters, max_output_tokens=max_output_tokens, job=job)
 
 
 # At a limit: used, rejected, lost.
@@ -370,7 +368,7 @@ def test_invariants(
                     raise Transient("timeout", kind="timeout")
                 case "permanent":
                     raise Permanent("400", kind="refused")
-            return Reply(body=None, usage=Usage(requests=1, prompt_tokens=characters // 3, completion_tokens=20))
+            return Reply(usage=Usage(requests=1, prompt_tokens=characters // 3, completion_tokens=20))
 
         await asyncio.sleep(ask_at)
         asked.append(number)
@@ -693,7 +691,7 @@ def test_limits_must_be_above_zero(name: str) -> None:
 
 
 def an_answer() -> Reply:
-    return Reply(body=None, usage=Usage(requests=1, prompt_tokens=1000, completion_tokens=50))
+    return Reply(usage=Usage(requests=1, prompt_tokens=1000, completion_tokens=50))
 
 
 def report(slot: Slot, *, failed: bool) -> None:

@@ -28,6 +28,7 @@ from fake_disk import (
     live,
     names,
     outcome,
+    prompt_of,
     quiet,
     request,
     shuffled,
@@ -124,7 +125,7 @@ class Gate:
         self.open(*self._open)
 
     async def __call__(self, request: Request) -> Reply:
-        prompt = str(request.body["prompt"])
+        prompt = prompt_of(request)
         self.asked.append(prompt)
         if not self._all:
             await self._event(prompt).wait()

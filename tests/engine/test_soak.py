@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from fake_disk import Books, Disk, Row, answer, contents, datasets, deal, grow, kill_at, live, names
+from fake_disk import Books, Disk, Row, answer, contents, datasets, deal, grow, kill_at, live, names, prompt_of
 from ledger import Journal, Ledger
 
 from engine.errors import Permanent
@@ -85,7 +85,7 @@ class JournalledBooks(Books):
     def answering(self, call: Call) -> Call:
         async def journalled(request: Request) -> Reply:
             reply = await call(request)
-            self._journal.answered(f"{request.job} {request.body['prompt']}")
+            self._journal.answered(f"{request.job} {prompt_of(request)}")
             return reply
 
         return journalled

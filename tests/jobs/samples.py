@@ -102,7 +102,7 @@ def sealed(folder: Path, row: type[Any], *shards: Sequence[Any]) -> Dataset[Any]
 
 def embedder(embed: Callable[[str], Sequence[float]]) -> Callable[[Request], Reply]:
     """A turn of `engine.testing.scripted` that embeds each text."""
-    return lambda request: embedding_reply([embed(text) for text in request.body["input"]])
+    return lambda request: embedding_reply([embed(text) for text in request.texts])
 
 
 async def processed(job: Job, shard: ShardRows, call: Call) -> list[Any]:

@@ -14,11 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
-
-from engine.testing import chat_reply
+from openai_bodies import chat_body
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-ANSWER = json.dumps(chat_reply("Good.").body).encode()
+ANSWER = json.dumps(chat_body("Good.")).encode()
 
 
 @dataclass(kw_only=True)

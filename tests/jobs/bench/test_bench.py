@@ -128,7 +128,7 @@ def test_prompts_have_the_length_that_was_asked_for(tokens: int) -> None:
     """A prompt has about as many tokens as the flag says, by a tokenizer that models use."""
     target = Target(role="generator", model=Model(model="m"))
     request = next(requests(target, Plan(loop="closed", levels=(1,), input_tokens=tokens), "a1b2c3"))
-    assert count_any_tokens(request.body["messages"][0]["content"]) == pytest.approx(tokens, rel=0.07)
+    assert count_any_tokens(request.messages[0]["content"]) == pytest.approx(tokens, rel=0.07)
 
 
 def test_answers_that_are_cut_off_count() -> None:

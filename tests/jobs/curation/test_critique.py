@@ -35,7 +35,7 @@ async def test_one_request_for_each_pair_that_is_left() -> None:
     assert (row.parent, row.grounded, row.standalone, row.useful, row.feedback) == ("p1", 4, 2, 5, "Clear.")
     [request] = call.requests
     assert (request.to, request.max_output_tokens) == ("judge", 300)
-    said = request.body["messages"][0]["content"]
+    said = request.messages[0]["content"]
     assert all(part in said for part in ("A {mill}.", "What does p1 ask?", "The answer of p1."))
 
 

@@ -68,10 +68,10 @@ class Endpoint:
         self.requests.append(request)
         for _ in range(self._random.randrange(30)):
             await asyncio.sleep(0)
-        if request.route == "chat":
-            low = KINDS["b"] in request.body["messages"][0]["content"]
+        if request.messages:
+            low = KINDS["b"] in request.messages[0]["content"]
             return chat_reply(f'{{"feedback": "So.", "grounded": {2 if low else 4}, "standalone": 5, "useful": 5}}')
-        [text] = request.body["input"]
+        [text] = request.texts
         if text in self._refused:
             raise Permanent("refused", kind="content_filter")
         return embedding_reply([VECTORS[text.strip()]])
@@ -154,7 +154,7 @@ async def test_the_critic(tmp_path: Path) -> None:
     datasets, _ = await curated(tmp_path, call, critic=True)
     assert reasons(datasets) == {**REASONS, "p2": "critic", "q1": "critic"}
     assert {row.detail for row in datasets["curated"].rows() if row.reason == "critic"} == {"grounded 2 of 5: So."}
-    assert sum(request.route == "chat" for request in call.requests) == 7
+    assert sum(bool(request.messages) for request in call.requests) == 7
 
 
 async def test_what_could_not_be_checked_waits_for_a_retry(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ async def test_the_request_is_llama_indexs(
     texts = ["The text of c1.", "The text of c2."]
     await kind(llm=CallLLM(theirs, to="judge")).aevaluate(query=ONE.question, response=ONE.response, contexts=texts)
     one, two = await assessed(datasets, ours, metric)
-    assert ours.requests[0].body["messages"] == theirs.requests[0].body["messages"]
+    assert ours.requests[0].messages == theirs.requests[0].messages
     assert (ours.requests[0].to, ours.requests[0].max_output_tokens) == ("judge", 300)
     assert [(row.parent, row.score, row.passing, row.feedback) for row in (one, two)] == [
         ("r1", 1.0, True, "YES"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from llama_index.core.evaluation import CorrectnessEvaluator, SemanticSimilarityEvaluator
 from samples import embedder, processed, response
@@ -10,7 +11,7 @@ from samples import embedder, processed, response
 from engine.errors import Permanent, Transient
 from engine.job import Job, ShardRows
 from engine.records import make_id
-from engine.requests import Reply
+from engine.requests import Alternative, Reply
 from engine.testing import chat_reply, embedding_reply, scripted
 from jobs.evaluation.judge import Method, by_agreement, by_score, judge, similarity
 from jobs.models.llama_index import CallEmbedding, CallLLM
@@ -47,7 +48,7 @@ async def test_similarity(ours: list[float], reference: list[float], expected: f
     call = scripted(embedding_reply([ours, reference]))
     job = similarity(fingerprint={}, slots=1)
     [row] = await processed(job, ShardRows(0, {"responses": [ONE]}), call)
-    assert [request.body["input"] for request in call.requests] == [["Stones.", "Two stones."]]
+    assert [request.texts for request in call.requests] == [["Stones.", "Two stones."]]
     assert (row.parent, row.pair_id, row.model) == ("r1", "pair of r1", "base")
     assert row.semantic_similarity == pytest.approx(expected)
 
@@ -91,9 +92,7 @@ async def test_the_request_is_llama_indexs() -> None:
     evaluator = CorrectnessEvaluator(llm=CallLLM(theirs, to="judge"))
     await evaluator.aevaluate(query=ONE.question, response=ONE.response, reference=ONE.reference)
     await by_score(ONE, ours)
-    contents = [
-        [message["content"].strip() for message in call.requests[0].body["messages"]] for call in (theirs, ours)
-    ]
+    contents = [[message["content"].strip() for message in call.requests[0].messages] for call in (theirs, ours)]
     assert contents[0] == contents[1]
     assert ours.requests[0].to == "judge"
 
@@ -138,10 +137,8 @@ async def test_other_failures_are_failures() -> None:
 
 def said(*tokens: tuple[str, float]) -> Reply:
     """A one-token answer with the probabilities of what it might have been."""
-    reply = chat_reply(tokens[0][0] if tokens else "Yes", finish_reason="length")
-    alternatives = [{"token": token, "logprob": math.log(chance)} for token, chance in tokens]
-    reply.body["choices"][0]["logprobs"] = {"content": [{"token": "", "logprob": 0, "top_logprobs": alternatives}]}
-    return reply
+    alternatives = [Alternative(token=token, logprob=math.log(chance)) for token, chance in tokens]
+    return msgspec.structs.replace(chat_reply(tokens[0][0] if tokens else "Yes"), alternatives=alternatives)
 
 
 @pytest.mark.parametrize(
@@ -166,8 +163,8 @@ async def test_the_request_for_agreement() -> None:
     call = scripted(said(("Yes", 1.0)))
     await by_agreement(ONE, call)
     [request] = call.requests
-    assert (request.to, request.max_output_tokens, request.body["logprobs"]) == ("judge", 1, True)
-    prompt = request.body["messages"][-1]["content"]
+    assert (request.to, request.max_output_tokens, request.alternatives) == ("judge", 1, 20)
+    prompt = request.messages[-1]["content"]
     assert all(part in prompt for part in (ONE.question, ONE.reference, ONE.response))
 
 

@@ -61,7 +61,7 @@ async def test_the_request_is_llama_indexs(tmp_path: Path) -> None:
     )
     await processed(await preferring(tmp_path), ShardRows(0, {"responses": (BASE, TUNED)}), ours)
     sent = [
-        [[message["content"].strip() for message in request.body["messages"]] for request in call.requests]
+        [[message["content"].strip() for message in request.messages] for request in call.requests]
         for call in (theirs, ours)
     ]
     assert sent[0] == sent[1]

@@ -41,7 +41,7 @@ async def test_asked_again(tmp_path: Path) -> None:
     )
     assert [(row.first, row.second) for row in again] == [(4, 3.5), (2, None), (5, 5)]
     assert [row.parent for row in again] == [verdict.id for verdict in verdicts]
-    assert second.requests[0].body == first.requests[0].body
+    assert second.requests[0].messages == first.requests[0].messages
 
 
 async def test_a_first_score_that_was_unreadable(tmp_path: Path) -> None:

@@ -78,12 +78,10 @@ async def test_the_request(pairs: Dataset[Pair], retriever: Retriever) -> None:
     call = scripted("An answer.", forever=True)
     row, *_ = await asked(job(pairs, retriever), call=call)
     request = call.requests[0]
-    assert request.body == {
-        "messages": [
-            {"role": "system", "content": f"About Title of {row.pair_id}."},
-            {"role": "user", "content": "the prompt"},
-        ]
-    }
+    assert request.messages == [
+        {"role": "system", "content": f"About Title of {row.pair_id}."},
+        {"role": "user", "content": "the prompt"},
+    ]
     assert (request.to, request.max_output_tokens) == ("base", 200)
 
 
@@ -104,7 +102,7 @@ async def test_models_differ_in_nothing_else(pairs: Dataset[Pair], retriever: Re
     rows = await asked(job(pairs, retriever, models=BOTH), call=call)
     base, tuned = ([row for row in rows if row.model == name] for name in BOTH)
     assert [row.pair_id for row in base] == [row.pair_id for row in tuned]
-    bodies = [[request.body for request in call.requests if request.to == name] for name in BOTH]
+    bodies = [[request.messages for request in call.requests if request.to == name] for name in BOTH]
     assert bodies[0] == bodies[1]
     assert len(bodies[0]) == 4
     assert len({row.id for row in rows}) == 8
@@ -116,7 +114,7 @@ async def test_a_candidate(pairs: Dataset[Pair], retriever: Retriever) -> None:
     rows = await asked(job(pairs, retriever, models={**BASE, "rival": "model-r"}), call=call)
     assert Counter(row.model for row in rows) == {"base": 4, "rival": 4}
     base, rival = ([request for request in call.requests if request.to == name] for name in ("base", "rival"))
-    assert [request.body for request in base] == [request.body for request in rival]
+    assert [request.messages for request in base] == [request.messages for request in rival]
     assert {request.max_output_tokens for request in rival} == {300}
 
 
@@ -132,7 +130,7 @@ async def test_without_retrieval(pairs: Dataset[Pair], retriever: Retriever) -> 
     assert not any(row.contexts for row in bare)
     assert all(row.contexts for row in rows if row.retrieval)
     assert len({row.id for row in rows}) == len(rows)
-    bodies = [request.body["messages"] for request in call.requests]
+    bodies = [request.messages for request in call.requests]
     for row in bare:
         assert [
             {"role": "system", "content": f"About Title of {row.pair_id}."},
@@ -178,7 +176,7 @@ async def test_contexts_of_separate_examples(pairs: Dataset[Pair], retriever: Re
     rows = await processed(made, ShardRows(0, {"pairs": PAIRS, "examples": apart}), call)
     contexts = "A seal is final.\n\nThe mill grinds {papers}."
     prompt = DEFAULT_TEXT_QA_PROMPT.format(context_str=contexts, query_str=PAIRS[0].question)
-    assert call.requests[0].body["messages"][1]["content"] == prompt
+    assert call.requests[0].messages[1]["content"] == prompt
     assert all([(c.chunk_id, c.rank) for c in row.contexts] == [("c2", 0), ("c1", 1)] for row in rows)
 
 

@@ -131,7 +131,7 @@ async def test_the_request_is_llama_indexs(tmp_path: Path, text: str) -> None:
     shard = ShardRows(0, {"chunks": [chunk("c", text=text)]})
     await processed(job(Dataset(tmp_path, Chunk)), shard, call)
     [request] = call.requests
-    [message] = request.body["messages"]
+    [message] = request.messages
     assert message["role"] == "user"
     assert message["content"].split() == llama_index_prompt(text, 2).split()
     assert text in message["content"]
@@ -142,7 +142,7 @@ async def test_the_golden_request(tmp_path: Path) -> None:
     """The exact request for one chunk is the one that was looked at."""
     call = scripted(MILL)
     await processed(job(Dataset(tmp_path, Chunk)), ShardRows(0, {"chunks": [chunk("c", text="A mill grinds.")]}), call)
-    assert dict(call.requests[0].body) == json.loads((GOLDEN / "ask_request.json").read_text("utf-8"))
+    assert {"messages": call.requests[0].messages} == json.loads((GOLDEN / "ask_request.json").read_text("utf-8"))
 
 
 async def test_rows(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ async def test_an_unreadable_answer_is_repaired(tmp_path: Path) -> None:
     assert isinstance(repaired, Question)
     assert isinstance(failed, Permanent)
     assert failed.kind == "malformed"
-    assert "There is no question in it" in call.requests[1].body["messages"][-1]["content"]
+    assert "There is no question in it" in call.requests[1].messages[-1]["content"]
     assert call.left == 0
 
 

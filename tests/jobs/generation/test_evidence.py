@@ -91,8 +91,8 @@ def test_a_list_of_references_is_not_asked_about() -> None:
 def schema_of(text: str, count: int) -> dict[str, Any]:
     request = evidence_request(text, title="The Mill", count=count)
     assert request is not None
-    schema: dict[str, Any] = request.body["response_format"]["json_schema"]["schema"]
-    return schema
+    assert request.schema is not None
+    return dict(request.schema.schema)
 
 
 def test_each_pair_chooses_among_sentences_of_its_own() -> None:
@@ -110,7 +110,7 @@ def test_no_more_pairs_are_asked_for_than_there_are_sentences() -> None:
     assert len(schema_of(CHUNK, 5)["required"]) == 3
     request = evidence_request(CHUNK, count=5)
     assert request is not None
-    assert "Write 3 questions" in request.body["messages"][-1]["content"]
+    assert "Write 3 questions" in request.messages[-1]["content"]
     assert request.max_output_tokens == 3 * 400
 
 
@@ -120,9 +120,9 @@ def test_the_prompt_begins_with_what_all_requests_share() -> None:
     one, other = evidence_request(CHUNK, title="One"), evidence_request(text, title="{title}")
     assert one is not None
     assert other is not None
-    assert one.body["messages"][0] == other.body["messages"][0]
-    assert text in other.body["messages"][1]["content"]
-    assert "Paper: {title}" in other.body["messages"][1]["content"]
+    assert one.messages[0] == other.messages[0]
+    assert text in other.messages[1]["content"]
+    assert "Paper: {title}" in other.messages[1]["content"]
 
 
 @given(st.text(max_size=400), st.integers(1, 5))
@@ -130,7 +130,8 @@ def test_any_text_makes_a_request_or_none(text: str, count: int) -> None:
     """No text breaks the recipe, and every choice of the schema stands in the text."""
     request = evidence_request(text, count=count)
     if request is not None:
-        pairs = request.body["response_format"]["json_schema"]["schema"]["properties"].values()
+        assert request.schema is not None
+        pairs = request.schema.schema["properties"].values()
         joined = " ".join(text.split())
         assert all(choice in joined for pair in pairs for choice in pair["properties"]["evidence"]["enum"])
 

@@ -100,8 +100,8 @@ async def test_a_quote_is_repaired_once() -> None:
     [pair] = await processed(job, SHARD, call)
     assert pair.answer == "“the encoder is frozen” The encoder is."
     assert [TEXT[quote.start : quote.end] for quote in pair.quotes] == ["the encoder is frozen"]
-    assert TEXT in call.requests[0].body["messages"][0]["content"]
-    assert "“the encoder is fixed” does not stand in the context" in call.requests[1].body["messages"][-1]["content"]
+    assert TEXT in call.requests[0].messages[0]["content"]
+    assert "“the encoder is fixed” does not stand in the context" in call.requests[1].messages[-1]["content"]
 
 
 async def test_and_then_dropped() -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import Fatal, Permanent, Transient
+from engine.requests import AnswerSchema
 from engine.testing import chat_reply, scripted
 from jobs.models.chat import REPAIRS, Malformed, ask_until_valid, chat, text
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "A number?"}]
-REQUEST = chat("judge", MESSAGES, max_tokens=7, response_format={"type": "text"})
+REQUEST = chat("judge", MESSAGES, max_tokens=7, schema=AnswerSchema(name="number", schema={"type": "number"}))
 
 
 def number(answer: str) -> int:
@@ -17,9 +18,8 @@ def number(answer: str) -> int:
 
 
 def test_a_request() -> None:
-    """A chat request names its role, carries OpenAI's parameters, and tells how long its prompt is."""
-    assert (REQUEST.to, REQUEST.route, REQUEST.max_output_tokens) == ("judge", "chat", 7)
-    assert REQUEST.body == {"messages": MESSAGES, "response_format": {"type": "text"}}
+    """A chat request names its role and the form of its answer, and tells how long its prompt is."""
+    assert (REQUEST.to, REQUEST.messages, REQUEST.max_output_tokens) == ("judge", MESSAGES, 7)
     assert REQUEST.characters == len("Be brief.") + len("A number?")
 
 
@@ -36,26 +36,26 @@ async def test_a_good_answer_costs_one_request() -> None:
 
 
 async def test_a_repair_shows_the_fault() -> None:
-    """A repair shows the model its answer and what is wrong with it, under the same role, length and parameters."""
+    """A repair shows the model its answer and what is wrong with it, under the same role, length and form."""
     call = scripted("four", "4")
     assert await ask_until_valid(call, REQUEST, number) == 4
     first, repair = call.requests
-    assert repair.body["messages"][:-2] == MESSAGES
-    answer, complaint = repair.body["messages"][-2:]
+    assert repair.messages[:-2] == MESSAGES
+    answer, complaint = repair.messages[-2:]
     assert answer == {"role": "assistant", "content": "four"}
     assert complaint["role"] == "user"
     assert "'four' is no number." in complaint["content"]
     assert repair.characters > first.characters
     assert (repair.to, repair.max_output_tokens) == (first.to, first.max_output_tokens)
-    assert {**repair.body, "messages": MESSAGES} == first.body
+    assert repair.schema == first.schema
 
 
 async def test_each_repair_shows_the_last_fault_only() -> None:
     """Repairs do not pile up: each is the first request with the latest answer, so prompts stay bounded."""
     call = scripted("one", "two", "3")
     assert await ask_until_valid(call, REQUEST, number) == 3
-    assert [len(request.body["messages"]) for request in call.requests] == [2, 4, 4]
-    assert call.requests[2].body["messages"][2]["content"] == "two"
+    assert [len(request.messages) for request in call.requests] == [2, 4, 4]
+    assert call.requests[2].messages[2]["content"] == "two"
 
 
 async def test_repairs_are_bounded() -> None:

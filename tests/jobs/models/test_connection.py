@@ -25,7 +25,8 @@ from engine.virtualtime import run_virtual
 from jobs.config import Model
 from jobs.models.chat import chat, text
 from jobs.models.connection import connection
-from jobs.models.openai_http import Endpoint
+from jobs.models.openai.endpoint import Endpoint
+from jobs.models.providers import Target
 
 CHAT = chat("generator", [{"role": "user", "content": "Say something."}], max_tokens=64)
 NOBODY = 9  # a port at which nobody listens
@@ -44,7 +45,15 @@ def issued(tmp_path: Path) -> Certificates:
 
 def endpoint(url: str, *, reached: set[URL] | None = None, **settings: Any) -> Endpoint:
     model = Model.model_validate({"model": "m", "api_key_env": "", **settings})
-    return Endpoint("judge", model, base_url=url, api_key="the-key", name="m", reached=reached)
+    target = Target(
+        role="judge",
+        model=model,
+        name="m",
+        base_url=url,
+        api_key="the-key",
+        reached=set() if reached is None else reached,
+    )
+    return Endpoint(target)
 
 
 async def ask(url: str, **settings: Any) -> Reply:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.requests import Reply, Usage
 from engine.testing import embedding_reply
 from jobs.models.embeddings import cosine, embedding, pack, unpack, vectors
 
@@ -19,22 +18,13 @@ MODEST = st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3)
 def test_a_request() -> None:
     """Texts go to the embedding role in their order, with their length."""
     request = embedding(("one", "three"))
-    assert (request.to, request.route, request.characters, request.max_output_tokens) == (
-        "embedding",
-        "embeddings",
-        8,
-        0,
-    )
-    assert request.body == {"input": ["one", "three"]}
+    assert (request.to, request.characters, request.max_output_tokens) == ("embedding", 8, 0)
+    assert request.texts == ["one", "three"]
 
 
-def test_vectors_by_index() -> None:
-    """Vectors are told apart by their index, not by where they stand."""
+def test_vectors() -> None:
+    """A reply's vectors stand in the order of the texts."""
     assert vectors(embedding_reply([[1.0], [2.0]])) == [[1.0], [2.0]]
-    body = {
-        "data": [{"index": 2, "embedding": [3.0]}, {"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [2.0]}]
-    }
-    assert vectors(Reply(body=body, usage=Usage())) == [[1.0], [2.0], [3.0]]
 
 
 def test_the_packed_form() -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from llama_index.core.evaluation import BatchEvalRunner, CorrectnessEvaluator, SemanticSimilarityEvaluator
@@ -26,25 +25,21 @@ class Script:
         self.requests.append(request)
         if isinstance(self.answer, Exception):
             raise self.answer
-        if request.route == "chat":
-            body: dict[str, Any] = {"choices": [{"message": {"role": "assistant", "content": self.answer}}]}
-        else:
-            vectors = [{"index": i, "embedding": [float(len(t)), 1.0]} for i, t in enumerate(request.body["input"])]
-            body = {"data": vectors[::-1]}
-        return Reply(body=body, usage=Usage(requests=1))
+        vectors = [[float(len(text)), 1.0] for text in request.texts]
+        return Reply(text=self.answer or "", vectors=vectors, usage=Usage(requests=1))
 
 
 async def test_evaluator_on_our_call() -> None:
     """LlamaIndex's CorrectnessEvaluator runs on our call, and sends what our own judge sends."""
     call = Script()
-    judge = CorrectnessEvaluator(llm=CallLLM(call, to="judge", max_tokens=300, seed=5))
+    judge = CorrectnessEvaluator(llm=CallLLM(call, to="judge", max_tokens=300))
     result = await judge.aevaluate(query="q {x}", response="a", reference="r")
 
     assert (result.score, result.passing, result.feedback) == (4.0, True, "ok")
     (request,) = call.requests
-    assert (request.to, request.route, request.max_output_tokens) == ("judge", "chat", 300)
-    assert request.body == {"messages": judge_messages(query="q {x}", response="a", reference="r"), "seed": 5}
-    assert request.characters == sum(len(turn["content"]) for turn in request.body["messages"])
+    assert (request.to, request.max_output_tokens) == ("judge", 300)
+    assert request.messages == judge_messages(query="q {x}", response="a", reference="r")
+    assert request.characters == sum(len(turn["content"]) for turn in request.messages)
 
 
 @pytest.mark.filterwarnings("ignore:asyncio_module:DeprecationWarning")  # LlamaIndex's runner warns of itself
@@ -62,7 +57,7 @@ async def test_batch_runner() -> None:
     )
     assert [result.score for result in results["correctness"]] == [4.0, 4.0]
     assert [result.score for result in results["semantic_similarity"]] == pytest.approx([1.0, 1.0])
-    assert [request.route for request in call.requests].count("chat") == 2
+    assert sum(bool(request.messages) for request in call.requests) == 2
 
 
 async def test_completion() -> None:
@@ -71,7 +66,7 @@ async def test_completion() -> None:
     answer = await CallLLM(call, to="generator").acomplete("how?")
 
     assert answer.text == "fine"
-    assert call.requests[0].body["messages"] == [{"role": "user", "content": "how?"}]
+    assert call.requests[0].messages == [{"role": "user", "content": "how?"}]
 
 
 @pytest.mark.parametrize("answer", [None, "", " \n"])
@@ -96,7 +91,7 @@ async def test_embeddings_of_a_batch() -> None:
     vectors = await CallEmbedding(call, batch_size=3).aget_text_embedding_batch(["a", "bb", "ccc", "dddd"])
 
     assert vectors == [[1.0, 1.0], [2.0, 1.0], [3.0, 1.0], [4.0, 1.0]]
-    assert [request.body["input"] for request in call.requests] == [["a", "bb", "ccc"], ["dddd"]]
+    assert [request.texts for request in call.requests] == [["a", "bb", "ccc"], ["dddd"]]
     assert [request.characters for request in call.requests] == [6, 4]
     assert {request.to for request in call.requests} == {"embedding"}
 

@@ -183,11 +183,11 @@ async def test_without_the_extra_the_line_says_what_to_install(tmp_path: Path, m
 
 
 def embedding(*texts: str) -> Request:
-    return Request(to="embedding", route="embeddings", body={"input": list(texts)}, characters=sum(map(len, texts)))
+    return Request(to="embedding", texts=texts, characters=sum(map(len, texts)))
 
 
 def rows(reply: Reply) -> list[list[float]]:
-    return [item["embedding"] for item in reply.body["data"]]
+    return [list(vector) for vector in reply.vectors]
 
 
 @pytest.fixture(scope="module")
@@ -239,9 +239,8 @@ async def test_the_end_of_a_long_text_counts(embed: LocalEmbedding) -> None:
 
 
 @needs_embedding
-async def test_the_body_is_that_of_openai(embed: LocalEmbedding) -> None:
-    """One text may come bare; tokens are counted in the body and in the usage."""
-    reply = await embed(Request(to="embedding", route="embeddings", body={"input": "hello world"}, characters=11))
-    assert [item["index"] for item in reply.body["data"]] == [0]
-    assert reply.usage.prompt_tokens == reply.body["usage"]["prompt_tokens"] == 4
-    assert reply.usage.requests == 1
+async def test_tokens_are_counted(embed: LocalEmbedding) -> None:
+    """The usage tells the tokens of all texts, with those that mark their ends."""
+    reply = await embed(embedding("hello world"))
+    assert len(reply.vectors) == 1
+    assert (reply.usage.requests, reply.usage.prompt_tokens) == (1, 4)

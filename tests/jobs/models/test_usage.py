@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.requests import Usage
 from engine.shards import total
 from jobs.config import Config, Model
-from jobs.models.streams import assembled
+from jobs.models.openai.streams import assembled
 from jobs.models.usage import price_of, usage_of
 
 MODEL = Model(

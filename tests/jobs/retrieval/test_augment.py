@@ -47,7 +47,7 @@ async def examples(retriever: Retriever, **settings: Any) -> list[Example]:
     job = Augmenter(retriever=retriever, settings=Augment(**settings)).job(fingerprint={}, slots=1)
     call = scripted(embedder(lambda text: QUESTIONS[text]), forever=True)
     made: list[Example] = await processed(job, ShardRows(0, {"pairs": PAIRS, "chunks": CHUNKS}), call)
-    assert [request.body["input"] for request in call.requests] == [[row.question] for row in PAIRS]
+    assert [request.texts for request in call.requests] == [[row.question] for row in PAIRS]
     return made
 
 

@@ -66,7 +66,7 @@ async def test_the_job(tmp_path: Path) -> None:
     job = index(chunks=chunks, written=written, fingerprint={}, slots=1, retriever=retriever)
     call = scripted(embedder(lambda text: [float(len(text)), 0.5]), forever=True)
     rows = await processed(job, ShardRows(0, {"chunks": CHUNKS}), call)
-    assert [request.body["input"] for request in call.requests] == [[row.text] for row in CHUNKS]
+    assert [request.texts for request in call.requests] == [[row.text] for row in CHUNKS]
     assert [row.parent for row in rows] == ["a", "b", "c", "d"]
     assert unpack(rows[0].vector).tolist() == [float(len(CHUNKS[0].text)), 0.5]
 

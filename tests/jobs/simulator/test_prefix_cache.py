@@ -9,7 +9,8 @@ from engine.requests import Reply
 from engine.virtualtime import run_virtual
 from jobs.config import Model
 from jobs.models.chat import chat
-from jobs.models.openai_http import Endpoint
+from jobs.models.openai.endpoint import Endpoint
+from jobs.models.providers import Target
 from jobs.simulator import simulated_endpoint
 from jobs.simulator.answers import count_tokens
 from jobs.simulator.prefix_cache import BLOCK_TOKENS, PrefixCache
@@ -64,8 +65,8 @@ def test_usage_tells_what_was_found() -> None:
     async def asked(tokens: int) -> tuple[list[Reply], int]:
         model = Model(model="simulated-chat", api_key_env="")
         async with simulated_endpoint(prefix_cache_tokens=tokens, latency_mean_s=1.0) as server:
-            way = Endpoint("generator", model, base_url=server.base_url, api_key="", name=model.model)
-            async with way as endpoint:
+            target = Target(role="generator", model=model, name=model.model, base_url=server.base_url, api_key="")
+            async with Endpoint(target) as endpoint:
 
                 async def ask(question: str) -> Reply:
                     return await endpoint(
@@ -79,5 +80,5 @@ def test_usage_tells_what_was_found() -> None:
     assert [reply.usage.cached_tokens for reply in replies] == [0, 0, 96]
     assert counted == 96
     replies, counted = run_virtual(asked(0))
-    assert "prompt_tokens_details" not in replies[-1].body["usage"]
+    assert replies[-1].usage.cached == 0
     assert counted == 0

@@ -17,18 +17,21 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai_bodies import chat_body, embeddings_body
 from yarl import URL
 
 from engine.errors import BadInput, Fatal, GristmillError, Permanent, Transient
 from engine.requests import Reply, Request, ServerLimits, Usage
-from engine.testing import chat_reply, embedding_reply
 from engine.virtualtime import run_virtual
 from jobs.config import Model
 from jobs.evaluation.agreement import agreement_request, read_agreement
 from jobs.models.chat import chat, text
 from jobs.models.embeddings import embedding, vectors
-from jobs.models.openai_http import Endpoint, _duration_s
+from jobs.models.openai.endpoint import Endpoint
+from jobs.models.openai.headers import duration_s
+from jobs.models.providers import Target
 from jobs.simulator import Fault, Seen, simulated_endpoint
+from jobs.simulator.answers import count_tokens
 
 KEY = "plain+key/0123456789"
 CHAT = chat("generator", [{"role": "user", "content": "Say something."}], max_tokens=64)
@@ -45,9 +48,17 @@ def endpoint(
     **settings: Any,
 ) -> Endpoint:
     model = Model.model_validate({"model": "simulated-chat", "api_key_env": "SOME_KEY", **settings})
-    return Endpoint(
-        role, model, base_url=url, api_key=key, name=model.model, reached=reached, stream=stream, cut_off=cut_off
+    target = Target(
+        role=role,
+        model=model,
+        name=model.model,
+        base_url=url,
+        api_key=key,
+        reached=set() if reached is None else reached,
+        stream=stream,
+        cut_off=cut_off,
     )
+    return Endpoint(target)
 
 
 async def ask(url: str, request: Request = CHAT, **settings: Any) -> Reply:
@@ -104,23 +115,23 @@ async def refused(
 
 
 async def test_a_good_answer() -> None:
-    """The reply holds the decoded body and what it cost: tokens as told, dollars by the configured price."""
+    """The reply holds the text and what it cost: tokens as told, dollars by the configured price."""
     async with simulated_endpoint() as server:
         reply = await ask(server.base_url, input_usd_per_million=2.0, output_usd_per_million=10.0)
-    told = reply.body["usage"]
+    sent, got = reply.usage.prompt_tokens, reply.usage.completion_tokens
     assert text(reply)
-    assert (reply.usage.requests, reply.usage.prompt_tokens) == (1, told["prompt_tokens"])
-    assert reply.usage.completion_tokens == told["completion_tokens"] > 0
-    assert reply.usage.cost_usd == pytest.approx((2 * told["prompt_tokens"] + 10 * told["completion_tokens"]) / 1e6)
+    assert reply.usage.requests == 1
+    assert (sent, got) == (count_tokens("Say something."), count_tokens(reply.text))
+    assert reply.usage.cost_usd == pytest.approx((2 * sent + 10 * got) / 1e6)
     assert reply.server_limits is None
 
 
 async def test_what_a_chat_request_holds() -> None:
     """The model's name, temperature and length are added; a key goes into the header and nowhere else."""
-    async with answering(200, chat_reply("Good.").body) as server:
+    async with answering(200, chat_body("Good.")) as server:
         await ask(server.url, key=KEY, temperature=0.5)
     assert server.bodies == [
-        {**CHAT.body, "model": "simulated-chat", "temperature": 0.5, "max_tokens": CHAT.max_output_tokens}
+        {"messages": CHAT.messages, "model": "simulated-chat", "temperature": 0.5, "max_tokens": CHAT.max_output_tokens}
     ]
     assert server.heads[0].startswith("POST /v1/chat/completions ")
     assert f"Authorization: Bearer {KEY}" in server.heads[0]
@@ -128,7 +139,7 @@ async def test_what_a_chat_request_holds() -> None:
 
 async def test_no_key_and_no_temperature() -> None:
     """Without a key there is no header for it, and temperature "default" is not sent."""
-    async with answering(200, chat_reply("Good.").body) as server:
+    async with answering(200, chat_body("Good.")) as server:
         await ask(server.url, temperature="default")
     assert "temperature" not in server.bodies[0]
     assert "authorization" not in server.heads[0].lower()
@@ -136,7 +147,7 @@ async def test_no_key_and_no_temperature() -> None:
 
 async def test_what_an_embedding_request_holds() -> None:
     """An embedding request has a model and its texts, but neither temperature nor length."""
-    async with answering(200, embedding_reply([[1.0], [2.0]]).body) as server:
+    async with answering(200, embeddings_body([[1.0], [2.0]])) as server:
         reply = await ask(server.url, embedding(["one", "two"]))
     assert server.bodies == [{"input": ["one", "two"], "model": "simulated-chat"}]
     assert vectors(reply) == [[1.0], [2.0]]
@@ -153,7 +164,7 @@ async def test_what_an_embedding_request_holds() -> None:
 )
 def test_the_name_of_the_length(url: str, name: str) -> None:
     """OpenAI's own host gets max_completion_tokens, every other server max_tokens."""
-    body = endpoint(url)._body(CHAT)
+    body = endpoint(url)._bodies.body(CHAT)
     assert {key for key in body if key.startswith("max_")} == {name}
 
 
@@ -315,7 +326,7 @@ async def test_no_server() -> None:
 async def test_a_server_that_went_away() -> None:
     """Where somebody answered before, a refused connection is an outage and no wrong address: Transient, and it says so."""
     async with AsyncExitStack() as serving:
-        server = await serving.enter_async_context(answering(200, chat_reply("Good.").body, {"Connection": "close"}))
+        server = await serving.enter_async_context(answering(200, chat_body("Good."), {"Connection": "close"}))
         async with endpoint(server.url) as opened:
             assert text(await opened(CHAT))
             await serving.aclose()  # now nobody is there, and the client has kept no connection
@@ -327,7 +338,7 @@ async def test_a_server_that_went_away() -> None:
 async def test_endpoints_at_one_address_know_that_it_was_reached() -> None:
     """What one endpoint has reached is no wrong address for the next one of the run; elsewhere nobody is still Fatal."""
     reached: set[URL] = set()
-    async with answering(200, chat_reply("Good.").body) as server:
+    async with answering(200, chat_body("Good.")) as server:
         assert text(await ask(server.url, reached=reached))
     with pytest.raises(Transient, match="cannot connect to"):
         await ask(server.url, role="judge", reached=reached)
@@ -339,7 +350,7 @@ async def test_endpoints_at_one_address_know_that_it_was_reached() -> None:
 @pytest.mark.parametrize("told", [False, True])
 async def test_an_answer_without_end(packed: bool, told: bool) -> None:
     """A body of 10 MB, or one that unpacks to it, is not read to its end: Transient, under its own kind."""
-    body = json.dumps(chat_reply("long " * 2_000_000).body).encode()
+    body = json.dumps(chat_body("long " * 2_000_000)).encode()
     headers = {"Content-Encoding": "gzip"} if packed else {}
     error = await refused(200, gzip.compress(body) if packed else body, headers, told=told)
     assert type(error) is Transient
@@ -444,7 +455,7 @@ async def test_embeddings_out_of_order() -> None:
 @pytest.mark.parametrize(("reason", "kind"), [("length", "truncated"), ("content_filter", "content_filter")])
 async def test_answers_that_are_not_kept(reason: str, kind: str) -> None:
     """A cut or withheld answer is Permanent, and what it cost is told with it."""
-    body = chat_reply("Half an ans", finish_reason=reason, prompt_tokens=30, completion_tokens=64).body
+    body = chat_body("Half an ans", finish_reason=reason, prompt_tokens=30, completion_tokens=64)
     error = await refused(200, body, input_usd_per_million=1.0)
     assert type(error) is Permanent
     assert error.kind == kind
@@ -465,12 +476,12 @@ async def test_an_answer_in_vain_tells_its_cost(message: Any) -> None:
 
 async def test_one_token_may_be_cut() -> None:
     """A request for one token, as the agreement judge makes it, expects finish_reason "length"."""
-    body = chat_reply("Yes", finish_reason="length").body
+    body = chat_body("Yes", finish_reason="length")
     alternatives = [{"token": "Yes", "logprob": -0.1}, {"token": "No", "logprob": -3.0}]
     body["choices"][0]["logprobs"] = {"content": [{"token": "Yes", "top_logprobs": alternatives}]}
     async with answering(200, body) as server:
         reply = await ask(server.url, agreement_request(question="q", reference="r", response="a"))
-    agreement = read_agreement(reply.body)
+    agreement = read_agreement(reply)
     assert agreement is not None
     assert agreement.probability > 0.9
     assert (server.bodies[0]["max_tokens"], server.bodies[0]["logprobs"]) == (1, True)
@@ -531,7 +542,7 @@ async def test_a_server_that_hangs_up_after_a_stream() -> None:
 
 async def test_a_server_that_does_not_stream() -> None:
     """A plain answer to a request for a stream is an answer; its first token is not known."""
-    _, reply = await streamed(json.dumps(chat_reply("Whole.").body).encode(), {"Content-Type": "application/json"})
+    _, reply = await streamed(json.dumps(chat_body("Whole.")).encode(), {"Content-Type": "application/json"})
     assert (text(reply), reply.first_token_s) == ("Whole.", None)
 
 
@@ -622,7 +633,7 @@ async def test_limits_of_the_server() -> None:
         remaining_tokens=None,
         reset_tokens_s=360.0,
     )
-    async with answering(200, chat_reply("Good.").body, LIMIT_HEADERS) as server:
+    async with answering(200, chat_body("Good."), LIMIT_HEADERS) as server:
         assert (await ask(server.url)).server_limits == limits
     assert (await refused(429, b"", LIMIT_HEADERS)).server_limits == limits
 
@@ -643,14 +654,14 @@ async def test_limits_of_the_simulation() -> None:
 )
 def test_durations(value: str | None, seconds: float | None) -> None:
     """Durations are read as OpenAI writes them, and as plain seconds."""
-    assert _duration_s(value) == (None if seconds is None else pytest.approx(seconds))
+    assert duration_s(value) == (None if seconds is None else pytest.approx(seconds))
 
 
 @given(hours=st.integers(0, 99), minutes=st.integers(0, 59), milliseconds=st.integers(0, 59_999))
 def test_durations_of_every_size(hours: int, minutes: int, milliseconds: int) -> None:
     """Hours, minutes and seconds with a fraction add up."""
     seconds = milliseconds / 1000
-    assert _duration_s(f"{hours}h{minutes}m{seconds}s") == pytest.approx(hours * 3600 + minutes * 60 + seconds)
+    assert duration_s(f"{hours}h{minutes}m{seconds}s") == pytest.approx(hours * 3600 + minutes * 60 + seconds)
 
 
 # Secrets
@@ -697,6 +708,6 @@ async def test_no_secret_is_in_what_caused_an_error(fault: str, caplog: pytest.L
 
 async def test_credentials_in_the_address_and_a_key() -> None:
     """An address with credentials works beside a key; the key is what is sent."""
-    async with answering(200, chat_reply("Good.").body) as server:
+    async with answering(200, chat_body("Good.")) as server:
         await ask(server.url.replace("http://", "http://me:hunter2@"), key=KEY)
     assert f"Authorization: Bearer {KEY}" in server.heads[0]

@@ -1,0 +1,11 @@
+"""The provider "openai": any server that speaks OpenAI's HTTP API. Its JSON, statuses and headers stay in here.
+
+endpoint   one model behind one address: a request out, a reply or an error of ours back
+bodies     a request as JSON
+replies    JSON as a reply: texts, vectors, what it cost
+refusals   statuses and the server's words as errors of ours
+headers    limits and waiting times in headers
+streams    an answer that comes piece by piece
+"""
+
+from __future__ import annotations

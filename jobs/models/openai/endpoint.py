@@ -1,0 +1,154 @@
+"""An OpenAI-compatible endpoint over aiohttp: one request out, one reply or one of our errors back.
+
+The key is sent in a header and never put into a message; the URL is shown without the credentials that it may carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+from aiohttp.hdrs import AUTHORIZATION, CONTENT_TYPE
+
+from engine.errors import Transient
+from engine.requests import Reply, Request, ServerLimits
+from jobs.models.connection import connection
+from jobs.models.connection_errors import broken
+from jobs.models.openai.bodies import Bodies
+from jobs.models.openai.headers import server_limits
+from jobs.models.openai.refusals import Refusals
+from jobs.models.openai.replies import read_reply
+from jobs.models.openai.streams import FirstToken, assembled
+from jobs.models.providers import Target
+from jobs.models.usage import usage_of
+
+__all__ = ["Endpoint"]
+
+_EVENTS = "text/event-stream"
+_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+
+
+class Endpoint:
+    """One model behind one URL. Enter it to open its connections; call it with a `Request` to get a `Reply`.
+
+    Raises `Transient` for what another attempt may mend, `Permanent` for what this record cannot get past, `Fatal` for
+    a key, a model or an address that cannot be used. An address that never answered is `Fatal`; one that has answered
+    before is an outage, and `Transient`.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        model, key = target.model, target.api_key
+        self._way = connection(target.role, model, target.base_url)
+        url = self._way.url
+        self._headers: dict[str, str] = {CONTENT_TYPE: "application/json"}
+        if key:
+            self._headers[AUTHORIZATION] = f"Bearer {key}"
+            url = url.with_user(None)  # one header cannot carry both
+        self._url, self._chat_url, self._embeddings_url = url, url / "chat/completions", url / "embeddings"
+        self._bodies = Bodies(
+            target.name,
+            temperature=None if model.temperature == "default" else model.temperature,
+            # OpenAI's newer models refuse the old name, other servers do not know the new one.
+            length="max_completion_tokens" if url.host == "api.openai.com" else "max_tokens",
+            stream=target.stream,
+        )
+        self._refusals = Refusals(
+            role=target.role, name=target.name, key=key, key_variable=model.api_key_env, way=self._way
+        )
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = self._way.session(
+            timeout=aiohttp.ClientTimeout(total=self._target.model.timeout_s, sock_connect=30),
+            headers=self._headers,
+            auto_decompress=True,
+            middlewares=(_again_where_hung_up,) if self._target.stream else (),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def __call__(self, request: Request) -> Reply:
+        if self._session is None:
+            raise RuntimeError("enter the endpoint before calling it")
+        url = self._embeddings_url if request.texts else self._chat_url
+        first_token = FirstToken() if self._target.stream and not request.texts else None
+        data = _encoder.encode(self._bodies.body(request))
+        try:
+            async with self._session.post(url, data=data, allow_redirects=False) as response:
+                self._target.reached.add(self._url)
+                if first_token is not None and response.content_type != _EVENTS:
+                    first_token = None  # some servers know no streams
+                data = await _whole(response, _most_bytes(request), first_token)
+        except TimeoutError as error:
+            raise Transient(f"no answer within {self._target.model.timeout_s:g} s", kind="timeout") from error
+        except aiohttp.ClientError as error:
+            raise broken(error, self._way, reached=self._url in self._target.reached) from error
+        limits = server_limits(response.headers)
+        if response.status != 200:
+            raise self._refusals.error(response.status, response.headers, data, limits)
+        return self._reply(request, data, limits, first_token)
+
+    def _reply(
+        self, request: Request, data: bytes, limits: ServerLimits | None, first_token: FirstToken | None
+    ) -> Reply:
+        try:
+            body: Any = _decoder.decode(data) if first_token is None else assembled(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Transient("the answer is not JSON", kind="torn_body", server_limits=limits) from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise Transient("the stream has not the shape of OpenAI's", kind="wrong_shape") from error
+        reply = read_reply(body, request, usage_of(body, self._target.model), cut_off=self._target.cut_off)
+        after_s = first_token.after_s if first_token else None
+        return msgspec.structs.replace(reply, server_limits=limits, first_token_s=after_s)
+
+
+def _most_bytes(request: Request) -> int:
+    """More than any honest answer takes: texts, vectors of 8,192 numbers, log-probabilities included."""
+    if request.texts:
+        return (1 << 20) + (len(request.texts) << 18)
+    return (1 << 20) + (request.max_output_tokens << 10)
+
+
+async def _again_where_hung_up(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send once more what met a connection that was ended before a byte came back.
+
+    Some servers, llama.cpp's among them, end one after each stream without saying so, and only the next request on it
+    finds out. aiohttp does this by itself for methods that may be repeated.
+    """
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        return await send(request)
+
+
+async def _whole(
+    response: aiohttp.ClientResponse, most: int, watch: Callable[[bytearray], None] | None = None
+) -> bytes:
+    """The body, unpacked; raises `Transient` when it is above `most` bytes, without reading the rest.
+
+    `watch` is shown what is there, each time that more has come.
+    """
+    if (response.content_length or most + 1) <= most and "Content-Encoding" not in response.headers:
+        return await response.read()
+    data = bytearray()
+    async for piece in response.content.iter_any():
+        data += piece
+        if len(data) > most:
+            raise Transient(f"the answer is longer than {most >> 20} MiB", kind="oversized")
+        if watch is not None:
+            watch(data)
+    return bytes(data)
