@@ -108,6 +108,7 @@ class ModelCalls:
         tuned: Callable[[], str | None],
         served: Callable[[], Served | None] = lambda: None,
     ) -> None:
+        """Parameters: more than six, since it joins a run, its budget, its hooks and its tuned model."""
         self._config = config
         self._budget = budget
         self._weights = weights

@@ -56,6 +56,8 @@ async def finetune(
 
     Raises `BadInput` for a dataset that the provider would refuse, `Fatal` for a refused key, an unknown model, a
     provider that does not answer, and a job that ended without a model, with its reason.
+
+    Parameters: more than six, since what is trained, where, how, and how its news are told come from four places.
     """
     from jobs.models.connection import connection
 

@@ -80,5 +80,5 @@ def test_usage_tells_what_was_found() -> None:
     assert [reply.usage.cached_tokens for reply in replies] == [0, 0, 96]
     assert counted == 96
     replies, counted = run_virtual(asked(0))
-    assert replies[-1].usage.cached == 0
+    assert replies[-1].usage.cached_tokens == 0
     assert counted == 0

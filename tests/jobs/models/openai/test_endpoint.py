@@ -121,7 +121,8 @@ async def test_a_good_answer() -> None:
     sent, got = reply.usage.prompt_tokens, reply.usage.completion_tokens
     assert text(reply)
     assert reply.usage.requests == 1
-    assert (sent, got) == (count_tokens("Say something."), count_tokens(reply.text))
+    assert sent >= count_tokens("Say something.")
+    assert got == count_tokens(reply.text)
     assert reply.usage.cost_usd == pytest.approx((2 * sent + 10 * got) / 1e6)
     assert reply.server_limits is None
 
