@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Grind papers into retrieval-augmented fine-tuning data, and see whether tuning helped.",
         epilog="exit codes: 0 done; 3 done, with some records failed; 130 stopped, to be resumed; 1 an error; 2 usage",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(commands)
     for name, command, text in (
@@ -76,6 +77,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     commands.add_parser("simulate", help="serve a simulated OpenAI endpoint, with limits and faults as wanted")
     return parser
+
+
+class _Version(argparse.Action):
+    """Looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"gristmill {version('gristmill')}")
+        parser.exit()
 
 
 def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
