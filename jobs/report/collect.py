@@ -32,7 +32,16 @@ from jobs.run.folder import RunFolder, beginning
 from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
 from jobs.tuning.lora.losses import read_losses
 
-__all__ = ["JobState", "failures", "first_of_each", "job_state", "job_states", "judge_note", "report_data"]
+__all__ = [
+    "JobState",
+    "failures",
+    "first_of_each",
+    "job_failures",
+    "job_state",
+    "job_states",
+    "judge_note",
+    "report_data",
+]
 
 _DETAILED_FAILURES = 1000
 
@@ -83,6 +92,12 @@ def failures(datasets: Mapping[str, Dataset[Any]]) -> Iterator[Failure]:
                 yield from (_with_path(failure, paths) for failure in _named(job, failed))
             else:
                 yield from _named(job, failed)
+
+
+def job_failures(job: str, dataset: Dataset[Any]) -> Iterator[Failure]:
+    """Every failure of one job, from the dataset that it writes; blocks."""
+    for _, failed in _failed(dataset):
+        yield from _named(job, failed)
 
 
 def judge_note(config: Config) -> str:

@@ -137,6 +137,7 @@ ROOMS = [
     {"pipeline"},
     {"work"},
     {"session"},
+    {"api"},
     {"bench", "simulator"},
     {"cli"},
 ]
