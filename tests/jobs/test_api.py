@@ -37,7 +37,12 @@ def settings_for(endpoint: Running, **more: Any) -> dict[str, Any]:
     place = {"base_url": endpoint.base_url, "api_key_env": ""}
     models = {role: {**place, "model": "simulated-chat"} for role in ("generator", "base", "judge")}
     models["embedding"] = {**place, "model": "simulated-embedding"}
-    return {"models": models, "parse": {"workers": 1, "chunk_size": 256, "chunk_overlap": 32}, "evaluate": {"sample": 2}, **more}
+    return {
+        "models": models,
+        "parse": {"workers": 1, "chunk_size": 256, "chunk_overlap": 32},
+        "evaluate": {"sample": 2},
+        **more,
+    }
 
 
 class Note(Record, frozen=True, kw_only=True):
