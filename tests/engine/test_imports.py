@@ -109,8 +109,11 @@ def _constants_classes_others(name: str) -> tuple[bool, bool, str]:
 
 def _defined(tree: ast.Module) -> set[str]:
     names: set[str] = set()
+    lazy = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
     for node in tree.body:
         match node:
+            case ast.If(body=body) if lazy:  # what is imported for types here is imported at its first use
+                names |= _defined(ast.Module(body=body, type_ignores=[]))
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 names.add(node.name)
             case ast.Assign():
