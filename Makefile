@@ -4,11 +4,14 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 BIN := .venv/bin
+# axolotl and LLaMA-Factory pin gigabytes that their loaders of text do not need, and each other's versions away.
+TRAINERS := axolotl==0.19.0 llamafactory==0.9.5
+TRAINERS_NEED := addict av colorama fire omegaconf peft trl==1.16.0
 LORA_TESTS := hypothesis pytest pytest-asyncio pytest-timeout
 # Compiled once here, where PYTHONDONTWRITEBYTECODE is set every process would compile every package anew: for seconds.
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --compile-bytecode --extra embedded --python $(PYTHON)
 
-.PHONY: help demo test lint format docs prompts soak explore lora bench clean
+.PHONY: help demo test lint format docs prompts soak explore lora trainers bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,11 +47,14 @@ explore: .venv/dev.stamp ## the property tests, with fresh examples and more of 
 lora: .venv-lora/stamp ## the tests of local fine-tuning, with torch, in an environment of their own
 	GRISTMILL_EMBEDDED_MODEL=small .venv-lora/bin/pytest tests/lora $(ARGS)
 
+trainers: .venv-trainers/stamp ## what is exported, in the loaders of TRL, axolotl and LLaMA-Factory, in an environment of their own
+	.venv-trainers/bin/pytest tests/trainers $(ARGS)
+
 bench: .venv/dev.stamp ## measure against the floor and the rivals, into benchmarks/RESULTS.md; ONLY=overhead,parse for some
 	$(BIN)/python benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean: ## take away what was set up and what the demo made
-	rm -rf .venv .venv-lora .uv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lora .venv-trainers .uv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # uv lives in an environment of its own, so that nothing on the machine is touched.
 $(UV):
@@ -65,6 +71,13 @@ $(UV):
 	$(PYTHON) -m venv .venv-lora
 	.venv-lora/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
 	.venv-lora/bin/pip install --quiet --disable-pip-version-check -e '.[embedded,lora]' $(LORA_TESTS)
+	touch $@
+
+.venv-trainers/stamp: pyproject.toml
+	$(PYTHON) -m venv .venv-trainers
+	.venv-trainers/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-trainers/bin/pip install --quiet --disable-pip-version-check -e . $(TRAINERS_NEED) $(LORA_TESTS)
+	.venv-trainers/bin/pip install --quiet --disable-pip-version-check --no-deps $(TRAINERS)
 	touch $@
 
 .venv/demo.stamp: pyproject.toml uv.lock | $(UV)

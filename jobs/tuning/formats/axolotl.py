@@ -5,6 +5,7 @@ Source: https://docs.axolotl.ai/docs/dataset-formats/conversation.html. An ``axo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,9 +23,9 @@ def _config(files: Mapping[str, str], folder: Path) -> Mapping[str, bytes]:
         return {}
     sections = [
         f"{_KEYS[side]}:\n"
-        f"  - path: {name}\n"
+        f"  - path: {json.dumps(str(folder / name))}\n"
         "    ds_type: json\n"
-        f"    split: train\n"
+        "    split: train\n"
         "    type: chat_template\n"
         "    field_messages: messages\n"
         for side, name in files.items()

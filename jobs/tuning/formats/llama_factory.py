@@ -34,7 +34,7 @@ def _info(files: Mapping[str, str], folder: Path) -> Mapping[str, bytes]:
         if side in files:
             shape = {"formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": _TAGS}
             entries[f"gristmill_{side}"] = {"file_name": files[side], **shape}
-    return {_NAME: json.dumps(entries, indent=2, ensure_ascii=False).encode() + b"\n"}
+    return {_NAME: json.dumps(entries, indent=2).encode() + b"\n"}
 
 
 def _entries(path: Path) -> dict[str, Any]:

@@ -112,8 +112,8 @@ def test_axolotl_names_its_files(tmp_path: Path) -> None:
     """axolotl.yml names both files; one that the user has changed stays."""
     export("axolotl", EXAMPLES, tmp_path, system_prompt=SYSTEM, seed=7)
     config = (tmp_path / "axolotl.yml").read_text("utf-8")
-    assert "\ndatasets:\n  - path: train.jsonl\n" in config
-    assert "\ntest_datasets:\n  - path: val.jsonl\n" in config
+    assert f'\ndatasets:\n  - path: "{tmp_path}/train.jsonl"\n' in config
+    assert f'\ntest_datasets:\n  - path: "{tmp_path}/val.jsonl"\n' in config
 
     (tmp_path / "axolotl.yml").write_text("mine", "utf-8")
     export("axolotl", EXAMPLES, tmp_path, system_prompt=SYSTEM, seed=7)
