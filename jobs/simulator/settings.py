@@ -79,6 +79,12 @@ class Simulation:
     tuning_queue_s: float = knob(0.05, "... in queued")
     tuning_run_s: float = knob(0.2, "... in running")
     tuning_fails: bool = knob(False, "every fine-tuning job fails while running")
+    tuning_word: str = knob("", "... says its end by this word, as completed, SUCCESS, canceled, user_error or expired")
+    tuning_file_s: float = knob(0.0, "a file can be trained on so many seconds after its upload, and is refused before")
+    tuning_bad_files: int = knob(0, "the first so many files are rejected: their status is error")
+    tuning_no_list: bool = knob(False, "there is no list of fine-tuning jobs: 404")
+    tuning_hidden: int = knob(0, "the first so many looks at a new fine-tuning job get 404")
+    tuning_name_s: float = knob(0.0, "a model's name follows so many seconds after its job has succeeded")
     log_path: str = knob("", "file that gets a line for each answered request: its prompt's hash, the time")
 
     def __post_init__(self) -> None:

@@ -23,14 +23,21 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
+    """``sent_s`` is the time of its upload; ``bad`` says that it is rejected whatever it holds."""
+
     id: str
+    sent_s: float
+    bad: bool
     name: str
     purpose: str
     data: bytes
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """``began_s`` and ``cancelled_s`` are times of the clock; ``error`` is what is wrong with its files, if anything."""
+    """``began_s`` and ``cancelled_s`` are times of the clock; ``error`` is what is wrong with its files, if anything.
+
+    So many looks at it are still answered as if it were not there: ``hidden``.
+    """
 
     id: str
     began_s: float
@@ -39,6 +46,7 @@ class Job(msgspec.Struct, kw_only=True):
     error: dict[str, Any] | None
     trained_tokens: int
     cancelled_s: float | None = None
+    hidden: int = 0
 
 
 class Platform:
@@ -85,9 +93,16 @@ class Platform:
         if "file" not in form or "purpose" not in form:
             raise Refused(400, "A form with the fields 'file' and 'purpose' is required.", param="file")
         name, data = form["file"]
-        file = File(id=self._id("file-"), name=name, purpose=form["purpose"][1].decode("utf-8", "replace"), data=data)
+        file = File(
+            id=self._id("file-"),
+            sent_s=self._clock(),
+            bad=len(self._files) < self._simulation.tuning_bad_files,
+            name=name,
+            purpose=form["purpose"][1].decode("utf-8", "replace"),
+            data=data,
+        )
         self._files[file.id] = file
-        return _file(file)
+        return {**_file(file), "status": "uploaded" if file.bad else "processed"}  # it is looked into later
 
     def _file(self, name: str) -> File:
         if name not in self._files:
@@ -109,8 +124,11 @@ class Platform:
         match method, job, rest[1:]:
             case "POST", None, []:
                 return self._start(body)
-            case "GET", None, []:
+            case "GET", None, [] if not self._simulation.tuning_no_list:
                 return _page([self._job(job) for job in reversed(self._jobs.values())], query)
+            case "GET", Job(), [] if job.hidden:
+                job.hidden -= 1
+                raise Refused(404, f"Could not find fine tune: {job.id}", code="fine_tune_not_found", param="id")
             case "GET", Job(), []:
                 return self._job(job)
             case "GET", Job(), ["events"]:
@@ -122,6 +140,8 @@ class Platform:
                     raise Refused(400, f"Job has already completed: {job.id}", code="invalid_request")
                 job.cancelled_s = self._clock()
                 return self._job(job)
+        if method == "GET" and not rest:
+            raise Refused(404, "Invalid URL (GET /v1/fine_tuning/jobs)")
         raise Refused(405, f"Not allowed to {method} on /v1/fine_tuning/jobs/{'/'.join(rest)}")
 
     def _start(self, body: bytes) -> dict[str, Any]:
@@ -136,6 +156,7 @@ class Platform:
         for param in ("training_file", "validation_file"):
             if (name := request.get(param)) not in self._files and (name is not None or param == "training_file"):
                 raise Refused(400, f"invalid {param}: {name}", code="file_not_found", param=param)
+        self._check_ready(request)
         training = self._files[request["training_file"]]
         fault = _fault_of(training, "training_file", at_least=10)
         if fault is None and request.get("validation_file"):
@@ -147,9 +168,19 @@ class Platform:
             request=request,
             error=fault,
             trained_tokens=EPOCHS * count_tokens(training.data.decode("utf-8", "replace")),
+            hidden=self._simulation.tuning_hidden,
         )
         self._jobs[job.id] = job
         return self._job(job)
+
+    def _check_ready(self, request: Mapping[str, Any]) -> None:
+        """Raise `Refused` for a file that was rejected, or that was sent a moment ago."""
+        for param in ("training_file", "validation_file"):
+            file = self._files.get(request.get(param, ""))
+            if file and file.bad:
+                raise Refused(400, f"The file {file.id} has status error", code="invalid_file", param=param)
+            if file and self._clock() < file.sent_s + self._simulation.tuning_file_s:
+                raise Refused(400, f"The file {file.id} is not ready: it is being processed", param=param)
 
     def _id(self, prefix: str) -> str:
         self._made += 1
@@ -172,19 +203,24 @@ class Platform:
             return "queued" if age_s < started_s else "running", None
         return "failed" if simulation.tuning_fails else "succeeded", done_s
 
+    def _name(self, job: Job, ended_s: float | None) -> str | None:
+        """The tuned model's name, which may follow a while after the job's end."""
+        if ended_s is None or self._clock() < job.began_s + ended_s + self._simulation.tuning_name_s:
+            return None
+        return f"ft:{job.model}:simulated:{job.request.get('suffix') or ''}:{job.id[-8:]}"
+
     def _job(self, job: Job) -> dict[str, Any]:
         status, ended_s = self._status(job)
         done = status == "succeeded"
         error = job.error or {"code": "server_error", "message": "The job failed while training.", "param": None}
-        name = f"ft:{job.model}:simulated:{job.request.get('suffix') or ''}:{job.id[-8:]}"
         return {
             "id": job.id,
             "object": "fine_tuning.job",
             "created_at": CREATED,
             "finished_at": None if ended_s is None else CREATED + round(ended_s),
-            "status": status,
+            "status": (status if ended_s is None else self._simulation.tuning_word) or status,
             "model": job.model,
-            "fine_tuned_model": name if done else None,
+            "fine_tuned_model": self._name(job, ended_s) if done else None,
             "error": error if status == "failed" else None,
             "organization_id": "simulated",
             "training_file": job.request["training_file"],
@@ -282,8 +318,9 @@ def _form(content_type: str, body: bytes) -> dict[str, tuple[str, bytes]]:
 
 
 def _file(file: File) -> dict[str, Any]:
-    shown = {"id": file.id, "object": "file", "bytes": len(file.data), "created_at": CREATED, "status": "processed"}
-    return {**shown, "filename": file.name, "purpose": file.purpose}
+    shown = {"id": file.id, "object": "file", "bytes": len(file.data), "created_at": CREATED}
+    status = "error" if file.bad else "processed"
+    return {**shown, "status": status, "filename": file.name, "purpose": file.purpose}
 
 
 def _model(name: str) -> dict[str, Any]:

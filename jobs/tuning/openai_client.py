@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tenacity
 
 from engine.errors import Fatal, GristmillError, Transient
-from jobs.tuning.tuning_jobs import ENDED
+from jobs.tuning.job_states import is_failure, state_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -26,13 +27,23 @@ if TYPE_CHECKING:
 
     from jobs.models.connection import Connection
 
-__all__ = ["Provider", "Sleep", "provider_at"]
+__all__ = ["Provider", "Refused", "Sleep", "provider_at"]
 
 ATTEMPTS = 6  # about half a minute
 PATIENT_ATTEMPTS = 30  # about half an hour
 REQUEST_TIMEOUT_S = 120.0  # between two bytes
 
 _BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=60.0) + tenacity.wait_random(0.0, 0.5)
+
+_NOT_READY = re.compile(
+    r"\bfile\b.*(not (yet )?(been )?(ready|processed|validated|uploaded)"
+    r"|(still|being|currently) (being )?(process|validat|upload|scann)|status\W+(pending|uploaded|processing|validating|queued))",
+    re.IGNORECASE | re.DOTALL,
+)
+"""How providers say that a file cannot be trained on yet."""
+
+_NO_LIST = {404, 405, 501}
+"""How those answer that have no list of jobs."""
 
 Sleep = Callable[[float], Awaitable[None]]
 T = TypeVar("T")
@@ -64,6 +75,10 @@ def _http_client(way: Connection) -> httpx2.AsyncClient:
     )
 
 
+class Refused(Fatal):
+    """The provider does not take a file, or the job that was asked for."""
+
+
 class Provider:
     """OpenAI's client, with its errors made ours and transient ones retried here and nowhere else."""
 
@@ -74,11 +89,16 @@ class Provider:
         self.sleep = sleep
 
     async def upload(self, path: Path) -> str:
-        """Send a file, read piece by piece, and return its id at the provider."""
+        """Send a file, read piece by piece, and return its id at the provider. Raises `Refused` when it is rejected."""
 
         async def attempt() -> str:
             with await asyncio.to_thread(path.open, "rb") as file:
-                return _text((await self._client.files.create(file=(path.name, file), purpose="fine-tune")).id)
+                sent = await self._client.files.create(file=(path.name, file), purpose="fine-tune")
+            id_, status = _text(sent.id), getattr(sent, "status", None)
+            if isinstance(status, str) and is_failure(status):
+                details = getattr(sent, "status_details", None)
+                raise Refused(f"the fine-tuning endpoint rejected {path.name}: {details or f'its status is {status}'}")
+            return id_
 
         return await self._retrying(attempt)
 
@@ -92,7 +112,12 @@ class Provider:
 
     async def job(self, job_id: str) -> RemoteJob:
         async def attempt() -> RemoteJob:
-            return _shaped(await self._client.fine_tuning.jobs.retrieve(job_id))
+            import openai
+
+            try:
+                return _shaped(await self._client.fine_tuning.jobs.retrieve(job_id))
+            except openai.NotFoundError as error:  # some know a job only a moment after they have made it
+                raise Transient(str(_ours(error, self._api_key)), kind=_MISSING) from None
 
         return await self._retrying(attempt, patient=True)
 
@@ -112,8 +137,16 @@ class Provider:
             return ()
 
     async def _find(self, creation: Mapping[str, Any]) -> RemoteJob | None:
+        """The job of `creation` in the provider's list; None where it is not, or where there is no list."""
+        import openai
+
         seen: set[str] = set()
-        page = await self._client.fine_tuning.jobs.list(limit=100)
+        try:
+            page = await self._client.fine_tuning.jobs.list(limit=100)
+        except openai.APIStatusError as error:
+            if error.status_code in _NO_LIST:
+                return None
+            raise
         if not isinstance(page.data, list):  # it would pass for an empty list, and a second job would be started
             raise TypeError("a list of jobs without data")
         async for job in page:
@@ -121,7 +154,7 @@ class Provider:
                 return None
             seen.add(job.id)
             ours = job.metadata == creation["metadata"] or job.training_file == creation["training_file"]
-            if ours and job.status not in ENDED:
+            if ours and state_of(job) != "failed":
                 return job
         return None
 
@@ -129,16 +162,15 @@ class Provider:
         """Try until it works. The patient also wait out a network that is gone: their job runs on without us."""
         retrying = tenacity.AsyncRetrying(
             sleep=self.sleep,
-            retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, Transient) and (error.kind != "unreachable" or patient)
-            ),
+            retry=lambda state: state.attempt_number < _attempts(state, patient=patient),
             wait=_wait_s,
-            stop=tenacity.stop_after_attempt(PATIENT_ATTEMPTS if patient else ATTEMPTS),
             reraise=True,
         )
         try:
             return await retrying(self._mapped, attempt)
         except Transient as error:
+            if error.kind in (_MISSING, _FILE):
+                raise Fatal(str(error)) from None
             raise Fatal(f"the fine-tuning endpoint does not answer: {error}; run it again to go on") from error
 
     async def _mapped(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -177,6 +209,23 @@ def _text(value: object) -> str:
     return value
 
 
+_MISSING, _FILE = "missing", "file_not_ready"
+
+
+def _attempts(state: tenacity.RetryCallState, *, patient: bool) -> int:
+    """How often to try what ended as it did now; a file that is not ready is waited for in any case."""
+    error = state.outcome.exception() if state.outcome else None
+    match error:
+        case Transient(kind="unreachable"):
+            return PATIENT_ATTEMPTS if patient else 0
+        case Transient(kind=kind) if kind == _MISSING:
+            return ATTEMPTS
+        case Transient(kind=kind):
+            return PATIENT_ATTEMPTS if patient or kind == _FILE else ATTEMPTS
+        case _:
+            return 0
+
+
 def _wait_s(state: tenacity.RetryCallState) -> float:
     """What the server asked for, at most two minutes; else a jittered doubling from half a second to a minute."""
     error = state.outcome.exception() if state.outcome else None
@@ -208,13 +257,15 @@ def _ours(error: openai.APIError | json.JSONDecodeError, api_key: str) -> Gristm
             return Transient(text, kind="reset")
         case openai.APIResponseValidationError() | json.JSONDecodeError():
             return Transient(f"its answer is torn: {text}", kind="torn_body")
+        case openai.APIStatusError() if _NOT_READY.search(text):
+            return Transient(f"the fine-tuning endpoint refused: {text}", kind=_FILE)
         case openai.NotFoundError():
-            return Fatal(
+            return Refused(
                 f"the fine-tuning endpoint knows no such model, file or job: {text}; "
                 "check model and base_url, or delete models.json to begin anew"
             )
         case _:
-            return Fatal(f"the fine-tuning endpoint refused: {text}")
+            return Refused(f"the fine-tuning endpoint refused: {text}")
 
 
 def _said(error: openai.APIError | json.JSONDecodeError) -> str:

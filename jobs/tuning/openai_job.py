@@ -22,8 +22,9 @@ from engine.records import make_id
 from jobs.config import Model
 from jobs.tuning.chat_file import check_chat_line
 from jobs.tuning.events import FinetuneProgress
-from jobs.tuning.openai_client import Provider, Sleep, provider_at
-from jobs.tuning.tuning_jobs import ENDED, MIN_EXAMPLES, Hyperparameters, Ledger, ProviderJob
+from jobs.tuning.job_states import State, error_of, is_failure, model_of, state_of
+from jobs.tuning.openai_client import Provider, Refused, Sleep, provider_at
+from jobs.tuning.tuning_jobs import MIN_EXAMPLES, Hyperparameters, Ledger, ProviderJob
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["finetune"]
 
-MAX_FILE_BYTES = 512 << 20  # likewise more
+MAX_FILE_BYTES = 512 << 20  # more is refused by the provider
+NAME_LOOKS = 30
+"""So many looks at a job that has succeeded are waited for the name of its model."""
 
 
 async def finetune(
@@ -124,7 +127,11 @@ async def _start(provider: Provider, ledger: Ledger[ProviderJob]) -> RemoteJob:
     if ledger.job.job_id:
         return await provider.job(ledger.job.job_id)
     await ledger.save(status="uploaded")
-    job = await provider.find_or_create(_creation(ledger.job))
+    try:
+        job = await provider.find_or_create(_creation(ledger.job))
+    except Refused as error:  # perhaps for a file, which no other job is to begin with
+        await ledger.save(status="uploading", training_file_id=None, validation_file_id=None)
+        raise Refused(f"{error}; the next run uploads the files again") from None
     await ledger.save(job_id=job.id, status=job.status)
     return job
 
@@ -158,22 +165,39 @@ async def _watch(
     told: set[str] = set()
     pause_s = min(1.0, poll_s)
     status = None
+    nameless = 0
     while True:
-        for event in await provider.events(job.id):
-            if event.id not in told:
-                told.add(event.id)
-                data = event.data if isinstance(event.data, dict) else {}
-                on_event(_progress(job, message=event.message, data=data))
+        await _tell(provider, job, told, on_event)
         if job.status != status:
             status = job.status
             on_event(_progress(job))
-            error = getattr(job.error, "message", None)  # while it runs it is null, or an object without fields
-            await ledger.save(status=status, tuned_model=job.fine_tuned_model, error=error)
-        if status in (*ENDED, "succeeded"):
+        state = state_of(job)
+        nameless += state == "succeeded" and not model_of(job)
+        await ledger.save(**_written(job, state, given_up=nameless > NAME_LOOKS))
+        if is_failure(ledger.job.status) or ledger.job.tuned_model:
             return
         await provider.sleep(pause_s)
         pause_s = min(poll_s, 2 * pause_s)
         job = await provider.job(job.id)
+
+
+async def _tell(provider: Provider, job: RemoteJob, told: set[str], on_event: Hook) -> None:
+    """Hand on the provider's messages that were not `told` yet."""
+    for event in await provider.events(job.id):
+        if event.id not in told:
+            told.add(event.id)
+            data = event.data if isinstance(event.data, dict) else {}
+            on_event(_progress(job, message=event.message, data=data))
+
+
+def _written(job: RemoteJob, state: State, *, given_up: bool) -> dict[str, Any]:
+    """What `models.json` keeps of `job`: its own word while it runs, and one that we know once it has ended."""
+    model, error = model_of(job), error_of(job)
+    if state == "failed" or given_up:
+        return {"status": job.status if is_failure(job.status) else "failed", "error": error}
+    if state == "succeeded" and model:
+        return {"status": "succeeded", "tuned_model": model, "error": None}
+    return {"status": job.status, "error": error}
 
 
 def _progress(job: RemoteJob, **news: Any) -> FinetuneProgress:
@@ -181,7 +205,7 @@ def _progress(job: RemoteJob, **news: Any) -> FinetuneProgress:
 
 
 def _result(job: ProviderJob) -> str:
-    if job.tuned_model and job.status == "succeeded":
+    if job.tuned_model:
         return job.tuned_model
     reason = job.error or "the provider gave no reason"
     raise Fatal(f"fine-tuning job {job.job_id} {job.status} without a model: {reason}; mend that and run it again")

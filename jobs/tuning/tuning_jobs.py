@@ -15,10 +15,10 @@ import msgspec
 from engine.errors import BadInput, Fatal
 from engine.files import naming_the_disk, write_atomic
 from jobs.models.gguf import Served
+from jobs.tuning.job_states import is_failure
 from jobs.tuning.lora.protocol import LoraSettings
 
 __all__ = [
-    "ENDED",
     "MIN_EXAMPLES",
     "Hyperparameters",
     "Ledger",
@@ -32,9 +32,6 @@ __all__ = [
 
 MIN_EXAMPLES = 10
 """Fewer training examples are refused by providers."""
-
-ENDED = ("cancelled", "failed")
-"""How a job may end without a model. What it was begun for is then begun anew."""
 
 
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,9 +60,9 @@ class _Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="backend"):
 
 
 class ProviderJob(_Job, frozen=True, kw_only=True, tag="openai"):
-    """A job at a provider. ``status`` is "uploading", "uploaded", then the provider's word: "queued", "running",
+    """A job at a provider. ``status`` is "uploading", "uploaded", then the provider's word, as "queued" or "running",
 
-    "succeeded", "failed", "cancelled".
+    and in the end "succeeded", or a word for a failure. One that has failed is not taken up again.
     """
 
     settings: Hyperparameters
@@ -108,7 +105,7 @@ class Ledger(Generic[J]):
             for job in models.jobs
             if isinstance(job, type(wanted)) and (job.key, job.endpoint) == (wanted.key, wanted.endpoint)
         ]
-        self.job: J = next((job for job in reversed(same) if job.status not in ENDED), wanted)
+        self.job: J = next((job for job in reversed(same) if not is_failure(job.status)), wanted)
         self._others = tuple(job for job in models.jobs if job is not self.job)
 
     async def save(self, **changes: Any) -> None:

@@ -37,6 +37,7 @@ class Provider:
         self.requests: list[str] = []
         self.fault: Callable[[int, bool], web.Response | None] = lambda number, answered: None
         self.pages = True
+        self.file_status = "processed"
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._faulty])
@@ -65,7 +66,9 @@ class Provider:
         assert isinstance(field, web.FileField)
         id = f"file-{len(self.files)}"
         self.files[id] = field.file.read()
-        return web.json_response({"id": id, "object": "file", "filename": field.filename, "bytes": 1})
+        return web.json_response(
+            {"id": id, "object": "file", "filename": field.filename, "bytes": 1, "status": self.file_status}
+        )
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -557,6 +560,7 @@ async def test_job_unknown_to_the_provider(bench: Bench) -> None:
     bench.sleeps_left = 0
     with pytest.raises(Stopped):
         await bench.tune()
+    bench.sleeps_left = 1000
     bench.provider.jobs.clear()
     with pytest.raises(Fatal, match=r"no such job.*delete models\.json to begin anew"):
         await bench.tune()
@@ -636,3 +640,71 @@ def test_outage_at_the_simulated_endpoint(simulated: Simulated) -> None:
 
     assert run_virtual(simulated.tune(fault)).startswith("ft:")
     assert len(read_models(simulated.folder / "models.json").jobs) == 1
+
+
+@pytest.mark.parametrize("word", ["completed", "SUCCESS", "Succeeded", "JOB_STATE_COMPLETED", "done", "unheard-of"])
+def test_a_success_in_any_words(simulated: Simulated, word: str) -> None:
+    """A job has succeeded by any provider's word for it, and by finished_at where the word is not known."""
+    assert run_virtual(simulated.tune(tuning_word=word)).startswith("ft:")
+    assert simulated.seconds < 3700
+    (job,) = read_models(simulated.folder / "models.json").jobs
+    assert job.status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "word", ["error", "user_error", "canceled", "Expired", "FAILED_VALIDATION", "JOB_STATE_CANCELLED", "unheard-of"]
+)
+def test_a_failure_in_any_words(simulated: Simulated, word: str) -> None:
+    """A job has failed by any provider's word for it, and by finished_at and an error; the next call begins a new one."""
+    for _ in range(2):
+        with pytest.raises(Fatal, match="without a model: The job failed while training"):
+            run_virtual(simulated.tune(tuning_word=word, tuning_fails=True))
+        assert simulated.seconds < 3700
+    assert len(read_models(simulated.folder / "models.json").jobs) == 2
+
+
+def test_a_rejected_file_is_forgotten(simulated: Simulated) -> None:
+    """A training file that the endpoint rejects ends this call; the next one uploads it again, and goes through."""
+    with pytest.raises(Fatal, match=r"has status error; the next run uploads the files again"):
+        run_virtual(simulated.tune(tuning_bad_files=1))
+    (job,) = read_models(simulated.folder / "models.json").jobs
+    assert (job.status, job.training_file_id, job.validation_file_id) == ("uploading", None, None)
+    assert run_virtual(simulated.tune()).startswith("ft:")
+
+
+async def test_a_file_that_is_rejected_at_once(bench: Bench) -> None:
+    """A file whose upload is answered by an error is not written down."""
+    bench.provider.file_status = "error"
+    with pytest.raises(Fatal, match=r"rejected train\.jsonl: its status is error"):
+        await bench.tune()
+    assert not (bench.folder / "models.json").exists()
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"tuning_file_s": 300.0},
+        {"tuning_no_list": True},
+        {"tuning_hidden": 2},
+        {"tuning_name_s": 200.0},
+        {
+            "tuning_file_s": 90.0,
+            "tuning_no_list": True,
+            "tuning_hidden": 1,
+            "tuning_name_s": 60.0,
+            "tuning_word": "OK?",
+        },
+    ],
+    ids=["file not ready", "no list", "404 once", "name late", "all"],
+)
+def test_a_provider_that_takes_its_time(simulated: Simulated, knobs: dict[str, Any]) -> None:
+    """A file that is not ready, a list that is not there, a job that is not known yet, a name that is late: waited for."""
+    assert run_virtual(simulated.tune(**knobs)).startswith("ft:")
+    assert len(read_models(simulated.folder / "models.json").jobs) == 1
+
+
+def test_a_name_that_never_comes(simulated: Simulated) -> None:
+    """A job that has succeeded without a model ends after a while in one line, and not never."""
+    with pytest.raises(Fatal, match="without a model: the provider gave no reason"):
+        run_virtual(simulated.tune(tuning_name_s=1e9))
+    assert simulated.seconds < 3 * 3600
