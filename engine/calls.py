@@ -30,12 +30,12 @@ class Tally:
         self.usage = Usage()
 
 
-def metered(call: Call, tally: Tally, job: str, group: str = "") -> Call:
-    """Add what each reply cost to `tally`, and sign each request with the job's name and its group."""
+def metered(call: Call, tally: Tally, job: str, group: str = "", rank: int = 0) -> Call:
+    """Add what each reply cost to `tally`, and sign each request with the job's name, its group and its rank."""
 
     async def counted(request: Request) -> Reply:
         try:
-            reply = await call(msgspec.structs.replace(request, job=job, group=group))
+            reply = await call(msgspec.structs.replace(request, job=job, group=group, rank=rank))
         except GristmillError as error:
             tally.usage += error.usage
             raise

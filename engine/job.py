@@ -47,6 +47,9 @@ class Job:
     ``review`` sees the rows of a finished shard, in shard order, before its seal; what it returns, by item id, is
     dropped and counted as failed. ``conclude`` runs when every shard is sealed.
 
+    ``feeds`` gives the order in which the items of a shard are started, such as one that a provider's cache likes; their
+    rows stand in the order of ``expand`` all the same.
+
     ``fingerprint`` holds what, if changed, would mix two meanings in one dataset. ``slots`` bounds what is in flight.
     """
 
@@ -58,6 +61,7 @@ class Job:
     process: Callable[[Any, Call], Awaitable[Sequence[Record]]]
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     origin: Callable[[Any], str] = attrgetter("parent")
+    feeds: Callable[[Sequence[Item]], Iterable[Item]] = tuple
     waits_for: tuple[str, ...] = ()
     prepare: Callable[[], Awaitable[None]] | None = None
     variant: Callable[[], str] = lambda: ""

@@ -16,7 +16,6 @@ Before a request is sent its tokens are estimated (estimates.py). What holds, wh
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
@@ -26,6 +25,7 @@ from engine.errors import BadInput, Permanent, Transient
 from engine.estimates import Estimate, Estimates, Sent, Tariff
 from engine.meters import Meter, Told
 from engine.requests import Call, Reply, Request, ServerLimits, Usage
+from engine.waiting import Waiting
 
 __all__ = ["Limit", "Slot", "limited"]
 
@@ -75,7 +75,7 @@ class Limit:
         self._tariff = Tariff()
         if self._requests.rate or self._tokens.rate:
             self._concurrency.open()
-        self._queue: OrderedDict[Slot, asyncio.Future[None]] = OrderedDict()
+        self._queue: Waiting[Slot] = Waiting()
         self._called = 0  # whose turn has come but whose task has not run yet: a newcomer must not pass them
         self._next_number = 1
         self._unrejected_from = 1
@@ -94,7 +94,8 @@ class Limit:
         """Everyone who waits, now and later, gets `error`. None of these requests was sent, so nothing is lost."""
         self._closed = error
         while self._queue:
-            _, future = self._queue.popitem(last=False)
+            slot, future = self._queue.first()
+            self._queue.remove(slot)
             if not future.done():
                 future.set_exception(error)
         if self._timer is not None:
@@ -133,7 +134,7 @@ class Limit:
         return False
 
     async def _wait(self, slot: Slot) -> None:
-        future = self._queue[slot] = asyncio.get_running_loop().create_future()
+        future = self._queue.add(slot, slot.request.rank)
         self._wake()
         try:
             if future.done():  # awaiting it would not yield, and pass those who were called before and have not run yet
@@ -143,7 +144,7 @@ class Limit:
             if slot.number:
                 self._called -= 1
                 self._leave()
-            elif self._queue.pop(slot, None) is not None:
+            elif self._queue.remove(slot):
                 self._wake()
             raise
         self._called -= 1
@@ -176,7 +177,7 @@ class Limit:
         loop = asyncio.get_running_loop()
         now = loop.time()
         while self._queue and self._concurrency.room:
-            slot, future = next(iter(self._queue.items()))
+            slot, future = self._queue.first()
             if not future.done():  # else cancelled, its task not yet run
                 ready_at = self._ready_at(slot)
                 if ready_at > now:
@@ -185,7 +186,7 @@ class Limit:
                 self._start(slot, now)
                 self._called += 1
                 future.set_result(None)
-            del self._queue[slot]
+            self._queue.remove(slot)
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         if self._timer is not None:

@@ -82,7 +82,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     ``characters`` is the length of the prompt, from which its tokens are estimated; ``max_output_tokens`` bounds the
     answer (0 for embeddings). ``schema`` is the form that the answer is to have, None for plain text; ``alternatives``
     is how many tokens the reply tells of that the model might have said first. ``job`` is who asks: output lengths are
-    learned by job. Requests of different ``group`` never share a batch.
+    learned by job. Requests of different ``group`` never share a batch. Of those that wait at an endpoint, one of a
+    higher ``rank`` goes first.
     """
 
     to: str
@@ -95,6 +96,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     alternatives: int = 0
     job: str = ""
     group: str = ""
+    rank: int = 0
 
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,6 +46,19 @@ async def run(
     for event in ended.values():
         stop.when_requested(event.set)
 
+    def context_of(job: Job) -> JobContext:
+        return JobContext(
+            job=job,
+            rank=pipeline.index(job),
+            inputs=[datasets[name] for name in job.reads],
+            output=datasets[job.writes],
+            call=call,
+            stop=stop,
+            emit=hook,
+            retry=retry,
+            slots=asyncio.Semaphore(job.slots),
+        )
+
     async def run_step(step: Job | Step) -> None:
         with stop.on_error():
             for name in step.waits_for:
@@ -53,7 +66,7 @@ async def run(
                     await ended[name].wait()
             stop.check()
             hook(JobStarted(job=step.name))
-            await (_JobRun(step, datasets, call, stop, hook, retry) if isinstance(step, Job) else step).run()
+            await (_JobRun(context_of(step)) if isinstance(step, Job) else step).run()
             stop.check()
             if step.writes is not None:
                 datasets[step.writes].close()
@@ -83,21 +96,10 @@ async def _announce(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]]) ->
 class _JobRun:
     """One job, from its first shard to its last."""
 
-    def __init__(
-        self, job: Job, datasets: Mapping[str, Dataset[Any]], call: Call, stop: Stop, hook: Hook, retry: Retry
-    ) -> None:
-        self._job = job
-        self._stop = stop
-        self._context = JobContext(
-            job=job,
-            inputs=[datasets[name] for name in job.reads],
-            output=datasets[job.writes],
-            call=call,
-            stop=stop,
-            emit=hook,
-            retry=retry,
-            slots=asyncio.Semaphore(job.slots),
-        )
+    def __init__(self, context: JobContext) -> None:
+        self._job = context.job
+        self._stop = context.stop
+        self._context = context
         self._places = asyncio.Semaphore(OPEN_SHARDS)
         self._open: set[ShardRun] = set()
 

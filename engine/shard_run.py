@@ -30,9 +30,14 @@ Retry = Callable[[str, Failure], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class JobContext:
-    """What all shards of one running job share. ``slots`` bounds the records that are in flight."""
+    """What all shards of one running job share. ``slots`` bounds the records that are in flight.
+
+    ``rank`` is the job's place in the pipeline. Where jobs wait at one endpoint, the later one goes first: what was begun
+    is finished before more is begun, and follows closely, while a provider's cache still holds what it shares.
+    """
 
     job: Job
+    rank: int
     inputs: Sequence[Dataset[Any]]
     output: Dataset[Any]
     call: Call
@@ -106,7 +111,7 @@ class ShardRun:
         """Make a task for each input that is not finished, as slots come free."""
         fed = False
         try:
-            todo, self._todo = self._todo, []
+            todo, self._todo = list(self._context.job.feeds(self._todo)), []
             todo.reverse()
             while todo:
                 await self._context.take(self._context.slots)
@@ -144,7 +149,7 @@ class ShardRun:
     async def _process(self, item: Item) -> None:
         name, tally, rows, failure = self._context.job.name, Tally(), [], None
         try:
-            call = metered(self._context.call, tally, name, group=f"{name}/{self.index}")
+            call = metered(self._context.call, tally, name, group=f"{name}/{self.index}", rank=self._context.rank)
             rows = [encode(row) for row in await self._context.job.process(item.value, call)]
         except Permanent as error:
             failure = _failure(error)

@@ -15,6 +15,7 @@ from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.generation.ask import normalised
 from jobs.generation.quotes import Quoted, quoted_prompt, read_quoted
+from jobs.generation.shared_chunks import by_turns
 from jobs.models.chat import Malformed, ask_until_valid, chat
 from jobs.models.prompts.llama_index import prompts
 from jobs.records import Pair, Question
@@ -50,6 +51,7 @@ def answer(*, max_tokens: int, quotes: bool = False, fingerprint: Mapping[str, A
         row=Pair,
         expand=_expand,
         process=process,
+        feeds=by_turns(lambda value: value[0].chunk_id, together=max(1, slots // 2)),
         fingerprint=fingerprint,
         slots=slots,
     )

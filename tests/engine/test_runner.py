@@ -163,6 +163,27 @@ async def test_rows_and_seals(tmp_path: Path) -> None:
     assert [event.shard for event in events if isinstance(event, ShardOpened)] == [0, 1, 2, 3, 4]
 
 
+async def test_the_order_in_which_a_shard_is_fed(tmp_path: Path) -> None:
+    """A job may start its items in another order; its rows stand as ever. Requests bear the place of their job."""
+    folder, books = fresh(tmp_path / "run", [6]), Books()
+    asked: list[tuple[str, int, str]] = []
+
+    async def call(request: Request) -> Reply:
+        asked.append((request.job, request.rank, prompt_of(request)))
+        return answer(request)
+
+    def last_first(items: Sequence[Item]) -> list[Item]:
+        return list(reversed(items))
+
+    await mill(folder, chain(books, feeds=last_first, slots=1), books, call=call)
+    ids = [make_id("source", 0, number) for number in range(6)]
+    assert [prompt for job, _, prompt in asked if job == "first"] == ids[::-1]
+    assert {(job, rank) for job, rank, _ in asked} == {("first", 0), ("second", 1)}
+    plain = fresh(tmp_path / "plain", [6])
+    await mill(plain, chain(Books()), Books())
+    assert contents(folder) == contents(plain)
+
+
 async def test_nothing_is_left_to_do(tmp_path: Path) -> None:
     """A second run asks nothing, changes no byte and finds every shard sealed."""
     folder, books = fresh(tmp_path / "run"), Books()
