@@ -1,7 +1,7 @@
-"""The breaker: the same failure on many records in a row stops the run before it burns through the corpus.
+"""The breaker: the same failure on many records in a row stops the run before the whole corpus fails.
 
-Such a series means a wrong setting, not many bad records. It is a hook: it counts what it is told and asks for a stop.
-What failed until then is written down like any failure; `retry` does it again once the setting is mended.
+Such a series means a wrong setting, not many bad records. The breaker is a hook: it counts events and requests a stop.
+The records that failed until then are failures like others; `retry` repeats them once the setting is fixed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from engine.signals import Stop
 __all__ = ["SAME_FAILURES", "Breaker"]
 
 SAME_FAILURES = 25
-"""So many records of one job in a row, with one kind of failure and no success between."""
+"""How many records of one job must fail in a row, with one kind of failure and no success in between."""
 
 
 class Breaker:
     """Requests `stop` with a `Fatal` when a job fails `same_failures` times in a row in the same way.
 
-    Jobs in `spared` may fail as often as they do: a folder may hold a hundred files that are no papers.
+    Jobs in `spared` are not counted: a folder may hold a hundred files that are not papers.
     """
 
     def __init__(self, stop: Stop, *, spared: Collection[str] = (), same_failures: int = SAME_FAILURES) -> None:
@@ -40,7 +40,7 @@ class Breaker:
             if length >= self._same_failures:
                 self._stop.request(
                     Fatal(
-                        f"{event.job} failed {length} times in a row with {event.kind} ({event.reason}): mend what causes "
-                        f"that, run the same command again, then `retry --only {event.kind}` does these anew"
+                        f"{event.job} failed {length} times in a row with {event.kind} ({event.reason}): fix the "
+                        f"cause, run the same command again, then `retry --only {event.kind}` repeats these records"
                     )
                 )

@@ -1,11 +1,12 @@
-"""A cap on what the whole run may cost, in dollars and in tokens, kept by reservation.
+"""A cap on the cost of the whole run, in dollars and in tokens, kept by reservations.
 
-What holds: what was spent and what is reserved never exceed the cap together, and a request's reservation is what it may
-cost at most (its longest answer; its prompt by a careful estimate). What was spent before a restart is given when the
-budget is made, so the cap is over the run and not over the process.
+Spent and reserved amounts together never exceed the cap. A request reserves the most that it can cost: its longest
+answer, and a high estimate of its prompt. The budget is created with what earlier processes of the run have spent, so
+the cap applies to the run and not to the process.
 
-A reservation is mostly larger than the price it ends in. So a request that does not fit waits, in turn, while others
-are in flight whose rest may come back; only when none is, the budget is spent, and from then on for everyone.
+Most requests cost less than their reservation. So a request that does not fit waits in line while other requests are in
+flight, because they may free a part of theirs. If none is in flight, the budget is spent, and every later request
+fails.
 """
 
 from __future__ import annotations
@@ -25,11 +26,10 @@ __all__ = ["Budget", "Price", "Reservation", "budgeted"]
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """Dollars for a million tokens, in and out.
+    """Dollars per million input tokens and per million output tokens.
 
-    Tokens read from a provider's cache, tokens written to it and thoughts have prices of their own; None is the price
-    of input, of input and of output. ``batch_discount`` is the share that is let off for what is answered at batch
-    prices.
+    Tokens read from a provider's cache, tokens written to it, and reasoning tokens have prices of their own; None is
+    the price of input, of input, and of output. ``batch_discount`` is the share by which batch prices are lower.
     """
 
     input_usd_per_million: float
@@ -63,16 +63,16 @@ def _or(price: float | None, otherwise: float) -> float:
 
 
 def budgeted(call: Call, budget: Budget, *, price: Price | None = None) -> Call:
-    """Make `call` only while `budget` has room for it, and put its cost by `price` into replies that have none.
+    """Send each request only when `budget` has room for it, and add its cost by `price` to replies that have none.
 
-    Put it inside of the retries: each attempt is reserved by itself, and one that fails costs what its error says that
-    it did. Raises `BadInput` when the budget is in dollars and there is no price; the call raises `Fatal` when the
-    budget is spent.
+    Wrap it inside the retries: each attempt has its own reservation, and a failed one costs the usage of its error.
+    Raises `BadInput` when the budget is in dollars and there is no price; the call raises `Fatal` when the budget is
+    spent.
     """
     if budget.usd is not None and price is None:
         raise BadInput(
             "budget.usd is set and a model has no price: set its input_usd_per_million and output_usd_per_million "
-            "(0 where it is free), or use budget.tokens"
+            "(0 if it is free), or use budget.tokens"
         )
     prompts = _PromptLength()
 
@@ -96,9 +96,9 @@ def budgeted(call: Call, budget: Budget, *, price: Price | None = None) -> Call:
 
 
 class Budget:
-    """Caps over the run in dollars and in tokens (in and out together); None is no cap.
+    """Caps on the run in dollars and in tokens (input and output together); None is no cap.
 
-    ``spent`` is what earlier processes of the same run paid for. Raises `BadInput` for a cap that is not above 0.
+    ``spent`` is what earlier processes of the run have paid for. Raises `BadInput` for a cap that is not above 0.
     """
 
     def __init__(self, *, usd: float | None = None, tokens: int | None = None, spent: Usage | None = None) -> None:
@@ -123,10 +123,11 @@ class Budget:
         return len(self._reserved)
 
     def reserve(self, most: Usage) -> AbstractAsyncContextManager[Reservation]:
-        """Enter it to set aside what a request may cost at most; settle it inside with what it did cost.
+        """A context manager: entering reserves `most`, the most that a request can cost. Call `settle` with its true
+        cost.
 
         Entering waits while the request does not fit and others are in flight, and raises `Fatal` when it does not fit
-        and none is. Leaving without `settle` gives all of it back.
+        and none is in flight. Leaving without `settle` frees the whole reservation.
         """
         return Reservation(self, most)
 
@@ -144,7 +145,7 @@ class Budget:
             raise
 
     def _wake(self) -> None:
-        """Let in those at the head of the queue that fit; when the first does not and never will, refuse all."""
+        """Start the requests at the head of the queue that fit; if the first can never fit, refuse all."""
         while self._queue:
             reservation, future = self._queue[0]
             if not future.done():  # else cancelled
@@ -166,7 +167,7 @@ class Budget:
                 future.set_exception(self._exhausted)
 
     def _lacks(self, most: Usage) -> str | None:
-        """What is missing for a request that may cost `most`, in one line; None when it fits."""
+        """Why a request that may cost `most` does not fit, in one line; None when it fits."""
         usd = self._spent.cost_usd + self._reserved_usd + most.cost_usd
         if self.usd is not None and usd > self.usd * (1 + 1e-9):
             return (
@@ -200,7 +201,7 @@ class Budget:
 
 
 class Reservation:
-    """What is set aside for one request."""
+    """The amount that is reserved for one request."""
 
     __slots__ = ("_budget", "most")
 
@@ -218,12 +219,12 @@ class Reservation:
         self._budget._leave(self)
 
     def settle(self, usage: Usage) -> None:
-        """The request cost `usage`; what was set aside beyond that is free again."""
+        """Record that the request cost `usage`, and free the rest of the reservation."""
         self._budget._settle(self, usage)
 
 
 class _PromptLength:
-    """A careful estimate of a prompt's tokens: one for two characters, later a quarter above what was ever seen."""
+    """A high estimate of a prompt's tokens: one per two characters, later a quarter above the highest ratio seen."""
 
     __slots__ = ("_tokens_per_character",)
 

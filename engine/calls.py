@@ -1,7 +1,7 @@
-"""What stands around an endpoint's call: functions from a call to a call, put together on one visible line.
+"""Wrappers of an endpoint's call: functions from a call to a call, composed on one line.
 
-``retrying(limited(endpoint))``: the retry is outside and the limit inside, so a call that sleeps before its next attempt
-holds no slot. `limited` is in limits.py and `retrying` in retries.py, each beside what it applies.
+``retrying(limited(endpoint))``: the retry is outside and the limit inside, so a call that sleeps before its next
+attempt holds no slot. `limited` is in limits.py and `retrying` in retries.py.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from engine.requests import Call, Reply, Request, Usage
 __all__ = ["LINGER_S", "Tally", "batched", "metered"]
 
 LINGER_S = 0.01
-"""How long a batch waits for more: little beside a request, enough to join what one commit let go."""
+"""How long a batch waits for more requests: short beside a request, long enough for those that one commit released."""
 
 
 class Tally:
-    """What one record has paid for so far, failed attempts at reading the answer included."""
+    """What one record has cost so far, including answers that could not be used."""
 
     __slots__ = ("usage",)
 
@@ -31,7 +31,7 @@ class Tally:
 
 
 def metered(call: Call, tally: Tally, job: str, group: str = "", rank: int = 0) -> Call:
-    """Add what each reply cost to `tally`, and sign each request with the job's name, its group and its rank."""
+    """Add the cost of each reply to `tally`, and set the job's name, the group and the rank of each request."""
 
     async def counted(request: Request) -> Reply:
         try:
@@ -46,12 +46,12 @@ def metered(call: Call, tally: Tally, job: str, group: str = "", rank: int = 0) 
 
 
 def batched(call: Call, *, size: int) -> Call:
-    """Join embedding requests, each of a list of texts, into requests of about `size` texts; others pass as they are.
+    """Join embedding requests, each of a list of texts, into requests of about `size` texts; others are sent unchanged.
 
-    Only requests that differ in nothing but their texts are joined, and only those of one shard: so what a shard cost
-    adds up to the same whatever the batches were. A batch holds what arrives within `LINGER_S` of its first request.
-    Each caller gets its own vectors and its share of the usage, or of what a failure cost. A batch that is refused is
-    sent again request by request, so that one bad text costs one record.
+    Only requests of one group (one shard) that differ only in their texts are joined, so the cost of a shard does not
+    depend on the batches. A batch holds the requests that arrive within `LINGER_S` of the first. Each caller gets its
+    own vectors and its share of the usage, or of the cost of a failure. A batch that is refused is sent again request
+    by request, so that one bad text fails one record.
     """
     batches: list[_Batch] = []
 
@@ -74,7 +74,7 @@ def batched(call: Call, *, size: int) -> Call:
 
 
 class _Batch:
-    """Requests that go out as one. The first to join sends it, the others wait for `outcomes`."""
+    """Requests that are sent as one. The first to join sends it; the others wait for `outcomes`."""
 
     def __init__(self) -> None:
         self.texts = 0
@@ -90,7 +90,7 @@ class _Batch:
         return _without_texts(request) == _without_texts(self.requests[0])
 
     async def send(self, call: Call, joinable: list[_Batch]) -> None:
-        """Wait for those who come in the same turn, then send; nobody joins what is on its way."""
+        """Wait `LINGER_S` for more requests, then send; none can join after that."""
         try:
             try:
                 await asyncio.sleep(LINGER_S)
@@ -103,7 +103,7 @@ class _Batch:
 
 
 async def _outcomes(call: Call, requests: Sequence[Request]) -> list[Reply | GristmillError]:
-    """What becomes of each of `requests`: sent as one, and one by one when the whole is refused."""
+    """The outcome of each of `requests`: sent as one, and one by one when that is refused."""
     try:
         return [*_divide(await call(_join(requests)), requests)]
     except GristmillError as error:
@@ -149,13 +149,13 @@ def _divide(reply: Reply, requests: Sequence[Request]) -> list[Reply]:
 
 
 def _shares(usage: Usage, requests: Sequence[Request]) -> list[Usage]:
-    """The usage of each request; tokens and dollars are divided by length, without loss."""
+    """The usage of each request; tokens and dollars are divided in proportion to length, without a rest."""
     sizes = [max(request.characters, 1) for request in requests]
     whole = sum(sizes)
-    shares, told, tokens = [], 0, 0
+    shares, counted, tokens = [], 0, 0
     for size in sizes:
-        told += size
-        share = usage.prompt_tokens * told // whole - tokens
+        counted += size
+        share = usage.prompt_tokens * counted // whole - tokens
         tokens += share
         shares.append(Usage(requests=usage.requests, prompt_tokens=share, cost_usd=usage.cost_usd * size / whole))
     return shares

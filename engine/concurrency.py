@@ -1,13 +1,13 @@
-"""How many requests may be in flight at once, where that has to be found out by trying.
+"""How many requests may be in flight at once, found by trial.
 
 TCP's congestion control (RFC 5681) with HTTP's signs of congestion: slow start, additive increase, multiplicative
-decrease. What holds:
+decrease. Invariants:
 
 - the window never exceeds the ceiling and never falls below 1;
-- it grows only by answers that came while it was full, so an unused window proves nothing and stays;
-- one episode cuts it once: failures of requests that were sent before the last cut do not cut again;
+- it grows only on answers that arrive while it is full, because a window that is not used shows nothing;
+- one overload cuts it once: failures of requests that were sent before the last cut do not cut again;
 - a 429 is a clear sign. Any other failure may be chance (one request in a hundred hangs), so it cuts only when more
-  than a quarter of the recent answers failed.
+  than a quarter of the recent requests failed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _MEMORY = 1 / 32
 
 
 class Concurrency:
-    """The window: `room` tells whether one more may go, `enter` and `leave` count those in flight.
+    """The window: `room` says whether one more request may start, `enter` and `leave` count those in flight.
 
-    ``max_concurrency`` is a hard ceiling and then also where the window begins.
+    ``max_concurrency``, if given, is a hard ceiling and the initial window.
     """
 
     __slots__ = ("_ceiling", "_step", "_trouble", "_uncut_from", "_unproven", "in_flight", "slow_until", "window")
@@ -51,12 +51,12 @@ class Concurrency:
         self.in_flight -= 1
 
     def open(self) -> None:
-        """Open the window as far as it goes: the server states limits, and these pace the requests from now on."""
+        """Open the window fully: the server states rate limits, which pace the requests from now on."""
         if self._uncut_from == 0:
             self.window = self._ceiling
 
     def succeeded(self) -> None:
-        """An answer came, its request still counted as in flight."""
+        """An answer arrived; its request still counts as in flight."""
         self._trouble -= self._trouble * _MEMORY
         self._unproven = False
         if self.room or self.window >= self._ceiling:
@@ -65,9 +65,10 @@ class Concurrency:
         self.window = min(self._ceiling, self.window + growth)
 
     def failed(self, number: int, *, next_number: int, clear: bool) -> None:
-        """Request `number` failed, its place still counted as in flight; cut the window if that says overload.
+        """Request `number` failed; it still counts as in flight. Cut the window if this is a sign of overload.
 
-        ``next_number`` is the number of the next request: those below it will not cut again.
+        ``clear`` says that it is one for certain. ``next_number`` is the number of the next request: failures of
+        earlier ones do not cut again.
         """
         if number < self._uncut_from:
             return
@@ -77,8 +78,8 @@ class Concurrency:
         self._trouble = 0.0
         self._uncut_from = next_number
         self.window = max(1.0, _DECREASE * min(self.window, self.in_flight))
-        # While nothing is answered at all, the cuts say nothing of where the limit is: what was known before them stays,
-        # and slow start leads back to it.
+        # While nothing is answered at all, cuts do not show where the limit is: the earlier value of `slow_until`
+        # stays, and slow start leads back to it.
         if not self._unproven:
             self._unproven = True
             self.slow_until = self.window

@@ -26,13 +26,16 @@ __all__ = ["SCAN", "Dataset"]
 R = TypeVar("R", bound=Record)
 
 SCAN = 256
-"""So many sealed shards are looked at in one visit to a thread, when a run is taken up."""
+"""How many sealed shards one thread call checks when a run resumes."""
 
-_REMEDY = "restore it from a copy, or remake its job with --redo"
+_REMEDY = "restore it from a copy, or repeat its job with --redo"
 
 
 class Dataset(Generic[R]):
-    """The shards of one kind of record in `folder`, numbered from 0 without gaps once sealed."""
+    """The shards of one kind of record in `folder`, numbered from 0 without gaps once all are sealed.
+
+    Methods that block belong in a thread. They raise `Fatal` for a damaged file and for a disk that cannot be used.
+    """
 
     def __init__(self, folder: Path, row: type[R]) -> None:
         self.name = folder.name
@@ -40,7 +43,7 @@ class Dataset(Generic[R]):
         self.row = row
         self._closed = False
         self._stopped = False
-        self._announced: set[int] | None = None  # those behind the first that is not
+        self._announced: set[int] | None = None  # the announced shards after the first one that is not
         self._all_below = 0
         self._changed = asyncio.Event()
 
@@ -48,7 +51,7 @@ class Dataset(Generic[R]):
         return Shard(self.folder, index)
 
     def read(self, index: int) -> list[R]:
-        """The rows of a sealed shard, checked against its seal's size; blocks."""
+        """The rows of a sealed shard, checked against its seal; none if it is open; blocks."""
         shard = self.shard(index)
         seal = shard.seal()
         return list(decode_lines(shard.read(seal), self.row)) if seal is not None else []
@@ -70,16 +73,16 @@ class Dataset(Generic[R]):
         return sorted(int(path.name.split(".")[0]) for path in self.folder.glob("*.done.json"))
 
     def numbers(self) -> list[int]:
-        """The numbers of the shards of which any file is there, in order; blocks."""
+        """The numbers of all shards that have a file, in order; blocks."""
         return sorted({int(path.name.split(".")[0]) for path in self.folder.glob("[0-9]*.json*")})
 
     def settle(self) -> None:
-        """Carry out the seals that a crash left half done; blocks. Only for who holds the lock of the run."""
+        """Finish the seals that a crash interrupted; blocks. Only for the process that holds the run's lock."""
         for path in list(self.folder.glob("*.checkpoint.jsonl")):
             self.shard(int(path.name.split(".")[0])).settle()
 
     def unsealed(self) -> list[Shard]:
-        """The shards that are being worked on, or were when the last run ended, in order; blocks."""
+        """The open shards: being worked on now, or left open when the last process ended; in order; blocks."""
         numbers = sorted(int(path.name.split(".")[0]) for path in self.folder.glob("*.checkpoint.jsonl"))
         return [self.shard(number) for number in numbers if not self.shard(number).done.exists()]
 
@@ -89,8 +92,10 @@ class Dataset(Generic[R]):
         return total([*(seal.usage for seal in self.seals()), *journalled])
 
     def write_sealed(self, index: int, rows: Sequence[R], failures: Sequence[FailedInput] = ()) -> Seal:
-        """Write a shard that is whole from the start, one input for each row and failure; blocks. For what costs nothing
-        to redo."""
+        """Write a sealed shard at once, with one input for each row and each failure; blocks.
+
+        Only for rows that cost nothing: a crash in the middle loses them.
+        """
         shard = self.shard(index)
         lines = [encode(row) for row in rows]
         with naming_the_disk(shard.data):
@@ -116,7 +121,7 @@ class Dataset(Generic[R]):
         return shard.write_seal(entries, {entry.id: entry.position for entry in entries}, "")
 
     def check(self, job: str, fingerprint: Mapping[str, Any]) -> None:
-        """Raise `BadInput`, saying what changed, when rows here were made under another fingerprint; blocks."""
+        """Raise `BadInput` with what changed when rows here were made under another fingerprint; blocks."""
         path = self.folder / "job.json"
         with naming_the_disk(path):
             theirs = _read_json(path)
@@ -124,16 +129,19 @@ class Dataset(Generic[R]):
             if theirs == mine or not self._has_commits():
                 return
         if theirs is None:
-            raise Fatal(f"{path} is missing: with what the rows beside it were made cannot be told; {_REMEDY} {job}")
+            raise Fatal(f"{path} is missing, so the settings of the rows beside it are unknown; {_REMEDY} {job}")
         raise BadInput(_difference(job, theirs.get("fingerprint", {}), mine["fingerprint"]))
 
     def owner(self) -> str | None:
-        """The job whose rows these are; None while no job has made the folder its own; blocks."""
+        """The name of the job that writes this dataset; None before any job has claimed it; blocks."""
         identity = _read_json(self.folder / "job.json")
         return None if identity is None else str(identity.get("job"))
 
     def claim(self, job: str, fingerprint: Mapping[str, Any]) -> None:
-        """Make the folder this job's: no rows of two meanings are ever mixed in it. Raises as `check` does; blocks."""
+        """Record that `job` writes this dataset, so that rows of two meanings never mix; blocks.
+
+        Raises `BadInput` as `check` does.
+        """
         self.check(job, fingerprint)
         path = self.folder / "job.json"
         with naming_the_disk(self.folder):
@@ -146,7 +154,7 @@ class Dataset(Generic[R]):
     def discard(self) -> None:
         """Delete the dataset, for ``--redo``; blocks.
 
-        It is renamed first: after a crash in the middle, no rows are left under a fingerprint that is gone.
+        It is renamed first, so that a crash in the middle leaves no rows without their fingerprint.
         """
         discarded = self.folder.with_name(f"{self.name}.discarded")
         with naming_the_disk(self.folder):
@@ -164,20 +172,23 @@ class Dataset(Generic[R]):
     # Following: in one event loop, as shards are sealed.
 
     async def follow(self) -> AsyncIterator[int]:
-        """Each shard's number, in order, as soon as it is sealed; ends when the dataset is closed."""
+        """Yield each shard's number, in order, as soon as it is sealed; end when the dataset is closed."""
         index = 0
         while await self.wait_sealed(index):
             yield index
             index += 1
 
     def known(self, index: int) -> int:
-        """How many shards from `index` on are known to be sealed, or may be looked for on the disk: at most `SCAN`."""
+        """How many shards from `index` on may be checked now, without waiting: at most `SCAN`."""
         if self._announced is None or self._closed:
             return SCAN
         return max(0, min(SCAN, self._all_below - index))
 
     async def wait_sealed(self, index: int) -> bool:
-        """Wait until shard `index` is sealed: True; or until it is known that it never will be: False."""
+        """Wait until shard `index` is sealed (True), or until it is certain that it never will be (False).
+
+        Raises `Stopped` when the run stops first.
+        """
         while True:
             changed = self._changed
             closed = self._closed
@@ -194,11 +205,11 @@ class Dataset(Generic[R]):
             await changed.wait()
 
     def begin(self) -> None:
-        """A job is going to look at each shard, and may open a sealed one again: followers wait for its word."""
+        """Announce that a job will check each shard and may open it again: followers wait for `notify`."""
         self._announced, self._all_below = set(), 0
 
     def notify(self, index: int | None = None) -> None:
-        """Tell the followers that a shard was sealed; a job names it, since its followers go by its word."""
+        """Wake the followers because a shard was sealed; after `begin`, `index` says which."""
         if self._announced is not None and index is not None:
             self._announced.add(index)
             while self._all_below in self._announced:
@@ -208,12 +219,12 @@ class Dataset(Generic[R]):
         self._changed = asyncio.Event()
 
     def close(self) -> None:
-        """No more shards will be sealed in this run of the pipeline."""
+        """Announce that no more shards will be sealed in this run of the pipeline."""
         self._closed = True
         self.notify()
 
     def stop(self) -> None:
-        """Let the followers go by `Stopped`."""
+        """End the followers with `Stopped`."""
         self._stopped = True
         self.notify()
 
@@ -235,7 +246,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _identity(job: str, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    # As it will be read back: JSON knows no tuples, and its keys are texts.
+    # As JSON will return it: without tuples, and with strings as keys.
     written = msgspec.json.encode({"job": job, "fingerprint": dict(fingerprint)})
     return msgspec.json.decode(written, type=dict[str, Any])
 
@@ -248,12 +259,12 @@ def _difference(job: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str
     ]
     return (
         f"{job} was made with other settings: {'; '.join(changes)}. "
-        f"Put them back, make it and what follows anew with --redo {job}, or use another --out"
+        f"Restore the old settings, repeat this job and those after it with --redo {job}, or use another --out"
     )
 
 
 def _where_they_differ(one: str, other: str) -> tuple[str, str]:
-    """The beginnings of both, or what stands around the first difference where that comes late."""
+    """The beginnings of both, or the text around the first difference if that comes later."""
     letters = enumerate(zip(one, other, strict=False))
     same = next((place for place, (a, b) in letters if a != b), min(len(one), len(other)))
     start = 0 if same < 40 else same - 20

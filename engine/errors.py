@@ -1,12 +1,12 @@
-"""What can go wrong, as one tree with three branches; the branch alone decides what happens next.
+"""All errors, as one tree with three branches; the branch alone decides what happens next.
 
     GristmillError
     ├── Transient    this attempt failed: try again
-    ├── Permanent    this record failed: write down why, go on with the others
-    └── Fatal        this run cannot go on: stop, mark nothing failed, say what to do
-        └── BadInput     what the user gave is wrong: files, configuration, keys
+    ├── Permanent    this record failed: record the reason, continue with the others
+    └── Fatal        this run cannot continue: stop, mark nothing failed, say what to do
+        └── BadInput     files, configuration or keys from the user are wrong
 
-Errors carry data, never text to be searched. No message may hold a key or a token.
+Errors carry data, so that no code searches their text. No message holds a key or a token.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _NOTHING = Usage()
 
 
 class GristmillError(Exception):
-    """The root. Everything that gristmill raises on purpose is one of its three branches.
+    """The root of all errors that gristmill raises on purpose.
 
-    ``usage`` is what was paid on the way to it: for an answer that cannot be used, for the attempts before it.
+    ``usage`` is what was paid before the error: for an answer that cannot be used, and for earlier attempts.
     """
 
     usage = _NOTHING
 
     def costing(self, usage: Usage) -> Self:
-        """This error with that `usage`: a copy where it differs, since one error may be raised in many tasks."""
+        """This error with `usage` set: a copy if the usage differs, because one error may be raised in many tasks."""
         if usage == self.usage:
             return self
         error = type(self).__new__(type(self), *self.args)
@@ -39,10 +39,10 @@ class GristmillError(Exception):
 
 
 class Transient(GristmillError):
-    """One attempt failed in a way that another attempt may not.
+    """One attempt failed; another attempt may succeed.
 
     ``kind`` is one stable word for counting ("rate_limited", "server_error", "reset", "timeout", "torn_body").
-    ``retry_after_s`` is what the server asked for, in seconds. ``server_limits`` is what its headers told.
+    ``retry_after_s`` is the wait that the server asked for, in seconds. ``server_limits`` is what its headers said.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Transient(GristmillError):
 
 
 class Permanent(GristmillError):
-    """This record cannot be done, however often it is tried.
+    """This record cannot be processed, however often it is tried.
 
     ``kind`` is one stable word by which failures are counted and retried ("content_filter", "encrypted").
     The message is the reason that the user reads.
@@ -75,8 +75,8 @@ class Permanent(GristmillError):
 
 
 class Fatal(GristmillError):
-    """The run cannot go on. The message is one line that ends in what to do."""
+    """The run cannot continue. The message is one line that says what to do."""
 
 
 class BadInput(Fatal):
-    """A file, a setting or a key that the user gave cannot be used; nothing was written."""
+    """A file, a setting or a key from the user cannot be used; nothing was written."""

@@ -1,8 +1,8 @@
-"""How many tokens a request will cost, before it is sent: what we think, and what the server counts.
+"""Estimates of the tokens of a request before it is sent: its true length, and what the server will count.
 
-`Estimates` learns from answers: characters per token over all, output length by job (its 95th percentile, so that most
-answers fit what was reserved). `Tariff` learns from the tokens that the server says remain: some servers count what was
-written, some (OpenAI) what may be written at most, and each has its own tokenizer.
+`Estimates` learns from answers: characters per token over all requests, output length per job (the 95th percentile, so
+that most answers fit the reservation). `Tariff` learns from the remaining tokens that the server reports: some servers
+count the tokens that were generated, some (OpenAI) the most that may be generated, and each has its own tokenizer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Estimate", "Estimates", "Tariff"]
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of one request: of its prompt, likely of its answer, at most of its answer."""
+    """Tokens of one request: its prompt, the likely length of its answer, and the greatest length of its answer."""
 
     prompt: float
     output: float
@@ -39,7 +39,7 @@ class Estimates:
     __slots__ = ("_characters", "_outputs", "_tokens")
 
     def __init__(self) -> None:
-        self._characters = 4.0  # English has about four characters a token; the first answer all but replaces this
+        self._characters = 4.0  # English has about four characters per token; the first answer nearly replaces this
         self._tokens = 1.0
         self._outputs: dict[str, _Outputs] = {}
 
@@ -56,7 +56,7 @@ class Estimates:
         )
 
     def learn(self, request: Request, usage: Usage) -> None:
-        """Take in what one answer really cost; a server that tells no usage teaches nothing."""
+        """Learn from the true usage of one answer; an answer without usage changes nothing."""
         if usage.prompt_tokens <= 0:
             return
         self._characters = 0.98 * self._characters + request.characters
@@ -79,7 +79,7 @@ class _Outputs:
         self._by_size: list[int] = []
 
     def likely(self, most: float) -> float:
-        """The 95th percentile; `most` until enough were seen."""
+        """The 95th percentile; `most` until there are enough answers."""
         if len(self._by_size) < self._ENOUGH:
             return most
         return max(self._FLOOR, self._by_size[int(self._QUANTILE * len(self._by_size))])
@@ -92,7 +92,7 @@ class _Outputs:
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """The sums over all requests just after one was sent; in characters, whose tokens are known better later."""
+    """The sums over all requests just after one was sent; in characters, because their tokens are known better later."""
 
     at: float
     characters: float
@@ -101,11 +101,11 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Tariff:
-    """What the server counts for a request, as a factor near 1 of the likely or of the most tokens.
+    """What the server counts for a request, as a factor near 1 of the likely or of the greatest tokens.
 
-    Between two of its replies the server counted (what remained then - what remains now + what was refilled); that is
-    held against both estimates of the requests sent in between, and the nearer one is used. Until it is known, a server
-    that tells what remains is taken to count the most, as OpenAI does; one that tells nothing, to count what was written.
+    Between two of its replies the server counted (remaining then - remaining now + refilled). This is compared with
+    both estimates of the requests sent in between, and the nearer one is used. Until then, a server that reports what
+    remains is assumed to count the greatest tokens, as OpenAI does; one that reports nothing, the generated ones.
     """
 
     __slots__ = ("_characters", "_from", "_from_remaining", "_likely_factor", "_most_factor", "_most_output", "_output")
@@ -120,7 +120,7 @@ class Tariff:
         self._from_remaining = 0.0
 
     def charge(self, estimate: Estimate) -> float:
-        """What the server will count for the request, as far as is known."""
+        """The tokens that the server will probably count for the request."""
         if self._from is None:
             return estimate.likely
         if self._likely_factor is None or self._most_factor is None:
@@ -130,7 +130,7 @@ class Tariff:
         return estimate.likely * _bounded(self._likely_factor)
 
     def add(self, request: Request, estimate: Estimate) -> None:
-        """The request goes out now."""
+        """Record that the request is sent now."""
         self._characters += request.characters
         self._output += estimate.output
         self._most_output += estimate.most_output
@@ -139,9 +139,9 @@ class Tariff:
         return Sent(at, self._characters, self._output, self._most_output)
 
     def learn(self, sent: Sent, remaining: float, *, rate: float, tokens_per_character: float, near_full: bool) -> None:
-        """Take in what remained after the request of `sent`; ``rate`` is the refill in tokens a second."""
+        """Learn from what remained after the request of `sent`; ``rate`` is the refill in tokens per second."""
         start = self._from
-        # A full bucket refills no further, so nothing can be told over a time in which it may have been full.
+        # A full bucket refills no further, so a time in which it may have been full says nothing.
         if start is None or near_full:
             self._from, self._from_remaining = sent, remaining
             return

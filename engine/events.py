@@ -1,4 +1,4 @@
-"""What happens in a run, as frozen events handed to hooks. Logging and progress are hooks, and so is a test's list."""
+"""The events of a run: frozen values that are passed to hooks. Logging and progress are hooks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobStarted(Event, frozen=True, kw_only=True):
-    """The job begins: what it waited for has ended."""
+    """The job starts; the jobs that it waits for have ended."""
 
 
 class JobFinished(Event, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class JobFinished(Event, frozen=True, kw_only=True):
 
 
 class ShardOpened(Event, frozen=True, kw_only=True):
-    """A shard is taken up: of `inputs`, `done` are in its checkpoint from before, `failed` of them as failures."""
+    """Work on a shard starts: of `inputs`, `done` are in its checkpoint already, `failed` of them as failures."""
 
     shard: int
     inputs: int
@@ -51,7 +51,7 @@ class ShardOpened(Event, frozen=True, kw_only=True):
 
 
 class ShardSealed(Event, frozen=True, kw_only=True):
-    """A shard is final. `found` means that it was so before this run began."""
+    """A shard is final. `found` means that it was sealed before this process started."""
 
     shard: int
     inputs: int
@@ -79,7 +79,7 @@ class InputFailed(Event, frozen=True, kw_only=True):
 
 
 class InputDropped(Event, frozen=True, kw_only=True):
-    """The rows of a finished input were refused when its shard was reviewed; it counts as failed."""
+    """The review of a shard dropped the rows of a finished input, which now counts as failed."""
 
     id: str
     kind: str
@@ -87,13 +87,13 @@ class InputDropped(Event, frozen=True, kw_only=True):
 
 
 class RowsDropped(Event, frozen=True, kw_only=True):
-    """A job made rows of one input that it did not keep: how many, by reason."""
+    """A job did not keep some rows of one input: how many, by reason."""
 
     reasons: dict[str, int]
 
 
 class AttemptFailed(Event, frozen=True, kw_only=True):
-    """One attempt of a call failed; the next comes after `wait_s` seconds."""
+    """One attempt of a call failed; the next starts after `wait_s` seconds."""
 
     kind: str
     reason: str
@@ -120,7 +120,7 @@ _LEVELS = {
 def log_events(logger: logging.Logger) -> Hook:
     """A hook that logs each event under its dotted name, its fields as ``record.fields``.
 
-    What happens once a record is logged at DEBUG, failures at WARNING, the rest at INFO.
+    Events that happen for every record are logged at DEBUG, failures at WARNING, others at INFO.
     """
 
     def hook(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Files that survive a crash: whole or not there at all, and known to the disk before anyone relies on them."""
+"""Files that survive a crash: complete or absent, and synced before anything relies on them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def file_digest(path: Path) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable: a rename is not, until its folder is synced."""
+    """Make the names in `folder` durable: a rename is durable only after its folder is synced."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -42,7 +42,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and those above it that are not there, and their names durable."""
+    """Create `folder` and its missing parents, and make their names durable."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -51,9 +51,9 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold `path` for this process; raises `BadInput` at once when another one holds it.
+    """Lock `path` for this process. Raises `BadInput` at once when another process holds the lock.
 
-    The kernel lets go of the lock when the process ends, however it ends, so a kill leaves none behind.
+    The kernel releases the lock when the process ends, so a killed process leaves no lock.
     """
     with contextlib.ExitStack() as held:
         with naming_the_disk(path):
@@ -64,7 +64,7 @@ def lock(path: Path) -> Iterator[None]:
                 file.seek(0)
                 holder = file.read(32).decode("ascii", "replace").strip()
                 raise BadInput(
-                    f"another process ({holder or 'of unknown number'}) works in {path.parent}; "
+                    f"another process ({holder or 'of unknown number'}) is working in {path.parent}; "
                     "wait for it, stop it, or use another --out"
                 ) from None
             file.truncate(0)
@@ -74,7 +74,7 @@ def lock(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def naming_the_disk(path: Path) -> Iterator[None]:
-    """Turn what an operating system says of a disk into one line that says what to do."""
+    """Turn an `OSError` about `path` into a `Fatal` whose one line says what to do."""
     try:
         yield
     except OSError as error:
@@ -84,10 +84,10 @@ def naming_the_disk(path: Path) -> Iterator[None]:
 def _advice(error: OSError) -> str:
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return "the disk is full; free some space and run the same command again, nothing committed is lost"
+            return "the disk is full; free some space and run the same command again: nothing committed is lost"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return "no permission to write there; make the folder writable or use another --out"
         case errno.EMFILE | errno.ENFILE:
             return "too many open files; raise the limit (ulimit -n) and run the same command again"
         case _:
-            return f"{error.strerror or error}; mend that and run the same command again"
+            return f"{error.strerror or error}; fix this and run the same command again"

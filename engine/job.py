@@ -1,7 +1,8 @@
-"""A job says what to do with one record; a step is what is done once, between jobs. A pipeline is a list of both.
+"""Jobs and steps. A job processes each record of a dataset; a step runs once, between jobs. A pipeline is a list of
+both.
 
-Every job is an async function from one input to zero or more rows, with at most one paid request. That is why a crash
-can lose only what was in flight.
+Every job is an async function from one input to zero or more rows, with at most one paid request. So a crash loses only
+requests in flight.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["Item", "Job", "Pipeline", "ShardRows", "Step", "downstream", "find",
 
 
 class ShardRows(dict[str, Sequence[Any]]):
-    """The rows of shard `index`, by the name of their dataset."""
+    """The rows of shard `index` of each dataset that a job reads, by the name of the dataset."""
 
     def __init__(self, index: int, rows: Mapping[str, Sequence[Any]]) -> None:
         super().__init__(rows)
@@ -28,7 +29,7 @@ class ShardRows(dict[str, Sequence[Any]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One input of a job: `id` is what the checkpoint knows it by, `value` is what `Job.process` gets."""
+    """One input of a job: `id` identifies it in the checkpoint, `value` is passed to `Job.process`."""
 
     id: str
     value: Any
@@ -36,21 +37,21 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to do with each record of a dataset.
+    """How to process each record of a dataset.
 
     ``reads`` names the datasets whose shard *i* makes the inputs of shard *i* of ``writes``; ``expand`` turns their
     rows into items, in order. ``process`` turns an item's value into rows of type ``row``; it raises `Permanent` when
-    this one cannot be done. ``origin`` gives the id of the item that a row was made from.
+    this item cannot be processed. ``origin`` returns the id of the item that a row was made from.
 
-    ``waits_for`` names jobs and steps that must have ended first; then ``prepare`` runs, once. ``variant`` is asked
+    ``waits_for`` names jobs and steps that must have ended first; then ``prepare`` runs, once. ``variant`` is called
     after that: a sealed shard made under another variant is opened again, and only its new items are processed.
-    ``review`` sees the rows of a finished shard, in shard order, before its seal; what it returns, by item id, is
-    dropped and counted as failed. ``conclude`` runs when every shard is sealed.
+    ``review`` gets the rows of a finished shard, in shard order, before its seal; it returns failures by item id, and
+    these items are dropped and counted as failed. ``conclude`` runs when every shard is sealed.
 
-    ``feeds`` gives the order in which the items of a shard are started, such as one that a provider's cache likes; their
-    rows stand in the order of ``expand`` all the same.
+    ``feeds`` returns the order in which the items of a shard are started, for example one that uses a provider's cache;
+    the order of the rows is that of ``expand`` in any case.
 
-    ``fingerprint`` holds what, if changed, would mix two meanings in one dataset. ``slots`` bounds what is in flight.
+    ``fingerprint`` holds the settings that change the meaning of rows. ``slots`` bounds the items in flight.
     """
 
     name: str
@@ -72,9 +73,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What is done once: dealing papers, writing the training files, the report. It decides itself what is left to do.
+    """Work that is done once: dealing papers, writing training files, the report. It finds out itself what is left to
+    do.
 
-    ``writes`` names the dataset that it fills, if it fills one.
+    ``writes`` names the dataset that it writes, if any.
     """
 
     name: str
@@ -87,7 +89,7 @@ Pipeline = Sequence[Job | Step]
 
 
 def find(pipeline: Pipeline, name: str) -> Job | Step:
-    """The job or step of that name; raises `BadInput` naming those that there are."""
+    """The job or step called `name`; raises `BadInput` with the known names if there is none."""
     for step in pipeline:
         if step.name == name:
             return step
@@ -95,12 +97,12 @@ def find(pipeline: Pipeline, name: str) -> Job | Step:
 
 
 def until(pipeline: Pipeline, name: str) -> Pipeline:
-    """The pipeline up to and with the job of that name."""
+    """The pipeline up to the job called `name`, included; raises `BadInput` if there is none."""
     return pipeline[: pipeline.index(find(pipeline, name)) + 1]
 
 
 def downstream(pipeline: Pipeline, name: str) -> Pipeline:
-    """The job of that name and everything that is made from what it makes, directly or not."""
+    """The job called `name` and all jobs that depend on it, directly or not; raises `BadInput` if there is none."""
     made = {find(pipeline, name).name}
     datasets = {step.name: step.writes for step in pipeline}
     for step in pipeline:

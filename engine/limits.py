@@ -1,16 +1,17 @@
 """One object per endpoint that decides when each request may be sent.
 
-It joins three things: requests a minute and tokens a minute (meters.py), and how many may be in flight (concurrency.py).
-Before a request is sent its tokens are estimated (estimates.py). What holds, whatever succeeds, fails or is cancelled:
+It joins three limits: requests per minute and tokens per minute (meters.py), and requests in flight (concurrency.py).
+The tokens of a request are estimated before it is sent (estimates.py). These invariants hold on success, failure and
+cancellation:
 
-- *Order.* Requests start in the order in which they asked. The first in the queue is the only one that is looked at, so
-  a large one waits for its tokens and no small one passes it.
+- *Order.* Requests start in the order in which they arrived. Only the first in the queue is considered, so a large one
+  waits for its tokens and no small one overtakes it.
 - *Caps.* Never more in flight than the window, which is never above ``max_concurrency``. Never more started in any time
   than the meters allow.
-- *Return.* Whoever leaves a slot, in whatever way, gives its place back exactly once.
+- *Return.* Leaving a slot, in whatever way, frees its place exactly once.
 - *Progress.* While requests wait and no pause holds, either one is in flight (and will leave and wake the queue) or a
   timer is set for the instant at which the first may go: no polling, no background task.
-- *Pause.* What one reply says in ``Retry-After`` holds for all whose turn has not come yet; a turn once given stands.
+- *Pause.* A ``Retry-After`` in one reply delays every request that has not started; started requests continue.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Self
 from engine.concurrency import Concurrency
 from engine.errors import BadInput, Permanent, Transient
 from engine.estimates import Estimate, Estimates, Sent, Tariff
-from engine.meters import Meter, Told
+from engine.meters import Meter, Reported
 from engine.requests import Call, Reply, Request, ServerLimits, Usage
 from engine.waiting import Waiting
 
@@ -31,7 +32,7 @@ __all__ = ["Limit", "Slot", "limited"]
 
 
 def limited(call: Call, limit: Limit) -> Call:
-    """Send each request through `call` when `limit` lets it."""
+    """Send each request through `call` when `limit` allows it."""
 
     async def sent_in_turn(request: Request) -> Reply:
         async with limit.slot(request) as slot:
@@ -51,7 +52,7 @@ def limited(call: Call, limit: Limit) -> Call:
 
 
 class Limit:
-    """The limits of one endpoint; what is None is learned from the server's headers and rejections.
+    """The limits of one endpoint. A limit that is None is learned from the server's headers and rejections.
 
     Raises `BadInput` for a limit that is not above 0.
     """
@@ -76,7 +77,7 @@ class Limit:
         if self._requests.rate or self._tokens.rate:
             self._concurrency.open()
         self._queue: Waiting[Slot] = Waiting()
-        self._called = 0  # whose turn has come but whose task has not run yet: a newcomer must not pass them
+        self._called = 0  # requests whose turn has come but whose task has not run yet: none may overtake them
         self._next_number = 1
         self._unrejected_from = 1
         self._paused_until = 0.0
@@ -84,14 +85,16 @@ class Limit:
         self._closed: BaseException | None = None
 
     def slot(self, request: Request) -> AbstractAsyncContextManager[Slot]:
-        """Enter it to wait for the request's turn; send the request inside; tell the slot how it ended.
+        """A context manager: entering waits for the request's turn. Send the request inside, then call `Slot.settle` or
+        `Slot.fail`.
 
-        Entering raises `Permanent` (kind "too_large") at once when the request can never fit, and what `close` was given.
+        Entering raises `Permanent` (kind "too_large") at once when the request can never fit, and the error that was
+        given to `close`.
         """
         return Slot(self, request)
 
     def close(self, error: BaseException) -> None:
-        """Everyone who waits, now and later, gets `error`. None of these requests was sent, so nothing is lost."""
+        """Raise `error` in every request that waits, now and later. None of them was sent, so nothing is lost."""
         self._closed = error
         while self._queue:
             slot, future = self._queue.first()
@@ -112,18 +115,18 @@ class Limit:
 
     @property
     def window(self) -> int:
-        """How many may be in flight at once, as things stand."""
+        """How many requests may be in flight at once now."""
         return int(self._concurrency.window)
 
     @property
     def paused_until(self) -> float:
-        """The loop's time before which nothing is sent because the server asked for it; may be past."""
+        """The loop's time until which nothing is sent because the server asked for a pause; may be in the past."""
         return self._paused_until
 
     # What follows is for `Slot`.
 
     def _enter(self, slot: Slot) -> bool:
-        """Start the request if it may go at once, as most do."""
+        """Start the request if it need not wait; most do not."""
         if self._closed is not None:
             raise self._closed
         now, ready_at = asyncio.get_running_loop().time(), self._ready_at(slot)
@@ -137,7 +140,7 @@ class Limit:
         future = self._queue.add(slot, slot.request.rank)
         self._wake()
         try:
-            if future.done():  # awaiting it would not yield, and pass those who were called before and have not run yet
+            if future.done():  # awaiting it would not yield: it would overtake requests that were called before
                 await asyncio.sleep(0)
             await future
         except asyncio.CancelledError:
@@ -173,7 +176,7 @@ class Limit:
         self._concurrency.enter()
 
     def _wake(self) -> None:
-        """Start those at the head of the queue that may go now, and set the timer for the next."""
+        """Start the requests at the head of the queue that may start now, and set the timer for the next."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         while self._queue and self._concurrency.room:
@@ -204,15 +207,15 @@ class Limit:
         if self._queue:
             self._wake()
 
-    def _settle(self, slot: Slot, usage: Usage, told: ServerLimits | None) -> None:
+    def _settle(self, slot: Slot, usage: Usage, reported: ServerLimits | None) -> None:
         now = asyncio.get_running_loop().time()
         self._concurrency.succeeded()
         self._count(slot, usage, now)
-        if told is not None:
-            self._hear(slot, told, now)
+        if reported is not None:
+            self._hear(slot, reported, now)
 
     def _count(self, slot: Slot, usage: Usage, now: float) -> None:
-        """Learn from what an answer really cost, and give back what was reserved above it."""
+        """Learn from the true cost of an answer, and return what was reserved beyond it."""
         self._estimates.learn(slot.request, usage)
         used = usage.prompt_tokens + usage.completion_tokens
         if used:
@@ -242,12 +245,15 @@ class Limit:
         if error.retry_after_s is None or not _explains(error.server_limits, slot):
             self._concurrency.failed(slot.number, next_number=self._next_number, clear=True)
 
-    def _hear(self, slot: Slot, told: ServerLimits, now: float) -> None:
+    def _hear(self, slot: Slot, reported: ServerLimits, now: float) -> None:
         unlimited = not (self._requests.rate or self._tokens.rate)
         sent = slot.sent
-        requests = Told(told.limit_requests, told.remaining_requests, told.reset_requests_s)
+        requests = Reported(reported.limit_requests, reported.remaining_requests, reported.reset_requests_s)
         self._requests.hear(requests, mark=slot.request_mark, amount=1, sent_at=sent.at, now=now)
-        tokens, charge = Told(told.limit_tokens, told.remaining_tokens, told.reset_tokens_s), slot.charge
+        tokens, charge = (
+            Reported(reported.limit_tokens, reported.remaining_tokens, reported.reset_tokens_s),
+            slot.charge,
+        )
         self._tokens.hear(tokens, mark=slot.token_mark, amount=charge, sent_at=sent.at, now=now)
         if tokens.remaining is not None and self._tokens.server_rate:
             self._tariff.learn(
@@ -262,13 +268,13 @@ class Limit:
 
 
 class Slot:
-    """One request's turn at an endpoint, from the moment that it may be sent; tell it once how the request ended.
+    """One request's turn at an endpoint. Call `settle` or `fail` once, when the request has ended.
 
-    Leaving it without a word (a cancellation, another error) keeps what was reserved, since the server may have counted
-    it, and gives back the place.
+    Leaving without either (a cancellation, another error) frees the place but keeps the reserved tokens, because the
+    server may have counted them.
     """
 
-    __slots__ = ("_limit", "_told", "charge", "estimate", "number", "request", "request_mark", "sent", "token_mark")
+    __slots__ = ("_ended", "_limit", "charge", "estimate", "number", "request", "request_mark", "sent", "token_mark")
 
     estimate: Estimate
     sent: Sent
@@ -280,7 +286,7 @@ class Slot:
         self.request = request
         self.number = 0  # in the order of sending, from 1; 0 while it waits
         self._limit = limit
-        self._told = False
+        self._ended = False
 
     async def __aenter__(self) -> Self:
         if not self._limit._enter(self):
@@ -292,29 +298,29 @@ class Slot:
     ) -> None:
         self._limit._leave()
 
-    def settle(self, usage: Usage, told: ServerLimits | None = None) -> None:
-        """The request was answered: correct the books by what it really cost and by what the server told."""
-        if not self._told:
-            self._told = True
-            self._limit._settle(self, usage, told)
+    def settle(self, usage: Usage, reported: ServerLimits | None = None) -> None:
+        """The request was answered: correct the counts by its true cost and by the limits that the server stated."""
+        if not self._ended:
+            self._ended = True
+            self._limit._settle(self, usage, reported)
 
     def fail(self, error: Transient) -> None:
-        """The attempt failed: wait as long as the server asks, and send less if it is overloaded."""
-        if not self._told:
-            self._told = True
+        """The attempt failed: pause for as long as the server asks, and send less if it is overloaded."""
+        if not self._ended:
+            self._ended = True
             self._limit._fail(self, error)
 
 
-def _explains(told: ServerLimits | None, slot: Slot) -> bool:
-    """Is the rejection due to a limit that the server states, and not to one that we cannot see?"""
-    if told is None:
+def _explains(reported: ServerLimits | None, slot: Slot) -> bool:
+    """Whether a limit that the server states explains the rejection; else a hidden limit caused it."""
+    if reported is None:
         return False
-    return (told.remaining_requests is not None and told.remaining_requests < 2) or (
-        told.remaining_tokens is not None and told.remaining_tokens < 2 * slot.charge
+    return (reported.remaining_requests is not None and reported.remaining_requests < 2) or (
+        reported.remaining_tokens is not None and reported.remaining_tokens < 2 * slot.charge
     )
 
 
 def _check(**limits: float | None) -> None:
     for name, value in limits.items():
         if value is not None and not 0 < value < float("inf"):
-            raise BadInput(f"{name} is {value}: set it above 0, or leave it out to have it learned")
+            raise BadInput(f"{name} is {value}: set it above 0, or leave it out so that it is learned from replies")

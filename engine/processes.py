@@ -1,4 +1,4 @@
-"""Words for how a process ended, and how many cores this one may use."""
+"""How a process ended, in words, and how many cores this process may use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["how_it_ended", "usable_cores"]
 
 
 def how_it_ended(returncode: int) -> str:
-    """In words: "exited with status 1", "was killed by SIGSEGV"."""
+    """How a process ended, in words: "exited with status 1", "was killed by SIGSEGV"."""
     if returncode >= 0:
         return f"exited with status {returncode}"
     hint = "; the system may be short of memory" if -returncode == signal.SIGKILL else ""
@@ -18,5 +18,5 @@ def how_it_ended(returncode: int) -> str:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use: a container's or a batch system's share, where the system tells it."""
+    """The cores that this process may use: the share of a container or batch job, if the system reports it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

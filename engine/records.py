@@ -1,7 +1,7 @@
 """Records: frozen values with an id, one JSON object on one line.
 
-A record's id is a hash of what it came from, so the same input gives the same id on every machine and in every
-restart, and `parent` is the id of the record it was made from: every row leads back to a paper.
+A record's id is a hash of its source, so the same input gives the same id on every machine and after every restart.
+`parent` is the id of the record that it was made from, so every row leads back to a paper.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Record", "decode", "decode_lines", "encode", "make_id"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What every row has. Subclass it with the fields of one kind of record."""
+    """The fields of every row. Subclass it with the fields of one kind of record."""
 
     id: str
     parent: str
@@ -42,7 +42,7 @@ _encoder = msgspec.json.Encoder()
 def encode(record: msgspec.Struct) -> bytes:
     """One line of UTF-8 JSON, with its line feed; the fields stand in the order of the class.
 
-    Raises `Permanent` when a text holds half of a surrogate pair: that is no text, and no file can keep it.
+    Raises `Permanent` (kind "not_text") when a string holds half of a surrogate pair, which UTF-8 cannot encode.
     """
     try:
         return _encoder.encode(record) + b"\n"
@@ -51,7 +51,7 @@ def encode(record: msgspec.Struct) -> bytes:
 
 
 def decode(line: bytes, kind: type[R]) -> R:
-    """Read one line back as `kind`; raises `Fatal` when the line is not such a record."""
+    """Decode one line as `kind`; raises `Fatal` when the line is no such record."""
     try:
         return msgspec.json.decode(line, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -59,7 +59,7 @@ def decode(line: bytes, kind: type[R]) -> R:
 
 
 def decode_lines(data: bytes, kind: type[R]) -> Iterator[R]:
-    """Read whole lines back, one by one."""
+    """Decode complete lines, one by one; raises `Fatal` for the first line that is no such record."""
     decoder = msgspec.json.Decoder(kind)
     for number, line in enumerate(data.splitlines(), 1):
         try:

@@ -1,4 +1,4 @@
-"""What goes to a model and what comes back, whoever serves it. A call is an async function from a `Request` to a `Reply`."""
+"""Requests to a model and its replies, for any provider. A call is an async function from a `Request` to a `Reply`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["Alternative", "AnswerSchema", "Call", "Reply", "Request", "ServerLim
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """What was paid for: answered requests, tokens in and out, and dollars where prices are known.
+    """What was paid for: answered requests, input and output tokens, and dollars where prices are known.
 
-    A request that travels in one batch with others counts like one that travels alone, so that what a record cost does
-    not depend on who happened to travel with it.
+    A request that is sent in a batch with others counts as one request, so the cost of a record does not depend on its
+    batch.
 
-    Of the prompt's tokens ``cached_tokens`` were read from the provider's cache and ``cache_write_tokens`` written to
-    it; of the completion's ``reasoning_tokens`` were thoughts. They are given as ``cached``, ``cache_write`` and
-    ``reasoning``, and one that is 0 is not written down.
+    ``cached_tokens`` of the prompt were read from the provider's cache, ``cache_write_tokens`` were written to it, and
+    ``reasoning_tokens`` of the completion were not shown. They are passed as ``cached``, ``cache_write`` and
+    ``reasoning``; one that is 0 is not encoded.
     """
 
     requests: int = 0
@@ -59,31 +59,30 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class AnswerSchema(msgspec.Struct, frozen=True, kw_only=True):
-    """The form that an answer has: a JSON Schema under a name."""
+    """The required form of an answer: a JSON Schema and its name."""
 
     name: str
     schema: Mapping[str, Any]
 
 
 class Alternative(msgspec.Struct, frozen=True, kw_only=True):
-    """A token that the model might have said first, and the natural logarithm of its probability."""
+    """A possible first token of an answer, and the natural logarithm of its probability."""
 
     token: str
     logprob: float
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to a model, before anything is known about who serves it, and how it is sent.
+    """One request to a model, independent of its provider and of how it is sent.
 
-    A chat request has ``messages``, each a role ("system", "user", "assistant") and its content. An embedding request
-    has ``texts`` in their place; ``query`` says that they are questions to search with, for models that embed questions and
-    passages each in a way of their own. ``to`` names the role that answers ("generator", "judge").
+    A chat request has ``messages``, each with a role ("system", "user", "assistant") and its content. An embedding
+    request has ``texts`` instead; ``query`` says that they are search questions, for models that embed questions and
+    passages differently. ``to`` names the role that answers ("generator", "judge").
 
     ``characters`` is the length of the prompt, from which its tokens are estimated; ``max_output_tokens`` bounds the
-    answer (0 for embeddings). ``schema`` is the form that the answer is to have, None for plain text; ``alternatives``
-    is how many tokens the reply tells of that the model might have said first. ``job`` is who asks: output lengths are
-    learned by job. Requests of different ``group`` never share a batch. Of those that wait at an endpoint, one of a
-    higher ``rank`` goes first.
+    answer (0 for embeddings). ``schema`` is the required form of the answer, None for plain text; ``alternatives`` is how
+    many possible first tokens the reply lists. ``job`` is the job that sends it: output lengths are learned per
+    job. Requests of different ``group`` never share a batch. Requests of a higher ``rank`` go first at an endpoint.
     """
 
     to: str
@@ -100,9 +99,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server said of its limits in ``x-ratelimit-*`` headers; None is what it did not say.
+    """A server's rate limits, from its ``x-ratelimit-*`` headers; None where a header is missing.
 
-    Limits are per minute; remaining is what may be spent now; reset is the time until all of it is back, in seconds.
+    Limits are per minute; remaining is what may be used now; reset is the time until all of it is available again, in
+    seconds.
     """
 
     limit_requests: int | None = None
@@ -114,11 +114,11 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer, what it cost, and what the server said of its limits.
+    """One answer, its cost, and the rate limits that the server stated.
 
-    ``text`` answers a chat request, and is never blank; ``vectors`` answer an embedding request, one for each text, in
-    order. ``alternatives`` are those of the first token, where they were asked for and are told. ``first_token_s`` is the
-    time from the request to its first token, where the answer was streamed.
+    ``text`` answers a chat request and is never blank; ``vectors`` answer an embedding request, one per text, in order.
+    ``alternatives`` are those of the first token, if they were requested and are available. ``first_token_s`` is the
+    time from the request to its first token in seconds, if the answer was streamed.
     """
 
     text: str = ""

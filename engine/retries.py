@@ -1,12 +1,13 @@
-"""The retry policy: tenacity decides when an attempt that failed is made again.
+"""The retry policy: tenacity decides when a failed attempt is repeated.
 
-Only `Transient` is retried: after what the server asked for, else after a jittered exponential wait. What a server says
-of itself (rate limits, overload, nobody there) is waited out for as long as it lasts. What may be the record's own doing
-(a server error, a body that does not decode) gets a bounded number of attempts, and is `Permanent` after them.
+Only `Transient` is retried: after the wait that the server asks for, else after a jittered exponential wait. Errors of
+the server as a whole (rate limits, overload, no connection) are retried for as long as they last. Errors that the
+record may cause (a server error, a body that does not decode) get a bounded number of attempts and then become
+`Permanent`.
 
-A timeout, a reset or a server error may be either. The calls of one policy tell them apart together: while the endpoint
-answers others, it is this record's; when an endpoint that has answered before answers nobody any more and many calls
-fail, it is an outage, and is waited out, for an hour at most.
+A timeout, a reset or a server error may be either. All calls under one policy decide together: while the endpoint
+answers others, the record is the cause; when an endpoint that has answered before answers no call any more and many
+calls fail, it is an outage, and the calls are retried, for an hour at most.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ __all__ = ["RetryPolicy", "retrying"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """``attempts`` bounds the tries of one record; waits are full-jitter exponential, in seconds.
+    """``attempts`` bounds the attempts of one record; waits are full-jitter exponential, in seconds.
 
-    Errors whose kind is in ``waited_out`` do not count as tries, nor do those in ``outages`` while ``outage_calls`` calls
-    at once have failed and nobody was answered since, for ``outage_s`` seconds at most.
+    Errors whose kind is in ``waited_out`` do not count as attempts. Those in ``outages`` do not count while
+    ``outage_calls`` calls at once have failed and none was answered since, for ``outage_s`` seconds at most.
     """
 
     attempts: int = 6
@@ -43,16 +44,16 @@ class RetryPolicy:
 
 
 def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaitable[None]], hook: Hook) -> Call:
-    """Make `call` again while it raises `Transient` and the policy allows it.
+    """Repeat `call` while it raises `Transient` and the policy allows it.
 
-    ``sleep`` waits between attempts and may raise to end the waiting. Raises `Permanent` with the last error's kind
-    when the attempts are used up. What failed attempts cost is added to the reply's usage, or to that of the error.
+    ``sleep`` waits between attempts and may raise to end the wait. The call raises `Permanent` with the last error's
+    kind when the attempts are used up. The cost of failed attempts is added to the usage of the reply or of the error.
     """
     return _Retried(call, policy, sleep, hook).reply
 
 
 class _Retried:
-    """One call under one policy; what happens to one request is in its `_Tries`."""
+    """One call under one policy; the state of one request is in its `_Tries`."""
 
     def __init__(self, call: Call, policy: RetryPolicy, sleep: Callable[[float], Awaitable[None]], hook: Hook) -> None:
         self._call = call
@@ -78,7 +79,7 @@ class _Retried:
         else:
             self._seen.answers += 1
             return reply
-        # Only now: most requests need no policy, and asking tenacity for it would cost more than all else around a call.
+        # Created only now: most requests need no retry, and tenacity costs more than everything else around a call.
         self._seen.failing += 1
         tries = _Tries(before)
         try:
@@ -90,7 +91,7 @@ class _Retried:
         return msgspec.structs.replace(reply, usage=tries.paid + reply.usage)
 
     async def _attempt(self, request: Request, *, tries: _Tries, failed: list[Transient]) -> Reply:
-        """One more; the first is the one that has ``failed`` already."""
+        """Make one more attempt; the first has ``failed`` already."""
         try:
             if failed:
                 raise failed.pop()
@@ -103,7 +104,7 @@ class _Retried:
         return reply
 
     def _is_enough(self, state: RetryCallState) -> bool:
-        """Count an attempt, unless the endpoint is to blame, and say whether it was the last."""
+        """Count an attempt, unless the endpoint is the cause, and return whether it was the last."""
         kind, tries, policy, seen = _error(state).kind, _tries(state), self._policy, self._seen
         silent_s = seen.silent_s()
         if kind in policy.waited_out:
@@ -117,9 +118,9 @@ class _Retried:
     def _wait_s(self, state: RetryCallState) -> float:
         error = _error(state)
         if error.retry_after_s is not None:
-            # A shared Retry-After would wake everybody in one instant: spread them over a little more than was asked.
+            # A shared Retry-After would wake all calls at one instant: spread them over a slightly longer time.
             return error.retry_after_s + self._backoff(state) / 8
-        # Where others were answered meanwhile the endpoint is well, and there is little to wait for.
+        # If others were answered meanwhile, the endpoint works, and a long wait gains nothing.
         chance = error.kind not in self._policy.waited_out and self._seen.answers > _tries(state).answers_before
         return self._backoff(state) / 4 if chance else self._backoff(state)
 
@@ -142,7 +143,7 @@ def _give_up(state: RetryCallState) -> Reply:
 
 
 class _Seen:
-    """What the calls of one policy know together: answers so far, calls that have failed and go on trying."""
+    """What all calls under one policy share: answers so far, and calls that have failed and try again."""
 
     __slots__ = ("_answers_then", "_silent_since", "answers", "failing")
 
@@ -153,7 +154,7 @@ class _Seen:
         self._silent_since = 0.0
 
     def silent_s(self) -> float:
-        """How long nobody was answered, in seconds, counted from the first failure after the last answer."""
+        """How long no call was answered, in seconds, from the first failure after the last answer."""
         now = asyncio.get_running_loop().time()
         if self._answers_then != self.answers:
             self._answers_then, self._silent_since = self.answers, now
@@ -161,7 +162,7 @@ class _Seen:
 
 
 class _Tries:
-    """One call's attempts that count, what they cost, and the answers that all had got when its last one began."""
+    """The counted attempts of one call, their cost, and the number of answers under the policy when the last one began."""
 
     __slots__ = ("answers_before", "count", "paid")
 

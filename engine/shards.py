@@ -1,16 +1,17 @@
-"""One shard: rows appended with a journal beside them, then sealed; safe against a kill at any instant.
+"""One shard: rows are appended with a journal beside them, then sealed. It is safe to kill the process at any instant.
 
-While a shard is open, ``00000.jsonl`` holds rows in order of completion and ``00000.checkpoint.jsonl`` one line for each
-finished input. A commit appends rows, syncs them, appends checkpoint lines, syncs those: so a line in the checkpoint
-means that its rows are on disk, and bytes behind the last line's ``end`` mean nothing and are cut off at the next open.
+While a shard is open, ``00000.jsonl`` holds rows in order of completion, and ``00000.checkpoint.jsonl`` one line for
+each finished input. A commit appends rows, syncs them, appends checkpoint lines, syncs those. So a line in the
+checkpoint means that its rows are on disk. Bytes after the last line's ``end`` are uncommitted and are cut off at the
+next open.
 
-A seal puts the rows into the order of the inputs. The sorted rows are written beside the old ones and synced; then one
-last checkpoint line, the mark, holds the whole seal: from here on the shard is decided, and whoever opens it next
-carries out what is left (rename the rows, write ``00000.done.json``, delete the checkpoint). Where a seal stands, its
-rows are final. Before the mark nothing has been touched but temporary names. A name counts as written once its folder is
-synced: the rows' and the sorted rows' names are, before anything is written that relies on them.
+A seal sorts the rows into the order of the inputs. The sorted rows are written to a temporary file and synced. Then one
+last checkpoint line, the mark, holds the whole seal. From then on the shard is decided: the next process that opens it
+finishes the remaining steps (rename the rows, write ``00000.done.json``, delete the checkpoint). Once the seal exists,
+the rows are final. Before the mark, only temporary names have changed. A name is durable once its folder is synced: the
+names of the rows and of the sorted rows are synced before anything that relies on them is written.
 
-Inputs are known by id, not by position: a shard may be opened again later with more inputs than it was sealed with.
+Inputs are identified by id, not by position, so a sealed shard may be opened again with more inputs.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class FailedInput(Failure, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One checkpoint line: the input, how many rows it made, the byte where they end, what they cost, or its error."""
+    """One checkpoint line: the input, the number of its rows, the byte where they end, their cost, or the error."""
 
     id: str
     position: int
@@ -58,9 +59,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a shard final. ``source`` stamps what it was made from.
+    """The content of ``.done.json``, which makes a shard final. ``source`` identifies what the shard was made from.
 
-    `failures`, and the ids of the inputs that made no rows, `empty`, stand in order of the inputs.
+    `failures`, and `empty`, the ids of the inputs without rows, are in the order of the inputs.
     """
 
     inputs: int
@@ -83,11 +84,11 @@ L = TypeVar("L", Entry, _Mark)
 
 _MARK = b'{"seal":'
 _GARBLED = (msgspec.DecodeError, UnicodeDecodeError)
-_REMEDY = "restore it from a copy, or remake its job with --redo JOB (gristmill verify names all that is damaged)"
+_REMEDY = "restore it from a copy, or repeat its job with --redo JOB (gristmill verify lists all damaged files)"
 
 
 def total(usages: Iterable[Usage]) -> Usage:
-    """Add up, in a way that does not depend on the order: dollars are summed exactly and rounded to a billionth."""
+    """The sum, independent of the order: dollars are summed exactly and rounded to a billionth."""
     paid = list(usages)
     return Usage(
         requests=sum(usage.requests for usage in paid),
@@ -101,7 +102,10 @@ def total(usages: Iterable[Usage]) -> Usage:
 
 
 class Shard:
-    """The files of shard `index` of the dataset in `folder`. All methods block: call them in a thread."""
+    """The files of shard `index` of the dataset in `folder`.
+
+    All methods block: call them in a thread. They raise `Fatal` for a damaged file and for a disk that cannot be used.
+    """
 
     def __init__(self, folder: Path, index: int) -> None:
         self.index = index
@@ -111,7 +115,7 @@ class Shard:
         self._sorted = folder / f"{index:05d}.jsonl.tmp"
 
     def seal(self) -> Seal | None:
-        """The seal, or None while the shard is open. Changes nothing: it may be asked while another process works."""
+        """The seal, or None while the shard is open. Changes nothing, so another process may be working."""
         with naming_the_disk(self.data):
             try:
                 return msgspec.json.decode(self.done.read_bytes(), type=Seal)
@@ -121,7 +125,7 @@ class Shard:
                 raise Fatal(f"the seal {self.done} is damaged ({error}); {_REMEDY}") from error
 
     def whole(self) -> Seal | None:
-        """The seal, after a look at the size of the rows, without reading them: a resume does it for every shard."""
+        """The seal, after a check of the file's size but not of its content: a resume does this for every shard."""
         seal = self.seal()
         if seal is not None:
             with naming_the_disk(self.data):
@@ -129,9 +133,9 @@ class Shard:
         return seal
 
     def settle(self) -> Seal | None:
-        """What `whole` says, after carrying out what a crash left half done.
+        """Finish the steps of a seal that a crash interrupted, then return what `whole` returns.
 
-        For whoever makes this shard: nobody else may be at work on it.
+        Only for the process that owns this shard: no other may work on it.
         """
         with naming_the_disk(self.data):
             seal = self.whole()
@@ -141,18 +145,18 @@ class Shard:
             return seal
 
     def read(self, seal: Seal) -> bytes:
-        """The sealed rows; raises `Fatal` when they are not those that `seal` was made for, by their checksum."""
+        """The sealed rows; raises `Fatal` when their checksum is not that of `seal`."""
         with naming_the_disk(self.data):
             data = self.data.read_bytes() if self.data.exists() else None
         self._check_size(seal, None if data is None else len(data))
         data = data or b""
         if sha256(data).hexdigest() != seal.sha256:
-            raise Fatal(f"the shard {self.data} is not what was sealed (its checksum differs); {_REMEDY}")
+            raise Fatal(f"the shard {self.data} has changed since it was sealed (its checksum differs); {_REMEDY}")
         return data
 
     def verify(self) -> None:
-        """Raise `Fatal` unless the shard is open, or its rows are those that were sealed, by their checksum."""
-        is_open = self.checkpoint.exists()  # asked first: another process may seal it in the meantime
+        """Raise `Fatal` unless the shard is open and readable, or sealed with the right checksum."""
+        is_open = self.checkpoint.exists()  # checked first: another process may seal it in the meantime
         seal = self.seal()
         if seal is not None:
             self.read(seal)
@@ -162,7 +166,7 @@ class Shard:
             self.peek()
 
     def entries(self) -> list[Entry]:
-        """What the checkpoint says is finished, after cutting off what was not committed from both files."""
+        """The committed inputs, after uncommitted bytes are cut off from both files."""
         with naming_the_disk(self.data):
             lines = self._whole_lines()
             entries = [self._decoded(line, Entry) for line in lines]
@@ -171,13 +175,13 @@ class Shard:
             end = entries[-1].end if entries else 0
             size = self.data.stat().st_size if self.data.exists() else 0
             if size < end:
-                raise Fatal(f"the shard {self.data} has {size} bytes, its checkpoint promises {end}; {_REMEDY}")
+                raise Fatal(f"the shard {self.data} has {size} bytes, its checkpoint says {end}; {_REMEDY}")
             _truncate(self.data, end)
             _truncate(self.checkpoint, sum(len(line) + 1 for line in lines))
             return entries
 
     def peek(self) -> list[Entry]:
-        """What is finished in an open shard, changing nothing: for looking at a run while another process works."""
+        """The committed inputs of an open shard. Changes nothing, so another process may be working."""
         try:
             lines = self.checkpoint.read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
@@ -187,9 +191,9 @@ class Shard:
     def reopen(
         self, kind: type[Record], origin: Callable[[Any], str], again: Callable[[Failure], bool] = lambda _: False
     ) -> None:
-        """Turn a sealed shard into an open one that keeps every row, and every failure but those to do `again`.
+        """Turn a sealed shard into an open one with all its rows and its failures, except those to try `again`.
 
-        The seal is taken away last: a crash before that leaves the sealed shard as it was.
+        The seal is deleted last: a crash before that leaves the shard sealed, as it was.
         """
         seal = self.seal()
         if seal is None:
@@ -214,9 +218,9 @@ class Shard:
             sync_folder(self.done.parent)
 
     def committed(self, entries: Sequence[Entry], order: Mapping[str, int]) -> list[tuple[Entry, bytes]]:
-        """The finished inputs that are in `order`, in that order, each with the bytes of its rows.
+        """The committed inputs that are in `order`, in that order, each with the bytes of its rows.
 
-        Of an input that failed and was done again, the later entry counts.
+        If an input has several entries because it failed and was tried again, the last one counts.
         """
         with naming_the_disk(self.data):
             data = self.data.read_bytes()
@@ -227,7 +231,7 @@ class Shard:
             start = entry.end
         placed = sorted(last.values(), key=lambda pair: order[pair[0].id])
         if any(lines.count(b"\n") != entry.rows for entry, lines in placed):
-            raise Fatal(f"the shard {self.data} does not hold the rows that its checkpoint says; {_REMEDY}")
+            raise Fatal(f"the shard {self.data} does not hold the rows that its checkpoint lists; {_REMEDY}")
         return placed
 
     def write_seal(self, entries: Sequence[Entry], order: Mapping[str, int], source: str) -> Seal:
@@ -264,7 +268,7 @@ class Shard:
             return seal
 
     def _carry_out(self) -> Seal | None:
-        """If the shard is decided, finish what the mark says; each step may have been done already."""
+        """If the shard is decided, finish its seal; each step may have been done already."""
         lines = self._whole_lines() if self.checkpoint.exists() else []
         if not lines or not lines[-1].startswith(_MARK):
             return None
@@ -293,7 +297,7 @@ class Shard:
             raise Fatal(f"the checkpoint {self.checkpoint} is damaged ({error}); {_REMEDY}") from error
 
     def _whole_lines(self) -> list[bytes]:
-        """The checkpoint's lines without their line feeds; a torn last one is left out."""
+        """The checkpoint's complete lines, without their line feeds."""
         if not self.checkpoint.exists():
             if self.data.exists():
                 raise self._lost()

@@ -1,8 +1,8 @@
-"""Stopping: cease taking more, let what is in flight end and commit, then go.
+"""Stopping: start no more records, let those in flight end and commit, then return.
 
-The first SIGINT or SIGTERM asks for that; the second cancels everything at once. A fatal error asks for it too.
-Whoever waits without having sent anything (for a limit, between two attempts, for a shard) is let go by `Stopped`:
-its record simply stays undone.
+The first SIGINT or SIGTERM requests this, and so does a fatal error; the second signal cancels everything at once.
+A task that waits and has sent nothing (for a limit, between two attempts, for a shard) ends with `Stopped`, and its
+record stays undone.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class Stopped(GristmillError):
-    """Not a fault: the run was asked to stop before this was done."""
+    """Not an error: the run was asked to stop before this was done."""
 
 
 class Stop:
-    """One for each run. Once requested, it stays requested; the first error that asked for it is kept."""
+    """The stop of one run. Once requested, it stays requested; the first error that requested it is kept."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -45,23 +45,23 @@ class Stop:
                 callback()
 
     def when_requested(self, callback: Callable[[], None]) -> None:
-        """Call `callback` at the request, or now when it was made already."""
+        """Call `callback` when the stop is requested, or now if it has been."""
         self._callbacks.append(callback)
         if self.requested:
             callback()
 
     def check(self) -> None:
-        """Raise `Stopped` once a stop was requested."""
+        """Raise `Stopped` if a stop was requested."""
         if self.requested:
             raise Stopped("the run is stopping")
 
     @contextlib.contextmanager
     def on_error(self) -> Iterator[None]:
-        """Inside, an error of the engine's requests the stop and ends the block; `Stopped` only ends the block."""
+        """A `GristmillError` inside the block requests the stop and ends the block; `Stopped` only ends the block."""
         try:
             yield
         except Stopped:
-            pass  # whoever asked for the stop reports it
+            pass  # the code that requested the stop reports it
         except GristmillError as error:
             self.request(error)
 
@@ -75,9 +75,9 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signals(stop: Stop, *, on_first: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """While inside: the first SIGINT or SIGTERM requests `stop`, the second cancels the task that entered.
+    """Inside the block, the first SIGINT or SIGTERM requests `stop`, and the second cancels the task that entered.
 
-    Afterwards the handlers from before are back, asyncio's own among them.
+    Afterwards the earlier handlers are restored, asyncio's own included.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -107,9 +107,9 @@ def stop_on_signals(stop: Stop, *, on_first: Callable[[], None] = lambda: None) 
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`; when cancelled meanwhile, wait for its end before letting the cancellation on.
+    """Await `work`; if cancelled meanwhile, wait for its end before raising the cancellation.
 
-    For what writes files in threads, which cannot be cancelled: whoever comes after must find them at rest.
+    For work that writes files in threads, which cannot be cancelled: no write may go on after this returns.
     """
     task = asyncio.ensure_future(work)
     try:

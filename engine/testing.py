@@ -1,4 +1,6 @@
-"""Fakes for tests of jobs and of the engine: a call that plays a script. An endpoint to test against is `jobs.simulator`."""
+"""Fakes for tests of jobs and of the engine: a call that plays a script. An endpoint to test against is
+`jobs.simulator`.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ Turn = Reply | str | BaseException | Callable[[Request], "Reply | str | BaseExce
 
 
 def scripted(*turns: Turn, forever: bool = False) -> ScriptedCall:
-    """A `Call` that plays `turns`, one a request: a reply, a chat answer's text, an exception to raise, or a function
+    """A `Call` that answers each request with the next of `turns`: a reply, the text of a chat answer, an exception to
+    raise, or a function from the request to one of these.
 
-    from the request to one of these. With `forever` the last turn is played again and again; without it, one request
-    too many is an AssertionError. The requests are kept in ``.requests``.
+    With `forever` the last turn is repeated; without it, one request too many is an AssertionError. The requests are
+    kept in ``.requests``.
     """
     return ScriptedCall(turns, forever=forever)
 
@@ -42,7 +45,7 @@ class ScriptedCall:
 
     @property
     def left(self) -> int:
-        """Turns that were not played yet."""
+        """How many turns are left."""
         return max(0, len(self._turns) - len(self.requests))
 
 
@@ -52,5 +55,5 @@ def chat_reply(text: str, *, prompt_tokens: int = 10, completion_tokens: int = 5
 
 
 def embedding_reply(vectors: Sequence[Sequence[float]], *, prompt_tokens: int = 10) -> Reply:
-    """The reply to an embedding request: one vector a text, in order."""
+    """The reply to an embedding request: one vector per text, in order."""
     return Reply(vectors=[list(vector) for vector in vectors], usage=Usage(requests=1, prompt_tokens=prompt_tokens))

@@ -1,8 +1,8 @@
-"""An event loop whose clock jumps: tests of an hour of waiting take milliseconds, and always the same ones.
+"""An event loop whose clock jumps: a test of an hour of waiting takes milliseconds and is deterministic.
 
-The clock stands still while anything can run. When nothing can, it jumps to the next timer. While work is under way
-in an executor's thread, the loop waits for it in real time instead, so that a virtual timeout cannot overtake a disk.
-When nothing can run, no timer is set and nobody else could wake the loop, it would sleep for ever: that is an error.
+The clock stands still while anything can run. When nothing can, it jumps to the next timer. While work runs in an
+executor's thread, the loop waits for it in real time instead, so that a virtual timeout cannot overtake a disk. When
+nothing can run, no timer is set and nothing could wake the loop, it would sleep for ever: that is an error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def run_virtual(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run `coroutine` to its end in virtual time, which starts at 0; returns what it returns, raises what it raises."""
+    """Run `coroutine` to its end in virtual time, which starts at 0; returns its result or raises its exception."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(coroutine)
 
@@ -54,7 +54,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Holds the clock, since only the selector learns that nothing is ready and how far the next timer is."""
+    """Holds the clock, because only the selector knows that nothing is ready and how far the next timer is."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Writing to an open shard: many tasks append, and what comes at one time is synced together.
+"""Writing to an open shard: many tasks append, and what arrives together is synced together.
 
-A commit appends rows, syncs them, appends checkpoint lines, syncs those; why that is safe stands in `engine.shards`.
+A commit appends rows, syncs them, appends checkpoint lines, syncs those; `engine.shards` says why this is safe.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from engine.signals import uninterrupted
 __all__ = ["GATHER_S", "ShardWriter"]
 
 GATHER_S = 0.02
-"""Commits of one shard begin no closer together: what arrives meanwhile is synced together, at no cost in throughput."""
+"""The least time between the starts of two commits of one shard, in seconds: what arrives meanwhile shares a sync."""
 
 
 class ShardWriter:
     """An open shard: many tasks append, a few writes commit. Enter it to open the files, leave it to close them.
 
-    Group commit: who comes while a batch is being written, or within `GATHER_S` of its beginning, joins the next one. A
-    batch of ``crowd`` inputs waits for no more: whoever they hold a place from could not come. So a lone input is
-    written at once, and thousands a second in few, large commits.
+    Group commit: an input that arrives while a batch is being written, or within `GATHER_S` of its start, joins the
+    next batch. A batch is committed as soon as ``crowd`` inputs wait, because they hold the slots that others need. So
+    a single input is written at once, and thousands per second in a few large commits.
     """
 
     def __init__(self, shard: Shard, *, crowd: int = 1) -> None:
@@ -66,8 +66,8 @@ class ShardWriter:
     async def append(self, entry: Entry, rows: Sequence[bytes] = ()) -> None:
         """Commit one finished input: when this returns, its rows (whole lines) and its entry are on disk.
 
-        ``entry.end`` is filled in here. Raises `Fatal` when they could not be written; the shard takes no more then.
-        Who is cancelled comes out when the disk is at rest: threads cannot be cancelled.
+        ``entry.end`` is filled in here. Raises `Fatal` when they could not be written; every later call then raises
+        `Fatal` as well. A cancelled call returns when the write has ended, because threads cannot be cancelled.
         """
         batch = self._batch
         written = batch.add(entry, rows)
@@ -85,17 +85,17 @@ class ShardWriter:
 
     @property
     def usage(self) -> Usage:
-        """What was paid for in this shard so far."""
+        """What has been paid for in this shard so far."""
         return total(entry.usage for entry in self._entries)
 
     def rows(self, kind: type[Record], order: Mapping[str, int]) -> list[Any]:
-        """The rows committed so far, in the order of their inputs; blocks."""
+        """The rows committed so far, in the order of their inputs; raises `Fatal` for damaged files; blocks."""
         return list(decode_lines(b"".join(lines for _, lines in self.shard.committed(self._entries, order)), kind))
 
     async def seal(self, order: Mapping[str, int], *, source: str, dropped: Mapping[str, Failure]) -> Seal:
         """Close the files and make the shard final. `order` maps every input's id to its position.
 
-        The rows of `dropped` inputs are left out and their failures recorded.
+        The rows of `dropped` inputs are left out and their failures recorded. Raises `Fatal` when the disk fails.
         """
         await self._close()
         entries = [
@@ -113,7 +113,7 @@ class ShardWriter:
     def _recover(self) -> list[Entry]:
         entries = self.shard.entries()
         with naming_the_disk(self.shard.data):
-            # The checkpoint exists before the first row does: rows without one are then never mistaken for fresh.
+            # The checkpoint is created before the first row, so rows without a checkpoint always mean damage.
             for path in (self.shard.checkpoint, self.shard.data):
                 path.touch()
                 sync_folder(path.parent)
@@ -125,7 +125,7 @@ class ShardWriter:
         await self._files.aclose()
 
     async def _commit_all(self) -> None:
-        """Write batch after batch until none has come."""
+        """Write batches until no input waits."""
         while self._batch.outcomes:
             if len(self._batch.outcomes) < self._crowd:
                 await self._batch.gather(until=self._begun + GATHER_S)
@@ -135,8 +135,8 @@ class ShardWriter:
                 if self._broken is None:
                     with naming_the_disk(self.shard.data):
                         await self._write(batch.outcomes)
-            except BaseException as error:  # noqa: BLE001 (whatever it is, it is those who wait who must hear it)
-                self._broken = error  # the files may end in half a batch: only the next open may put that right
+            except BaseException as error:  # noqa: BLE001 (any error must reach the tasks that wait)
+                self._broken = error  # the files may end in half a batch, which only the next open repairs
             batch.settle()
         self._committing = None
 
@@ -157,12 +157,12 @@ class ShardWriter:
 
     @staticmethod
     def _refusal(error: BaseException) -> BaseException:
-        """What everyone gets once the shard is broken."""
+        """The error for every caller once a write has failed."""
         return Fatal(str(error)) if isinstance(error, Exception) else error
 
 
 class _Batch:
-    """What is written together, and those who wait for it."""
+    """Inputs that are written together, and the futures of the tasks that wait for them."""
 
     __slots__ = ("_ready", "_waiting", "outcomes", "settled")
 
@@ -174,14 +174,14 @@ class _Batch:
         self._waiting: list[asyncio.Future[None]] = []
 
     def add(self, entry: Entry, rows: Sequence[bytes]) -> asyncio.Future[None]:
-        """Returns what is done when the batch is on disk, or never will be."""
+        """Add one input. The future is done when the batch is on disk, or when its write has failed."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.outcomes.append((entry, rows))
         self._waiting.append(written)
         return written
 
     async def gather(self, *, until: float) -> None:
-        """Wait for more, up to the loop's time `until`, or to `be_ready`."""
+        """Wait for more inputs until the loop's time `until`, or until `be_ready` is called."""
         loop = asyncio.get_running_loop()
         if until > loop.time():
             timer = loop.call_at(until, self.be_ready)
@@ -193,14 +193,14 @@ class _Batch:
             self._ready.set_result(None)
 
     def settle(self) -> None:
-        """Let everyone go who waits, but for those who were cancelled."""
+        """Wake every task that waits and was not cancelled."""
         for future in (self.settled, *self._waiting):
             if not future.done():
                 future.set_result(None)
 
 
 def _append_synced(files: Iterable[tuple[Any, bytes]]) -> None:
-    """Append to one file after the other, each synced before the next is begun; blocks."""
+    """Append to the files in turn, each synced before the next; blocks."""
     for file, data in files:
         view = memoryview(data)
         while view:
@@ -213,5 +213,5 @@ _commit_in_thread = aiofiles.os.wrap(_append_synced)
 
 
 async def _commit(files: Iterable[tuple[Any, bytes]]) -> None:
-    """Append to files of aiofiles in one visit to one of its threads: four of them cost more than the disk."""
+    """Append to files of aiofiles in one thread call: four calls cost more time than the disk."""
     await _commit_in_thread([(file._file, data) for file, data in files])

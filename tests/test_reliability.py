@@ -94,7 +94,7 @@ def test_a_second_process_is_refused(
         wait_for(lambda: set(snapshot_of(out / "chunks")) == sealed, process, limit_s=200)
         before = snapshot_of(out / "chunks")
         assert main(run) == 1
-        assert f"another process ({process.pid}) works in {out}; wait for it" in only_line(capsys)
+        assert f"another process ({process.pid}) is working in {out}; wait for it" in only_line(capsys)
         assert status_of(out, capsys)["papers"] == 3
         assert process.poll() is None
         assert snapshot_of(out / "chunks") == before

@@ -188,7 +188,7 @@ def test_changed_settings_are_refused(dataset: Dataset[Row]) -> None:
         dataset.claim("ask", {"model": "two", "cap": 5, "same": 1})
     assert str(error.value) == (
         "ask was made with other settings: cap was None, is 5; model was 'one', is 'two'; top_k was 3, is None. "
-        "Put them back, make it and what follows anew with --redo ask, or use another --out"
+        "Restore the old settings, repeat this job and those after it with --redo ask, or use another --out"
     )
     assert contents(dataset.folder) == before
 

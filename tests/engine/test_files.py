@@ -94,7 +94,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         with hold(path) as second:
             said = second.communicate()[0]
         assert said.count("\n") == 1
-        assert f"another process ({first.pid}) works in {tmp_path}" in said
+        assert f"another process ({first.pid}) is working in {tmp_path}" in said
         with pytest.raises(BadInput, match=str(first.pid)), lock(path):
             pass
         first.kill()
@@ -134,7 +134,7 @@ def test_lock_that_cannot_be_made(tmp_path: Path, place: str) -> None:
         (errno.EACCES, "make the folder writable"),
         (errno.EROFS, "make the folder writable"),
         (errno.EMFILE, "ulimit -n"),
-        (errno.EIO, "mend that"),
+        (errno.EIO, "fix this"),
     ],
 )
 def test_what_to_do(number: int, advice: str, tmp_path: Path) -> None:

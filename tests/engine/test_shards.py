@@ -500,14 +500,14 @@ async def test_checkpoint_with_wrong_ends(shard: Shard) -> None:
 
 
 async def test_missing_rows(shard: Shard) -> None:
-    """A data file that is shorter than its checkpoint promises, or gone, is one line; the checkpoint is kept."""
+    """A data file that is shorter than its checkpoint says, or gone, is one line; the checkpoint is kept."""
     await opened(shard, 3)
     checkpoint = shard.checkpoint.read_bytes()
     size = shard.data.stat().st_size
     os.truncate(shard.data, size - 1)
     with pytest.raises(Fatal) as error:
         await opened(shard)
-    one_line(error, str(shard.data), f"{size - 1} bytes", f"promises {size}")
+    one_line(error, str(shard.data), f"{size - 1} bytes", f"says {size}")
     shard.data.unlink()
     with pytest.raises(Fatal) as error:
         await opened(shard)
