@@ -14,6 +14,8 @@ import pytest
 from jobs import registry
 from jobs.cli.main import main
 from jobs.evaluation import lexical
+from jobs.parsing.find import find_papers
+from jobs.parsing.parsers import PARSERS, Entry, Options, choose, load
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "extending"
 
@@ -69,3 +71,45 @@ def test_a_metric_is_a_function_and_a_line(
     assert main(["run", str(example_papers), "--out", str(out), "--config", str(path)]) == 0
     results = json.loads((out / "results.json").read_bytes())
     assert all(0 <= row["numbers"]["mean"] <= 1 for row in results["rows"])
+
+
+SUBTITLES = """1
+00:00:40,000 --> 00:00:44,000
+Grain is fed between two stones. The upper stone turns, the lower one rests.
+
+2
+00:00:44,500 --> 00:00:49,000
+Flour leaves at the rim,
+and the miller feels it between his fingers.
+
+3
+00:02:00,000 --> 00:02:09,000
+When it is warm, the stones are too close. That is all there is to know about it.
+"""
+
+
+@pytest.mark.parametrize("chosen", ["parser:read", "srt"])
+def test_a_parser_is_a_function_and_at_most_a_line(
+    chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its module's name it needs no line; with its line in the table it has a name, and "auto" finds its files."""
+    example = import_module("parser")
+    talks = tmp_path / "talks"
+    talks.mkdir()
+    (talks / "mills.srt").write_text(SUBTITLES, "utf-8")
+    (talks / "notes.doc").write_text("words", "utf-8")
+    if chosen == "srt":
+        monkeypatch.setitem(sys.modules, "jobs.parsing.formats.srt", example)
+        monkeypatch.setitem(PARSERS, "srt", Entry(read="jobs.parsing.formats.srt:read", suffixes=(".srt",)))
+        assert [place.path.name for place in find_papers([talks])] == ["mills.srt"]
+        extracted = load(choose("auto", "mills.srt", b""))(SUBTITLES.encode(), "mills.srt", Options())
+        assert [heading.title for heading in extracted.headings] == ["0:00:40", "0:02:00"]
+        return
+    out = tmp_path / "run"
+    settings = ["--set", f"parse.parser={chosen}", "--until", "parse", "--set", "parse.workers=1"]
+    assert main(["run", str(talks), "--out", str(out), *settings]) == 0
+    [chunk] = rows(out, "chunks")
+    assert "leaves at the rim, and the miller" in str(chunk["text"])
+    assert (chunk["title"], chunk["page_first"]) == ("mills", 0)
+    fingerprint = json.loads((out / "chunks" / "job.json").read_bytes())["fingerprint"]
+    assert fingerprint["parser"] == "parser:read"

@@ -99,7 +99,9 @@ def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], int],
 def _add_run(commands: Any) -> None:
     text = "all jobs on these papers; goes on where it stopped"
     run = commands.add_parser("run", help=text, description=text)
-    run.add_argument("papers", nargs="+", type=Path, metavar="PAPERS", help="PDF files, or folders of them")
+    run.add_argument(
+        "papers", nargs="+", type=Path, metavar="PAPERS", help="papers (PDF, HTML, LaTeX and more), or folders of them"
+    )
     run.add_argument("--out", required=True, type=Path, metavar="RUN", help="the folder of the run")
     run.add_argument("--config", type=Path, metavar="FILE.toml", help="the configuration; every key has a default")
     run.add_argument(

@@ -27,6 +27,14 @@ class Parse(Section):
         description='What reads papers: "auto" chooses by the ending of a file\'s name and by its first bytes; the name '
         'of a parser, as "pdf", reads files of that kind only; "module:function" is a parser of your own.',
     )
+    references: Literal["drop", "mark", "keep"] = Field(
+        "drop", description='What becomes of lists of references. "drop": they are left out, and counted.'
+    )
+    ocr: Literal["auto", "off"] = Field(
+        "auto",
+        description='"auto": a PDF whose pages are mostly pictures is read by Tesseract, where its language data is '
+        "installed; it takes seconds a page. The note of its chunks names the pages.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Parse:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import msgspec
 
 __all__ = ["MAX_CHARACTERS", "MIN_CHARACTERS", "Extracted", "Heading"]
@@ -30,7 +33,7 @@ class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     ``paged`` is False for a kind of file without pages: its whole text is one entry of ``pages``, and its chunks name
     page 0. ``headings`` stand in the order of the text. ``left_out`` counts the characters of the paper that are not in
     ``pages``, by what they are ("references"). ``repaired`` says that the file's structure was damaged and rebuilt, so
-    that text may be missing. ``remarks`` are more of what the user should know, each a phrase.
+    that text may be missing. ``recognised_pages``, counted from 1, were pictures that Tesseract has read. ``remarks`` are more of what the user should know, each a phrase.
     """
 
     title: str
@@ -40,6 +43,7 @@ class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     left_out: dict[str, int] = {}
     unreadable_pages: int = 0
     repaired: bool = False
+    recognised_pages: list[int] = []
     remarks: list[str] = []
 
     @property
@@ -52,4 +56,17 @@ class Extracted(msgspec.Struct, frozen=True, kw_only=True):
             parts.append(f"{silent} of {len(self.pages)} pages hold no text")
         if self.repaired:
             parts.append("the file was damaged and repaired: text may be missing")
+        if self.recognised_pages:
+            parts.append(
+                f"Tesseract has read the pictures of pages {_ranges(self.recognised_pages)}: expect errors in words"
+            )
         return "; ".join([*parts, *self.remarks])
+
+
+def _ranges(pages: Sequence[int]) -> str:
+    """Numbers that follow each other as one range: "1-3, 7"."""
+    firsts = [page for before, page in pairwise([-1, *pages]) if page != before + 1]
+    lasts = [page for page, after in pairwise([*pages, -1]) if after != page + 1]
+    return ", ".join(
+        f"{first}" if first == last else f"{first}-{last}" for first, last in zip(firsts, lasts, strict=True)
+    )

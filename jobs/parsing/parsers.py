@@ -36,17 +36,19 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration asks of every parser; one that cannot do a thing ignores it.
 
     ``references`` is "drop" where lists of references are left out, "mark" or "keep" where they stay.
+    ``ocr`` is "auto" where pages that are pictures are read by what is installed for it, else "off".
     """
 
     references: str = "drop"
+    ocr: str = "auto"
 
     def keeps(self, kind: str) -> bool:
         """Whether a part of a paper that is of this kind, "" for plain text, stays in it."""
         return kind != "references" or self.references != "drop"
 
     def fingerprint(self) -> dict[str, Any]:
-        """What of it changes the text, where it differs from what every run had before there was a choice."""
-        return {}
+        """What of it changes the text, where it is not the default. Whether scans can be read, the machine decides."""
+        return {} if self.references == "drop" else {"references": self.references}
 
 
 class Parser(Protocol):

@@ -15,6 +15,7 @@ from jobs.parsing.failures import failed
 from jobs.parsing.fragments import pages_in_fragments, with_whole_words
 from jobs.parsing.layout import Layout, running_as_most, segments
 from jobs.parsing.mupdf_text import Unreadable, blocks, printed, read_layout
+from jobs.parsing.ocr import INSTALL, can_read, scanned_pages, searchable
 from jobs.parsing.parsers import Options
 from jobs.parsing.source import MAX_BYTES, Source, read_source
 from jobs.parsing.title import Line as TitleLine
@@ -54,14 +55,14 @@ def read(data: bytes, path: str, options: Options) -> Extracted:
     try:
         # Told the type, MuPDF does not guess: it would open web pages, images and plain text as documents.
         with pymupdf.open(stream=data, filetype="pdf") as document:
-            return _document(document, data)
+            return _document(document, data, options)
     except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as error:
         raise _foreign(error) from error
     finally:
         pymupdf.TOOLS.store_shrink(100)  # what one file left in MuPDF's cache is no other's business
 
 
-def _document(document: Any, data: bytes) -> Extracted:
+def _document(document: Any, data: bytes, options: Options) -> Extracted:
     if not document.is_pdf:
         raise failed("not_pdf")
     if document.needs_pass:
@@ -72,15 +73,22 @@ def _document(document: Any, data: bytes) -> Extracted:
     if count > MAX_PAGES:
         raise failed("too_large", f"{count:,} pages")
     layout = _layout(document)
+    scanned = scanned_pages(document, _silent(layout)) if options.ocr == "auto" else []
+    recognised: list[int] = []
+    if scanned and can_read():
+        copy, recognised = searchable(document, scanned)
+        with copy:
+            layout = _layout(copy)
     if broken := pages_in_fragments(layout):
         layout = with_whole_words(layout, data, broken)
     pages = _pages(layout)
-    _check_text(document, pages, len(layout.unreadable))
+    _check_text(document, pages, len(layout.unreadable), advice=INSTALL if scanned and not recognised else "")
     return Extracted(
         title=_title(document, pages[0], layout),
         pages=pages,
         unreadable_pages=len(layout.unreadable),
         repaired=bool(document.is_repaired),
+        recognised_pages=[number + 1 for number in recognised],
         remarks=[f"{len(broken)} of {count} pages come in pieces of words and were read by PDFium"] if broken else [],
     )
 
@@ -96,6 +104,14 @@ def _layout(document: Any) -> Layout:
     return layout
 
 
+def _silent(layout: Layout) -> list[int]:
+    """The pages that can be read and say nothing."""
+    texts = [[layout.lines[number].text for number in page.lines] for page in layout.pages]
+    return [
+        number for number, lines in enumerate(texts) if number not in layout.unreadable and not "".join(lines).strip()
+    ]
+
+
 def _pages(layout: Layout) -> list[str]:
     """The cleaned text of each page, "" where there is none."""
     parts = list(segments(layout, range(len(layout.lines))))
@@ -106,7 +122,7 @@ def _pages(layout: Layout) -> list[str]:
     return ["\n\n".join(texts.get(page, [])) for page in range(len(layout.pages))]
 
 
-def _check_text(document: Any, pages: list[str], unreadable: int) -> None:
+def _check_text(document: Any, pages: list[str], unreadable: int, *, advice: str) -> None:
     letters_and_digits = filter(str.isalnum, chain.from_iterable(pages))
     characters = sum(1 for _ in islice(letters_and_digits, MIN_CHARACTERS))
     if not characters and (unreadable or document.is_repaired):
@@ -114,7 +130,7 @@ def _check_text(document: Any, pages: list[str], unreadable: int) -> None:
     if characters < MIN_CHARACTERS:
         attached = document.embfile_count()
         detail = f"{attached} attached files are not read" if attached else f"{characters} letters and digits"
-        raise failed("no_text", detail)
+        raise failed("no_text", f"{detail}; {advice}" if advice else detail)
     if (
         pages[0].startswith("Please wait...")
         and document.xref_get_key(document.pdf_catalog(), "AcroForm/XFA")[0] != "null"

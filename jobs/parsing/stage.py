@@ -10,6 +10,7 @@ from engine.processes import usable_cores
 from jobs.config import Config
 from jobs.parsing.deal import deal
 from jobs.parsing.parse import Settings, parse
+from jobs.parsing.parsers import Options
 from jobs.run.context import RunContext
 
 __all__ = ["build_deal", "build_parse", "worker_count"]
@@ -41,6 +42,7 @@ def build_parse(context: RunContext) -> Job:
         train=config.split.train,
         seed=config.seed,
         parser=config.parse.parser,
+        options=Options(references=config.parse.references, ocr=config.parse.ocr),
     )
     return parse(workers=context.workers, settings=settings, claim_text=claim)
 
