@@ -15,6 +15,7 @@ from engine.requests import Reply, Request
 from engine.workers import Workers
 from jobs.parsing.failures import Kind
 from jobs.parsing.parse import WARM_UP, Settings, parse
+from jobs.parsing.parsers import Options
 from jobs.records import Chunk, Paper
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -167,7 +168,11 @@ def test_the_fingerprint_holds_what_chunks_depend_on() -> None:
     one = parse(workers=workers, settings=settings, claim_text=claim)
     changes = [{"chunk_size": 65}, {"chunk_overlap": 15}, {"split_by": "chunk"}, {"train": 0.8}, {"seed": 1}]
     assert all(job(workers, **change).fingerprint != one.fingerprint for change in changes)
-    assert job(workers, max_bytes=1).fingerprint == one.fingerprint
+    changes = [{"parser": "markdown"}, {"parser": "own:read"}, {"options": Options(references="keep")}]
+    assert len({json.dumps(dict(job(workers, **change).fingerprint)) for change in changes}) == 3
+    assert all(job(workers, **change).fingerprint != one.fingerprint for change in changes)
+    same = [{"max_bytes": 1}, {"parser": "pdf"}, {"options": Options(ocr="off")}]
+    assert all(job(workers, **change).fingerprint == one.fingerprint for change in same)
     assert json.dumps(dict(one.fingerprint))
     assert one.slots >= 3
 

@@ -14,6 +14,7 @@ from engine.errors import Permanent
 from jobs.parsing import pdf
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import REASONS, Kind
+from jobs.parsing.ocr import can_read
 from jobs.parsing.pdf import extract
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -52,7 +53,7 @@ NASTY = {
     "synth-A-png-renamed.pdf": "not_pdf",
     "synth-A-portfolio-attachment.pdf": "no_text",
     "synth-A-rotated-pages.pdf": "",
-    "synth-A-scan-image-only.pdf": "no_text",
+    "synth-A-scan-image-only.pdf": "" if can_read() else "no_text",
     "synth-A-truncated-60pct.pdf": "damaged",
     "synth-A-zeroed-blocks.pdf": "",  # with a note
     "verapdf-veraPDF-test-suite-6-4-2-t01-fail-a.pdf": "no_text",  # "Please wait...": an XFA form
