@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+from jobs.parsing.punkt import untrained_punkt
 
 __all__ = ["any_sentence_starts", "sentence_starts"]
 
@@ -54,7 +52,7 @@ def sentence_starts(text: str) -> list[int]:
 
 def any_sentence_starts(text: str) -> list[int]:
     """The same of any text, by Punkt alone."""
-    tokenizer, memory = _punkt()
+    tokenizer, memory = untrained_punkt()
     memory.clear_ortho_context()
     return [start for start, _ in tokenizer.span_tokenize(text)]
 
@@ -100,14 +98,6 @@ def _ends_sentence(text: str, word_start: int, mark: re.Match[str]) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _punkt_says(context: str) -> bool:
-    tokenizer, memory = _punkt()
+    tokenizer, memory = untrained_punkt()
     memory.clear_ortho_context()  # else it grows with every word that was ever asked about
     return bool(tokenizer.text_contains_sentbreak(context))
-
-
-@cache
-def _punkt() -> tuple[PunktSentenceTokenizer, PunktParameters]:
-    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
-
-    untrained = PunktParameters()
-    return PunktSentenceTokenizer(untrained), untrained

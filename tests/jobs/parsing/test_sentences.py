@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from nltk.tokenize.punkt import PunktSentenceTokenizer
 
 from jobs.parsing import sentences
+from jobs.parsing.punkt import untrained_punkt
 from jobs.parsing.sentences import any_sentence_starts, sentence_starts
 
 WORDS = "a Bc d E 7 42 3.5 1,000 2-3 foo Bar e.g state-of-the-art x² ² ½ é ʰ ⅰ 漢字 α Ž".split()
@@ -50,5 +51,5 @@ def test_punkt_keeps_nothing() -> None:
     """A worker that reads a million papers does not grow with their words."""
     for number in range(100):
         any_sentence_starts(f"A x{number}. B")
-    _, memory = sentences._punkt()
+    _, memory = untrained_punkt()
     assert len(memory.ortho_context) < 10
