@@ -46,10 +46,12 @@ class Paper(Record, frozen=True, kw_only=True, omit_defaults=True):
     offset: int | None = None
 
 
-class Chunk(Record, frozen=True, kw_only=True):
-    """A piece of a paper's cleaned text, small enough to be embedded. Pages count from 1.
+class Chunk(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A piece of a paper's cleaned text, small enough to be embedded. Pages count from 1; 0 where there are none.
 
     ``position`` counts the chunks of one paper from 0. ``note`` says what of the paper could not be read, if anything.
+    ``section`` are the headings above the text, the outermost first; ``mostly_numbers`` says that most of its words
+    are numbers, as in a table. Both are left out of the file where they are empty, as they are in older runs.
     """
 
     paper_id: str
@@ -59,7 +61,9 @@ class Chunk(Record, frozen=True, kw_only=True):
     page_first: int
     page_last: int
     split: str
-    note: str = ""
+    note: str = msgspec.field(default_factory=str)  # a factory, so that it is written where it is empty, too
+    section: list[str] = msgspec.field(default_factory=list)
+    mostly_numbers: bool = False
 
 
 class Question(Record, frozen=True, kw_only=True):

@@ -20,21 +20,26 @@ from itertools import accumulate, pairwise
 import msgspec
 
 from jobs.parsing.cleaning import is_plain
+from jobs.parsing.extracted import Heading
+from jobs.parsing.sections import path_of, sections, spans
 from jobs.parsing.sentences import any_sentence_starts, sentence_starts
 from jobs.parsing.tokens import LONGEST_TOKEN, count_any_tokens, count_tokens
 
 __all__ = ["Piece", "chunk_pages", "warm_up"]
+
+CHARACTERS_PER_TOKEN = 4  # about, in English
 
 # One of LlamaIndex's, where a sentence is too long: split after these.
 _PHRASE = re.compile("[^,.;。？！]+[,.;。？！]?|[,.;。？！]")
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """One chunk's text and the first and last page that it touches, counted from 1."""
+    """One chunk's text, the first and last page that it touches, counted from 1, and the headings above it."""
 
     text: str
     page_first: int
     page_last: int
+    section: list[str] = []
 
 
 def warm_up() -> None:
@@ -43,19 +48,37 @@ def warm_up() -> None:
     any_sentence_starts("Some words.")
 
 
-def chunk_pages(pages: Sequence[str], *, chunk_size: int, chunk_overlap: int) -> list[Piece]:
+def chunk_pages(
+    pages: Sequence[str],
+    *,
+    chunk_size: int,
+    chunk_overlap: int,
+    headings: Sequence[Heading] = (),
+    borders: Sequence[tuple[int, int]] = (),
+) -> list[Piece]:
     """Cut cleaned pages into chunks of at most `chunk_size` tokens, neighbours sharing up to `chunk_overlap`.
 
-    Sentences may run on from page to page. Raises `ValueError` when one character has more tokens than `chunk_size`.
+    Sentences may run on from page to page. A chunk ends where a section does, if no chunk of less than a quarter of
+    `chunk_size` comes of it, and at each of the `borders`, which are pages, from 0, and places in them. Raises
+    `ValueError` when one character has more tokens than `chunk_size`.
     """
     text, starts = _join(pages)
+    parts = sections(headings, starts)
+    cuts = spans(
+        len(text),
+        parts,
+        [starts[page] + place for page, place in borders],
+        least=CHARACTERS_PER_TOKEN * chunk_size // 4,
+    )
     return [
         Piece(
             text=text[start:end],
             page_first=bisect_right(starts, start),
             page_last=bisect_right(starts, end - 1),
+            section=path_of(parts, start, end),
         )
-        for start, end in split(text, chunk_size=chunk_size, chunk_overlap=chunk_overlap)
+        for first, last in cuts
+        for start, end in split(text, chunk_size=chunk_size, chunk_overlap=chunk_overlap, first=first, last=last)
     ]
 
 
@@ -78,11 +101,14 @@ class _Split(msgspec.Struct, frozen=True):
     is_sentence: bool
 
 
-def split(text: str, *, chunk_size: int, chunk_overlap: int) -> list[tuple[int, int]]:
-    """Where `SentenceSplitter(chunk_size=…, chunk_overlap=…)` would cut `text`: start and end of each chunk."""
+def split(
+    text: str, *, chunk_size: int, chunk_overlap: int, first: int = 0, last: int | None = None
+) -> list[tuple[int, int]]:
+    """Where `SentenceSplitter(chunk_size=…, chunk_overlap=…)` would cut ``text[first:last]``: start and end of each chunk."""
     if chunk_overlap > chunk_size:
         raise ValueError(f"chunk_overlap is {chunk_overlap}: set it to at most chunk_size, {chunk_size}")
-    chunks = _merge(_split(text, 0, chunk_size, _PLAIN if is_plain(text) else _ANY), chunk_size, chunk_overlap)
+    part = text[first:last]
+    chunks = _merge(_split(part, first, chunk_size, _PLAIN if is_plain(part) else _ANY), chunk_size, chunk_overlap)
     return [span for start, end in chunks if (span := _strip(text, start, end))]
 
 

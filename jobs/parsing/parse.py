@@ -17,6 +17,7 @@ from engine.workers import Workers
 from jobs.parsing import chunks, pdf
 from jobs.parsing.cleaning import CLEANING_VERSION, clean, letters_and_digits
 from jobs.parsing.failures import failed
+from jobs.parsing.numbers import is_mostly_numbers
 from jobs.parsing.parsers import AUTO, HEAD_BYTES, Options, choose, load
 from jobs.parsing.source import MAX_BYTES, Source, read_source
 from jobs.parsing.split import BOTH, chunk_key, paper_key, side
@@ -106,7 +107,12 @@ def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
     extracted = parser(data, source.path, settings.options)
     key = paper_key(extracted.title, "\n".join(extracted.pages))
     title = extracted.title or clean(source.label) or paper.id
-    pieces = chunks.chunk_pages(extracted.pages, chunk_size=settings.chunk_size, chunk_overlap=settings.chunk_overlap)
+    pieces = chunks.chunk_pages(
+        extracted.pages,
+        chunk_size=settings.chunk_size,
+        chunk_overlap=settings.chunk_overlap,
+        headings=extracted.headings,
+    )
     return [
         Chunk(
             id=make_id("chunk", paper.id, position, piece.text),
@@ -119,6 +125,8 @@ def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
             page_last=piece.page_last if extracted.paged else 0,
             split=_side(settings, key, piece.text),
             note=extracted.note,
+            section=piece.section,
+            mostly_numbers=is_mostly_numbers(piece.text),
         )
         for position, piece in enumerate(pieces)
     ]

@@ -1,0 +1,20 @@
+"""Whether a text is mostly numbers: a table or an axis of which a question could only ask for a cell."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["is_mostly_numbers"]
+
+_DIGIT = re.compile(r"\d")
+_WORD = re.compile(r"[^\W\d_]{2}")
+
+
+def is_mostly_numbers(text: str) -> bool:
+    """Whether more of its words have digits than letters: "0.37", "±", "p<.01" against "grain"; False where there are few."""
+    words = text.split()
+    numbers = sum(1 for word in words if _DIGIT.search(word) and not _WORD.search(word))
+    return numbers >= FEWEST and numbers > sum(1 for word in words if _WORD.search(word))
+
+
+FEWEST = 30

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from jobs.parsing.heading_candidates import OutlineEntry
+from jobs.parsing.headings import Found, find_headings
+from jobs.parsing.layout import Box, Font, Layout, Line, Page
+
+BODY = "The mill grinds the grain of the village in long and even turns of its stone."
+
+
+def layout(printed: list[tuple[str, float, str]], *, per_page: int = 1000) -> Layout:
+    """Lines of (text, size, font) one below the other; before one of another print, and after it, a block ends."""
+    lines: list[Line] = []
+    blocks: list[int] = []
+    y = 60.0
+    for number, (text, size, font) in enumerate(printed):
+        changes = bool(number) and printed[number - 1][1:] != (size, font)
+        y += size * (1.8 if changes else 1.2)
+        box = Box(x=72 * 16, y=round(16 * y), w=round(16 * size * len(text) / 2), h=round(16 * size))
+        weight = "bold" if "Bold" in font else "normal"
+        style = Font(name=f"ABCDEF+{font}", weight=weight, style="normal", size=round(16 * size))
+        lines.append(Line(text=text, bbox=box, font=style, x=box.x, y=box.y + box.h))
+        blocks.append((blocks[-1] if blocks else 0) + changes)
+    pages = [number // per_page for number in range(len(lines))]
+    ranges = [range(start, min(start + per_page, len(lines))) for start in range(0, len(lines), per_page)]
+    return Layout(
+        lines=lines, page_of=pages, block_of=blocks, pages=[Page(lines=each, width=612, height=792) for each in ranges]
+    )
+
+
+def body(count: int = 8) -> list[tuple[str, float, str]]:
+    return [(BODY, 10, "Roman")] * count
+
+
+def titles(found: list[Found]) -> list[tuple[int, str]]:
+    return [(each.level, each.title) for each in found]
+
+
+def test_numbers_names_and_print_make_headings() -> None:
+    """Levels are those of the numbers; a heading of two lines is one; captions, and table cells in bold, are none."""
+    paper = layout(
+        [
+            ("A Study of Mills", 18, "Bold"), ("Ada Author", 12, "Bold"), ("Abstract", 10, "Bold"), *body(),
+            ("1 Introduction", 12, "Bold"), *body(), ("2 Mills", 12, "Bold"), *body(),
+            ("2.1 Stones that grind grain and", 10, "Bold"), ("those that do not", 10, "Bold"), *body(),
+            ("Table 1: Stones of mills", 10, "Bold"), ("Stone", 8, "Sans"), ("3.5", 8, "Sans"), *body(),
+            ("Acknowledgements", 12, "Bold"), *body(),
+        ]
+    )  # fmt: skip
+    assert titles(find_headings(paper, [], set(), "A Study of Mills")) == [
+        (1, "Abstract"),
+        (1, "1 Introduction"),
+        (1, "2 Mills"),
+        (2, "2.1 Stones that grind grain and those that do not"),
+        (1, "Acknowledgements"),
+    ]
+
+
+def test_the_outline_comes_first() -> None:
+    """It finds a heading in the print of the body, and gives levels; an entry that the page does not have is passed over."""
+    paper = layout(
+        [("Introduction", 12, "Bold"), *body(), ("Of grain", 10, "Slanted"), *body(), ("Mills", 12, "Bold"), *body()]
+    )
+    outline = [
+        OutlineEntry(level=2, title="1. Introduction", page=0),
+        OutlineEntry(level=3, title="Of Grain", page=0),
+        OutlineEntry(level=3, title="Of nothing", page=0),
+    ]
+    assert titles(find_headings(paper, outline, set(), "")) == [(1, "1. Introduction"), (2, "Of Grain"), (1, "Mills")]
+
+
+def test_headings_that_run_into_their_text() -> None:
+    """A numbered one in a print of its own, and the name of back matter, end where the text begins."""
+    paper = layout(
+        [
+            ("1. Methods", 12, "Bold"), ("1.1. Quality Control. For quality, each stone", 10, "Italic"), *body(),
+            ("Funding: The mill paid for this.", 8, "Bold"), *body(),
+        ]
+    )  # fmt: skip
+    found = find_headings(paper, [], set(), "")
+    assert titles(found) == [(1, "1. Methods"), (2, "1.1. Quality Control"), (1, "Funding")]
+    assert [each.runs_in for each in found] == [False, True, True]
+
+
+def test_a_line_of_a_paragraph_is_no_heading() -> None:
+    """A name in italics at the start of a line, or a reference's journal, has text going on around it."""
+    paper = layout(
+        [
+            ("Introduction", 12, "Bold"),
+            *body(3),
+            ("Ocimum basilicum and other plants", 10, "Italic"),
+            ("grow here.", 10, "Roman"),
+            *body(3),
+        ]
+    )
+    assert titles(find_headings(paper, [], set(), "")) == [(1, "Introduction")]
+
+
+def test_lines_that_are_left_out_are_no_headings() -> None:
+    """Furniture and references are found by others."""
+    paper = layout([("Introduction", 12, "Bold"), *body(), ("Discussion", 12, "Bold"), *body()])
+    assert titles(find_headings(paper, [], {0}, "")) == [(1, "Discussion")]
+    assert find_headings(layout([]), [], set(), "") == []
