@@ -27,6 +27,28 @@ class Ask(Section):
         description="Most questions of the run, spread evenly over all chunks. Papers that are added later get their "
         "share on top. Unset: no cap.",
     )
+    skip_sections: tuple[str, ...] = Field(
+        (
+            "acknowledgements",
+            "funding",
+            "author contributions",
+            "competing interests",
+            "ethics",
+            "data availability",
+            "supplementary material",
+            "abbreviations",
+            "contents",
+            "checklist",
+            "references",
+            "about the authors",
+            "publisher's note",
+        ),
+        description="Sections about which nothing is asked: kinds of back matter, each known by all names that it "
+        "commonly bears, or any heading as it is printed. A chunk belongs to the section that has more than half of it.",
+    )
+    numbers: bool = Field(
+        False, description="Whether to ask about chunks of which most words are numbers, such as tables."
+    )
 
 
 class Answer(Section):

@@ -88,12 +88,23 @@ def ask(
 
 
 class Quota:
-    """How many questions each chunk gets: ``per_chunk``, or its share of ``cap`` over all `chunks` (None is no cap)."""
+    """How many questions each chunk gets: ``per_chunk``, or its share of ``cap`` over all `chunks` (None is no cap).
 
-    def __init__(self, chunks: Dataset[Chunk], *, per_chunk: int, cap: int | None) -> None:
+    Only chunks that are `worth` asking about get any, and a share of the cap.
+    """
+
+    def __init__(
+        self,
+        chunks: Dataset[Chunk],
+        *,
+        per_chunk: int,
+        cap: int | None,
+        worth: Callable[[Chunk], bool] = lambda chunk: True,
+    ) -> None:
         self._chunks = chunks
         self._per_chunk = per_chunk
         self._cap = cap
+        self._worth = worth
         self._before: list[int] = []
 
     @property
@@ -102,11 +113,15 @@ class Quota:
 
     async def prepare(self) -> None:
         if self._cap is not None:
-            rows = await asyncio.to_thread(lambda: [seal.rows for seal in self._chunks.seals()])
-            self._before = [0, *accumulate(rows)]
+            self._before = [0, *await asyncio.to_thread(lambda: list(accumulate(self._counts())))]
+
+    def _counts(self) -> Iterator[int]:
+        """Of each shard, the chunks that are worth asking about."""
+        for shard in range(len(list(self._chunks.seals()))):
+            yield sum(map(self._worth, self._chunks.read(shard)))
 
     def expand(self, shard: ShardRows) -> Iterator[Item]:
-        for place, chunk in enumerate(shard["chunks"]):
+        for place, chunk in enumerate(filter(self._worth, shard["chunks"])):
             count = self._count(shard.index, place)
             if count:
                 yield Item(id=chunk.id, value=(chunk, count))
@@ -123,11 +138,16 @@ def llama_index(max_tokens: int) -> Recipe:
 
     async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
         query = prompts().question_query.format(num_questions_per_chunk=count)
-        prompt = prompts().question_generation.format(context_str=chunk.text, query_str=query)
+        prompt = prompts().question_generation.format(context_str=_with_section(chunk), query_str=query)
         request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
         return await ask_until_valid(call, request, lambda answer: read_questions(answer, count))
 
     return recipe
+
+
+def _with_section(chunk: Chunk) -> str:
+    """The chunk's text, with the headings that it stands under before it."""
+    return f"Section: {' > '.join(chunk.section)}\n\n{chunk.text}" if chunk.section else chunk.text
 
 
 def evidence(hook: Hook) -> Recipe:
@@ -137,7 +157,7 @@ def evidence(hook: Hook) -> Recipe:
     """
 
     async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
-        request = evidence_request(chunk.text, title=chunk.title, count=count)
+        request = evidence_request(chunk.text, title=chunk.title, section=chunk.section, count=count)
         if request is None:
             return []
         reading = parse_reply(text(await call(request)), chunk.text)

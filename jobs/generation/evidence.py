@@ -44,15 +44,16 @@ class Reading:
     rejected: Mapping[str, int] = field(default_factory=dict)
 
 
-def evidence_request(text: str, *, title: str = "", count: int = 2) -> Request | None:
+def evidence_request(text: str, *, title: str = "", section: Sequence[str] = (), count: int = 2) -> Request | None:
     """The request for `count` pairs about a chunk's `text`, or for fewer when it has fewer sentences to ask about.
 
-    None where it has none at all: a list of references, a table, a page of formulas.
+    `section` are the headings above it, which the model is shown with the title of the paper. None where it has none at all: a list of references, a table, a page of formulas.
     """
     choices = _dealt(worth_asking(text), count)
     if not choices:
         return None
-    user = own_prompt("evidence_user").format(title=title or "unknown", text=text, count=len(choices))
+    source = "\nSection: ".join([title or "unknown", *([" > ".join(section)] if section else [])])
+    user = own_prompt("evidence_user").format(title=source, text=text, count=len(choices))
     return chat(
         "generator",
         # What all requests share stands first, where the server's prefix cache finds it.

@@ -8,15 +8,17 @@ from typing import Any
 
 from engine.job import Job, Step
 from jobs.config import Config
+from jobs.config.generation import Ask
 from jobs.generation import ask as asking
 from jobs.generation.answer import answer
 from jobs.generation.deal_pairs import deal_pairs
+from jobs.generation.worth_asking import WorthAsking
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
 from jobs.parsing.split import side
 from jobs.run.context import RunContext
 
-__all__ = ["build_answer", "build_ask", "build_deal"]
+__all__ = ["build_answer", "build_ask", "build_deal", "worth_asking"]
 
 
 def build_deal(context: RunContext) -> Step:
@@ -34,16 +36,31 @@ def build_ask(context: RunContext) -> Job:
     return asking.ask(
         recipe=asking.evidence(context.hook) if evidence else asking.llama_index(model.max_tokens),
         quota=asking.Quota(
-            context.datasets["chunks"], per_chunk=settings.questions_per_chunk, cap=settings.max_questions
+            context.datasets["chunks"],
+            per_chunk=settings.questions_per_chunk,
+            cap=settings.max_questions,
+            worth=worth_asking(settings),
         ),
         side_of_question=_side_of_question(context.config),
         fingerprint={
             **_fingerprint(context),
             "questions_per_chunk": settings.questions_per_chunk,
             "max_questions": settings.max_questions,
+            **_choices(settings),
         },
         slots=slots(model),
     )
+
+
+def worth_asking(settings: Ask) -> WorthAsking:
+    """Which chunks the settings let ask about."""
+    return WorthAsking(skip_sections=settings.skip_sections, numbers=settings.numbers)
+
+
+def _choices(settings: Ask) -> dict[str, Any]:
+    """What of them is not the default. Runs made before there was a choice have chunks that it does not touch."""
+    chosen = {"skip_sections": settings.skip_sections, "numbers": settings.numbers}
+    return {key: value for key, value in chosen.items() if value != Ask.model_fields[key].default}
 
 
 def build_answer(context: RunContext) -> Job:

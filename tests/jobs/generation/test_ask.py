@@ -222,13 +222,16 @@ async def test_a_chunk_without_sentences(tmp_path: Path) -> None:
 
 
 class _Sizes:
-    """Stands where `Quota` wants chunks: only how many rows each seal has."""
+    """Stands where `Quota` wants chunks: the seals of shards, and their rows."""
 
     def __init__(self, sizes: list[int]) -> None:
         self._sizes = sizes
 
     def seals(self) -> list[Any]:
         return [type("Seal", (), {"rows": size}) for size in self._sizes]
+
+    def read(self, index: int) -> list[Chunk]:
+        return [chunk(f"{index}-{place}") for place in range(self._sizes[index])]
 
 
 async def counts(sizes: list[int], per_chunk: int, cap: int | None) -> list[int]:

@@ -1,0 +1,39 @@
+"""Which chunks are worth a question: not thanks and duties, not bare numbers, not lists of references."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from jobs.parsing.cleaning import letters_and_digits
+from jobs.parsing.section_names import back_matter
+from jobs.records import Chunk
+
+__all__ = ["WorthAsking"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorthAsking:
+    """``skip_sections`` are kinds of back matter (`jobs.parsing.section_names.BACK_MATTER`) or headings, in any case.
+
+    ``numbers`` says that chunks of which most words are numbers are asked about, too.
+    """
+
+    skip_sections: Collection[str] = ()
+    numbers: bool = True
+
+    def __call__(self, chunk: Chunk) -> bool:
+        return not self.reason(chunk)
+
+    def reason(self, chunk: Chunk) -> str:
+        """Why nothing is asked about `chunk`: the entry of ``skip_sections``, or "numbers"; "" where something is."""
+        if chunk.mostly_numbers and not self.numbers:
+            return "numbers"
+        for entry in self.skip_sections:
+            if any(_is(entry, heading) for heading in chunk.section):
+                return entry
+        return ""
+
+
+def _is(entry: str, heading: str) -> bool:
+    return back_matter(heading) == entry.casefold() or letters_and_digits(heading) == letters_and_digits(entry)

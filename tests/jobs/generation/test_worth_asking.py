@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.datasets import Dataset
+from engine.job import ShardRows
+from engine.records import encode
+from engine.testing import scripted
+from jobs.config.generation import Ask
+from jobs.generation.ask import Quota, llama_index
+from jobs.generation.evidence import evidence_request
+from jobs.generation.stage import worth_asking
+from jobs.generation.worth_asking import WorthAsking
+from jobs.parsing.section_names import BACK_MATTER
+from jobs.records import Chunk
+
+DEFAULT = worth_asking(Ask())
+
+
+def chunk(name: str, section: tuple[str, ...] = (), *, numbers: bool = False) -> Chunk:
+    return Chunk(
+        id=name, parent="p", paper_id="p", title="On Mills", position=0, text="A mill grinds.", page_first=1, page_last=1,
+        split="train", section=list(section), mostly_numbers=numbers,
+    )  # fmt: skip
+
+
+def test_the_default_knows_all_back_matter() -> None:
+    """Each kind is a word of the configuration."""
+    assert Ask().skip_sections == tuple(BACK_MATTER)
+
+
+@pytest.mark.parametrize(
+    ("section", "reason"),
+    [
+        (("Methods", "Stones"), ""),
+        ((), ""),
+        (("ACKNOWLEDGMENTS",), "acknowledgements"),
+        (("Declarations", "Conflicts of Interest"), "competing interests"),
+        (("9. Author Contributions",), "author contributions"),
+    ],
+)
+def test_back_matter_is_asked_nothing(section: tuple[str, ...], reason: str) -> None:
+    """Whatever of its usual names it bears, and whatever stands above or below it."""
+    assert DEFAULT.reason(chunk("c", section)) == reason
+
+
+def test_own_headings_and_numbers() -> None:
+    """A heading can be named as it is printed; numbers are asked about where that is wanted."""
+    own = WorthAsking(skip_sections=["Stones of old mills"])
+    assert own.reason(chunk("c", ("2 Mills", "STONES OF OLD MILLS"))) == "Stones of old mills"
+    assert own(chunk("c", ("Acknowledgements",)))
+    assert own(chunk("c", numbers=True))
+    assert DEFAULT.reason(chunk("c", numbers=True)) == "numbers"
+
+
+async def test_a_cap_is_shared_by_the_chunks_that_are_asked_about(tmp_path: Path) -> None:
+    """Those that are skipped take no part of it."""
+    chunks = Dataset(tmp_path, Chunk)
+    rows = [chunk("a"), chunk("b", ("Funding",)), chunk("c", numbers=True), chunk("d")]
+    chunks.write_sealed(0, rows)
+    quota = Quota(chunks, per_chunk=2, cap=4, worth=DEFAULT)
+    await quota.prepare()
+    asked = {item.id: item.value[1] for item in quota.expand(ShardRows(0, {"chunks": rows}))}
+    assert asked == {"a": 2, "d": 2}
+
+
+def test_a_chunk_without_a_section_is_written_as_it_was() -> None:
+    """Rows of older runs have neither field."""
+    line = encode(chunk("c"))
+    assert b"section" not in line
+    assert b"mostly_numbers" not in line
+    assert b'"note":""' in line
+    assert msgspec.json.decode(line, type=Chunk).section == []
+    assert b'"section":["A"],"mostly_numbers":true' in encode(chunk("c", ("A",), numbers=True))
+
+
+def test_the_asker_sees_the_section() -> None:
+    """It stands between the title and the text; without one the prompt is as it was."""
+    text = "The old mill of the village grinds the grain of all of its farmers in the autumn."
+    shown = evidence_request(text, title="On Mills", section=["Results", "Grain"])
+    plain = evidence_request(text, title="On Mills")
+    assert shown is not None
+    assert plain is not None
+    assert "Paper: On Mills\nSection: Results > Grain\nExcerpt:\n" in shown.messages[1]["content"]
+    assert "Paper: On Mills\nExcerpt:\n" in plain.messages[1]["content"]
+
+
+async def test_the_recipe_of_llama_index_shows_the_section_before_the_text() -> None:
+    """Its own prompt is not touched."""
+    call = scripted("1. What does a mill grind?", "1. What does a mill grind?")
+    for each in (chunk("c", ("Results", "Grain")), chunk("d")):
+        await llama_index(512)(each, 1, call)
+    shown, plain = (request.messages[0]["content"] for request in call.requests)
+    assert shown == plain.replace("A mill grinds.", "Section: Results > Grain\n\nA mill grinds.")
+    assert shown != plain
