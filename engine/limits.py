@@ -21,6 +21,8 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from engine.concurrency import Concurrency
 from engine.errors import BadInput, Permanent, Transient
 from engine.estimates import Estimate, Estimates, Sent, Tariff
@@ -212,6 +214,11 @@ class Limit:
         self._concurrency.succeeded()
         self._count(slot, usage, now)
         if reported is not None:
+            if reported.limit_tokens is not None and reported.limit_tokens < usage.prompt_tokens:
+                # The server has just admitted more than it says to admit in a minute: it counts something else.
+                reported = msgspec.structs.replace(
+                    reported, limit_tokens=None, remaining_tokens=None, reset_tokens_s=None
+                )
             self._hear(slot, reported, now)
 
     def _count(self, slot: Slot, usage: Usage, now: float) -> None:

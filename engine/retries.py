@@ -5,6 +5,9 @@ the server as a whole (rate limits, overload, no connection) are retried for as 
 record may cause (a server error, a body that does not decode) get a bounded number of attempts and then become
 `Permanent`.
 
+What concerns the key or the way to the endpoint, after it has answered, may pass: it is waited out for some minutes and
+ends the run then, since no record is to blame.
+
 A timeout, a reset or a server error may be either. All calls under one policy decide together: while the endpoint
 answers others, the record is the cause; when an endpoint that has answered before answers no call any more and many
 calls fail, it is an outage, and the calls are retried, for an hour at most.
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from engine.errors import GristmillError, Permanent, Transient
+from engine.errors import Fatal, GristmillError, Permanent, Transient
 from engine.events import AttemptFailed, Hook
 from engine.requests import Call, Reply, Request, Usage
 
@@ -41,6 +44,9 @@ class RetryPolicy:
     outages: frozenset[str] = frozenset({"timeout", "reset", "server_error"})
     outage_calls: int = 8
     outage_s: float = 3600.0
+    suspicions: frozenset[str] = frozenset({"key_refused", "forbidden"})
+    suspicion_s: float = 300.0
+    series: int = 3
 
 
 def retrying(call: Call, policy: RetryPolicy, *, sleep: Callable[[float], Awaitable[None]], hook: Hook) -> Call:
@@ -67,7 +73,7 @@ class _Retried:
             wait=self._wait_s,
             sleep=sleep,
             before_sleep=self._tell,
-            retry_error_callback=_give_up,
+            retry_error_callback=self._give_up,
         )
 
     async def reply(self, request: Request) -> Reply:
@@ -112,8 +118,19 @@ class _Retried:
         many = seen.failing >= policy.outage_calls and silent_s < policy.outage_s
         if kind in policy.outages and many and 0 < seen.answers == tries.answers_before:
             return False
+        if kind in policy.suspicions and seen.answers == tries.answers_before:
+            return silent_s >= policy.suspicion_s
         tries.count += 1
-        return tries.count >= policy.attempts
+        hopeless = kind not in policy.outages and seen.is_series(kind, policy.series)
+        return hopeless or tries.count >= policy.attempts
+
+    def _give_up(self, state: RetryCallState) -> Reply:
+        error, seen = _error(state), self._seen
+        if error.kind in self._policy.suspicions and seen.answers == _tries(state).answers_before:
+            raise Fatal(f"{error}, for {seen.silent_s() / 60:.0f} minutes; check that, then run the same command again")
+        seen.gave_up(error.kind)
+        plural = "s" * (state.attempt_number != 1)
+        raise Permanent(f"gave up after {state.attempt_number} attempt{plural}: {error}", kind=error.kind) from error
 
     def _wait_s(self, state: RetryCallState) -> float:
         error = _error(state)
@@ -137,21 +154,17 @@ class _Retried:
         )
 
 
-def _give_up(state: RetryCallState) -> Reply:
-    error = _error(state)
-    raise Permanent(f"gave up after {state.attempt_number} attempts: {error}", kind=error.kind) from error
-
-
 class _Seen:
     """What all calls under one policy share: answers so far, and calls that have failed and try again."""
 
-    __slots__ = ("_answers_then", "_silent_since", "answers", "failing")
+    __slots__ = ("_answers_then", "_series", "_silent_since", "answers", "failing")
 
     def __init__(self) -> None:
         self.answers = 0
         self.failing = 0
         self._answers_then = -1
         self._silent_since = 0.0
+        self._series = ("", 0, 0)  # a kind of failure, how many records in a row, and the answers until then
 
     def silent_s(self) -> float:
         """How long no call was answered, in seconds, from the first failure after the last answer."""
@@ -159,6 +172,16 @@ class _Seen:
         if self._answers_then != self.answers:
             self._answers_then, self._silent_since = self.answers, now
         return now - self._silent_since
+
+    def gave_up(self, kind: str) -> None:
+        """One more record has used up its attempts."""
+        before, count, answers = self._series
+        self._series = kind, count + 1 if (before, answers) == (kind, self.answers) else 1, self.answers
+
+    def is_series(self, kind: str, length: int) -> bool:
+        """Whether so many records in a row ended by this `kind`, and nothing was answered since."""
+        before, count, answers = self._series
+        return before == kind and answers == self.answers and count >= length
 
 
 class _Tries:

@@ -41,23 +41,7 @@ async def run(
     Raises the `Fatal` that ended the run, or `Stopped` when a signal did; all that was answered is committed then.
     """
     ended = {step.name: asyncio.Event() for step in pipeline}
-    for dataset in datasets.values():
-        stop.when_requested(dataset.stop)
-    for event in ended.values():
-        stop.when_requested(event.set)
-
-    def context_of(job: Job) -> JobContext:
-        return JobContext(
-            job=job,
-            rank=pipeline.index(job),
-            inputs=[datasets[name] for name in job.reads],
-            output=datasets[job.writes],
-            call=call,
-            stop=stop,
-            emit=hook,
-            retry=retry,
-            slots=asyncio.Semaphore(job.slots),
-        )
+    contexts = _contexts(pipeline, datasets, call, stop, hook, retry)
 
     async def run_step(step: Job | Step) -> None:
         with stop.on_error():
@@ -66,13 +50,15 @@ async def run(
                     await ended[name].wait()
             stop.check()
             hook(JobStarted(job=step.name))
-            await (_JobRun(context_of(step)) if isinstance(step, Job) else step).run()
+            await (_JobRun(contexts[step.name]) if isinstance(step, Job) else step).run()
             stop.check()
             if step.writes is not None:
                 datasets[step.writes].close()
             ended[step.name].set()
             hook(JobFinished(job=step.name))
 
+    for let_go in [*(dataset.stop for dataset in datasets.values()), *(event.set for event in ended.values())]:
+        stop.when_requested(let_go)
     await _announce(pipeline, datasets)
     async with asyncio.TaskGroup() as tasks:
         for step in pipeline:
@@ -80,6 +66,26 @@ async def run(
     if stop.error is not None:
         raise stop.error
     stop.check()
+
+
+def _contexts(
+    pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], call: Call, stop: Stop, hook: Hook, retry: Retry
+) -> dict[str, JobContext]:
+    return {
+        job.name: JobContext(
+            job=job,
+            rank=rank,
+            inputs=[datasets[name] for name in job.reads],
+            output=datasets[job.writes],
+            call=call,
+            stop=stop,
+            emit=hook,
+            retry=retry,
+            slots=asyncio.Semaphore(job.slots),
+        )
+        for rank, job in enumerate(pipeline)
+        if isinstance(job, Job)
+    }
 
 
 async def _announce(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]]) -> None:

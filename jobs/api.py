@@ -95,7 +95,7 @@ async def run_pipeline(
 ) -> RunResult:
     """Run the pipeline on `papers` in the run folder `out`, or go on with the run that is there.
 
-    Its many parameters are the flags of ``gristmill run``, by the same names:
+    Parameters: more than six, since they are the flags of ``gristmill run``, by the same names:
 
     - `papers` are PDF files and folders of them; none goes on with what the run has.
     - `settings` are a table as in TOML, a `Config`, or the path of a TOML file. None means those that the run has.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -67,6 +67,39 @@ class Model(Section):
     )
     max_tokens: int = Field(1024, gt=0, description="Most tokens of one answer.")
     batch_size: int = Field(64, gt=0, description="Most texts in one embedding request.")
+    extra_headers: dict[str, str] = Field(
+        {}, description="Further headers of every request. A key belongs into api_key_env."
+    )
+    extra_query: dict[str, str] = Field(
+        {}, description='Further query of every address, as api-version = "2024-10-21".'
+    )
+    extra_body: dict[str, Any] = Field(
+        {},
+        description="Further keys of every request's JSON, as reasoning_effort, chat_template_kwargs, provider or "
+        "service_tier. They stand above what gristmill writes itself.",
+    )
+    key_header: str = Field("Authorization", min_length=1, description='Header that carries the key, as "api-key".')
+    key_scheme: str = Field("Bearer", description='Word before the key in its header. "" is none.')
+    max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens", "none"] = Field(
+        "auto",
+        description='Name of the parameter that bounds an answer. "auto" learns it from the endpoint; "none" sends none.',
+    )
+    system_role: bool = Field(
+        True, description="Whether the endpoint takes a system role. If not, its words stand before the user's."
+    )
+    response_format: Literal["auto", "json_schema", "json_object", "none"] = Field(
+        "auto",
+        description='How the endpoint is asked for JSON. "auto" begins with a schema and learns from a refusal; "none" '
+        "asks in words alone.",
+    )
+    encoding_format: Literal["float", "base64", "none"] = Field(
+        "none", description='How embeddings are to be sent. "none" leaves it to the endpoint; both are read.'
+    )
+    dimensions: int | None = Field(None, gt=0, description="Numbers of an embedding, where the endpoint can choose.")
+    query_prefix: str = Field("", description='Words before a question that is embedded, as "query: " for E5.')
+    passage_prefix: str = Field("", description='Words before a chunk that is embedded, as "passage: " for E5.')
+    query_input_type: str = Field("", description='input_type of questions, as "search_query" for Cohere.')
+    passage_input_type: str = Field("", description='input_type of chunks, as "search_document" for Cohere.')
     input_usd_per_million: float | None = Field(
         None, ge=0, description="Dollars per million input tokens. Unset: the price in [prices]."
     )
@@ -81,9 +114,22 @@ class Model(Section):
     @field_validator("base_url")
     @classmethod
     def _holds_no_secret(cls, url: str) -> str:
-        if "@" in url.partition("//")[2].partition("/")[0] or "?" in url:
+        query = [part.partition("=")[0].casefold() for part in url.partition("?")[2].split("&")]
+        if "@" in url.partition("//")[2].partition("/")[0] or any(word in name for name in query for word in _SECRET):
             raise ValueError("an address must hold no credentials: put the key into the variable of api_key_env")
         return url
+
+    @field_validator("extra_headers")
+    @classmethod
+    def _hold_no_key(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if name.casefold() in ("authorization", "api-key", "x-api-key", "x-goog-api-key"):
+                raise ValueError(f"{name} carries a key: name it with key_header, and its variable with api_key_env")
+            if not (
+                name.isascii() and value.isascii() and name.isprintable() and value.isprintable() and ":" not in name
+            ):
+                raise ValueError(f"{name} is no header that can be sent")
+        return headers
 
     @field_validator("api_key_env")
     @classmethod
@@ -91,6 +137,11 @@ class Model(Section):
         if name and not (name.isascii() and name.isidentifier()):
             raise ValueError("it is the name of an environment variable, as OPENAI_API_KEY, and not the key itself")
         return name
+
+    def meaning(self) -> dict[str, Any]:
+        """What of the settings above decides what an answer or a vector means, where it is not the default."""
+        names = ("extra_body", "dimensions", "query_prefix", "passage_prefix", "query_input_type", "passage_input_type")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
 
     @property
     def local(self) -> bool:
@@ -142,6 +193,7 @@ class Models(Section):
         return roles | {f"candidates.{name}": model for name, model in self.candidates.items()}
 
 
+_SECRET = ("key", "token", "secret", "password", "sig", "auth")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _TAKEN = {"generator", "base", "tuned", "judge", "embedding", "candidates"}
 

@@ -44,7 +44,7 @@ def build_critique(context: RunContext) -> Job | None:
     return critique(
         settings=settings,
         max_tokens=judge.max_tokens,
-        fingerprint={**before, "judge": context.name(judge), "temperature": judge.temperature},
+        fingerprint={**before, "judge": context.name(judge), "temperature": judge.temperature, **judge.meaning()},
         slots=slots(judge),
     )
 

@@ -16,8 +16,8 @@ from jobs.evaluation.respond import Compared, Responder
 from jobs.evaluation.sample import Sample
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
+from jobs.retrieval.stage import embedding_fingerprint
 from jobs.run.context import RunContext
-from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
 
 __all__ = [
     "build_assess",
@@ -58,7 +58,12 @@ def build_respond(context: RunContext) -> Job:
         settings=config.evaluate,
     )
     return responder.job(
-        fingerprint={**RELEASE, "temperature": models.base.temperature, "system_prompt": system_prompt},
+        fingerprint={
+            **RELEASE,
+            "temperature": models.base.temperature,
+            "system_prompt": system_prompt,
+            **models.base.meaning(),
+        },
         slots=sum(map(slots, (models.base, *models.candidates.values()))),
     )
 
@@ -66,7 +71,7 @@ def build_respond(context: RunContext) -> Job:
 def build_similarity(context: RunContext) -> Job:
     """How near each answer is to its reference."""
     model = context.config.models.embedding
-    return judging.similarity(fingerprint={"embedding": model_name(model, EMBEDDED_EMBEDDING)}, slots=slots(model))
+    return judging.similarity(fingerprint=embedding_fingerprint(model), slots=slots(model))
 
 
 def build_judge(context: RunContext) -> Job:
@@ -128,7 +133,7 @@ def _method(context: RunContext) -> judging.Method:
 def _asked(context: RunContext) -> dict[str, Any]:
     """What of the judge decides the meaning of what it says."""
     model = context.config.models.judge
-    return {**RELEASE, "judge": context.name(model), "temperature": model.temperature}
+    return {**RELEASE, "judge": context.name(model), "temperature": model.temperature, **model.meaning()}
 
 
 def _judged(context: RunContext) -> dict[str, Any]:

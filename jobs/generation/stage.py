@@ -82,6 +82,7 @@ def _fingerprint(context: RunContext) -> dict[str, Any]:
         "model": context.name(model),
         "temperature": model.temperature,
         "recipe": context.config.ask.recipe,
+        **model.meaning(),
     }
 
 

@@ -8,6 +8,7 @@ that it needs, are imported when it is first used. A new provider is a module an
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -28,7 +29,8 @@ class Target:
     ``model``'s where it was tuned; ``api_key`` "" where none is sent. ``reached`` holds the addresses that have answered:
     the endpoints of one run share it, and tell an outage from an address that was never right by it. With ``stream`` a
     chat answer is asked for piece by piece, and replies tell when the first token came. With ``cut_off`` an answer that
-    ends at its greatest length is as good as any, as it is to who measures.
+    ends at its greatest length is as good as any, as it is to who measures. ``tell`` gets a line for the user, as what was
+    learned of how the server wants its requests.
     """
 
     role: str
@@ -39,6 +41,7 @@ class Target:
     reached: set[Any] = field(default_factory=set)
     stream: bool = False
     cut_off: bool = False
+    tell: Callable[[str], None] = lambda line: None
 
 
 class Provider(Protocol):

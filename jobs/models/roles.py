@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from engine.budget import Budget, Price, budgeted
 from engine.calls import batched
 from engine.errors import BadInput, Fatal, Transient
-from engine.events import Hook
+from engine.events import Hook, Note
 from engine.limits import Limit, limited
 from engine.requests import Call, Reply, Request
 from engine.retries import RetryPolicy, retrying
@@ -118,7 +118,7 @@ class ModelCalls:
         self._served = served
         self._opening = asyncio.Lock()
         self._calls: dict[str, Call] = {}
-        self._endpoints: dict[tuple[Model, str, str], Call] = {}
+        self._endpoints: dict[tuple[str, str, str], Call] = {}
         self._servers: dict[tuple[Path, Path | None], LocalServer] = {}
         self._limits: dict[tuple[str, ...], Limit] = {}
         self._reached: set[Any] = set()
@@ -167,7 +167,7 @@ class ModelCalls:
         return self._limits[key]
 
     async def _endpoint(self, role: str, model: Model, name: str) -> Call:
-        key = (model, name, "embedding" if role == "embedding" else "chat")
+        key = (model.model_dump_json(), name, "embedding" if role == "embedding" else "chat")
         if key not in self._endpoints:
             self._endpoints[key] = await self._opened(role, model, name)
         return self._endpoints[key]
@@ -176,7 +176,13 @@ class ModelCalls:
         if not model.local:
             key = api_key(model, "base" if role == "tuned" else role)
             target = Target(
-                role=role, model=model, name=name, base_url=model.base_url, api_key=key, reached=self._reached
+                role=role,
+                model=model,
+                name=name,
+                base_url=model.base_url,
+                api_key=key,
+                reached=self._reached,
+                tell=lambda line: self._hook(Note(job="models", text=line)),
             )
             return await self._open.enter_async_context(provider(model.provider)(target))
         from jobs.models.minilm import LocalEmbedding

@@ -15,6 +15,7 @@ from string import ascii_lowercase, ascii_uppercase
 from jobs.parsing.hyphens import join_broken_words
 from jobs.parsing.ligatures import restore_words
 from jobs.parsing.vocabulary import Vocabulary
+from jobs.run.normal_text import UNWANTED
 
 __all__ = ["CLEANING_VERSION", "clean", "clean_pages", "is_plain", "letters_and_digits"]
 
@@ -33,17 +34,7 @@ _OTHER_SPACE = (
     "\t\v\f\r\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-_UNWANTED = re.compile(
-    "["
-    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # control characters
-    "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0"  # fillers and joiners that show nothing
-    "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffc"  # zero width, direction, interlinear
-    "\ufe00-\ufe0f\U000e0000-\U000e0fff"  # variation selectors and tags: both can carry hidden text
-    "\ud800-\udfff\ufdd0-\ufdef\ufffd"  # lone surrogates, noncharacters, the replacement character
-    "\ue000-\uf8ff\U000f0000-\U0010ffff"  # private use
-    + "".join(f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}" for plane in range(15))
-    + "]"
-)
+_UNWANTED = re.compile(f"[{UNWANTED}]")
 _SOFT_HYPHEN = re.compile(r"\u00ad(?! *\n)")  # at a line end it still has its work to do
 # Zero-width (non-)joiners spell words in Arabic and Indic scripts, and only there.
 _JOINER = re.compile(r"(?<![\u0600-\u0dff])[\u200c\u200d]|[\u200c\u200d](?![\u0600-\u0dff])")

@@ -18,7 +18,7 @@ __all__ = ["build_augment", "build_index", "embedding_fingerprint", "embedding_s
 
 def embedding_fingerprint(model: Model) -> dict[str, Any]:
     """What of the embedding `model` decides the meaning of vectors."""
-    return {"embedding": model_name(model, EMBEDDED_EMBEDDING)}
+    return {"embedding": model_name(model, EMBEDDED_EMBEDDING), **model.meaning()}
 
 
 def embedding_slots(model: Model) -> int:

@@ -81,7 +81,7 @@ def test_attempts_are_bounded(attempts: int, first: float, longest: float) -> No
     error = ends(call(REQUEST), Permanent)
     assert isinstance(error, Permanent)
     assert error.kind == "torn_body"
-    assert str(error) == f"gave up after {attempts} attempts: it was torn_body"
+    assert str(error) == f"gave up after {attempts} attempt{'s' * (attempts != 1)}: it was torn_body"
     assert isinstance(error.__cause__, Transient)
     assert len(endpoint.times) == attempts
     assert len(events) == attempts - 1

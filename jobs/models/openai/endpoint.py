@@ -5,23 +5,25 @@ The key is sent in a header and never put into a message; the URL is shown witho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 import msgspec
-from aiohttp.hdrs import AUTHORIZATION, CONTENT_TYPE
+from aiohttp.hdrs import CONTENT_TYPE
 
 from engine.errors import Transient
-from engine.requests import Reply, Request, ServerLimits
+from engine.requests import Reply, Request, ServerLimits, Usage
 from jobs.models.connection import connection
 from jobs.models.connection_errors import broken
 from jobs.models.openai.bodies import Bodies
+from jobs.models.openai.dialect import dialect_of
 from jobs.models.openai.headers import server_limits
 from jobs.models.openai.refusals import Refusals
 from jobs.models.openai.replies import read_reply
 from jobs.models.openai.streams import FirstToken, assembled
+from jobs.models.openai.words import read_words
 from jobs.models.providers import Target
 from jobs.models.usage import usage_of
 
@@ -45,21 +47,21 @@ class Endpoint:
         model, key = target.model, target.api_key
         self._way = connection(target.role, model, target.base_url)
         url = self._way.url
-        self._headers: dict[str, str] = {CONTENT_TYPE: "application/json"}
+        self._headers: dict[str, str] = {CONTENT_TYPE: "application/json", **model.extra_headers}
         if key:
-            self._headers[AUTHORIZATION] = f"Bearer {key}"
+            self._headers[model.key_header] = f"{model.key_scheme} {key}".strip()
             url = url.with_user(None)  # one header cannot carry both
-        self._url, self._chat_url, self._embeddings_url = url, url / "chat/completions", url / "embeddings"
-        self._bodies = Bodies(
-            target.name,
-            temperature=None if model.temperature == "default" else model.temperature,
-            # OpenAI's newer models refuse the old name, other servers do not know the new one.
-            length="max_completion_tokens" if url.host == "api.openai.com" else "max_tokens",
-            stream=target.stream,
-        )
+        query = {**url.query, **model.extra_query}
+        self._url = url.with_query(None)
+        self._chat_url = (self._url / "chat/completions").with_query(query)
+        self._embeddings_url = (self._url / "embeddings").with_query(query)
+        self._dialect = dialect_of(model, url.host)
+        self._bodies = Bodies(target.name, model, self._dialect, stream=target.stream)
         self._refusals = Refusals(
             role=target.role, name=target.name, key=key, key_variable=model.api_key_env, way=self._way
         )
+        self._answers = 0
+        self._dimensions = 0
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,23 +82,56 @@ class Endpoint:
     async def __call__(self, request: Request) -> Reply:
         if self._session is None:
             raise RuntimeError("enter the endpoint before calling it")
+        most = self._dialect.most_texts
+        if most is not None and len(request.texts) > most:
+            return await self._in_parts(request, most)
+        try:
+            reply = await self._ask(request)
+        except _Taught:
+            return await self(request)
+        self._answers += 1
+        return reply
+
+    async def _ask(self, request: Request) -> Reply:
+        """One attempt; raises `_Taught` where the refusal has taught how to ask."""
+        version = self._dialect.version
+        status, headers, data, first_token = await self._send(request)
+        limits = server_limits(headers)
+        if status != 200:
+            if status in _TEACHING and self._learn(request, data, version):
+                raise _Taught
+            raise self._refusals.error(status, headers, data, limits, answered=self._answers > 0)
+        return self._reply(request, data, limits, first_token)
+
+    def _learn(self, request: Request, data: bytes, version: int) -> bool:
+        """Whether the next request is another than this one, which was sent in `version` of the dialect."""
+        if self._dialect.version != version:
+            return True  # others have been taught meanwhile
+        line = self._dialect.learn(read_words(data, key=self._target.api_key), texts=len(request.texts))
+        if line:
+            self._target.tell(f"models.{self._target.role}: {self._way.shown} refused a request; {line}")
+        return line is not None
+
+    async def _send(self, request: Request) -> tuple[int, Mapping[str, str], bytes, FirstToken | None]:
+        assert self._session is not None
         url = self._embeddings_url if request.texts else self._chat_url
         first_token = FirstToken() if self._target.stream and not request.texts else None
-        data = _encoder.encode(self._bodies.body(request))
+        sent = _encoder.encode(self._bodies.body(request))
         try:
-            async with self._session.post(url, data=data, allow_redirects=False) as response:
+            async with self._session.post(url, data=sent, allow_redirects=False) as response:
                 self._target.reached.add(self._url)
                 if first_token is not None and response.content_type != _EVENTS:
                     first_token = None  # some servers know no streams
-                data = await _whole(response, _most_bytes(request), first_token)
+                return (
+                    response.status,
+                    response.headers,
+                    await _whole(response, _most_bytes(request), first_token),
+                    first_token,
+                )
         except TimeoutError as error:
             raise Transient(f"no answer within {self._target.model.timeout_s:g} s", kind="timeout") from error
         except aiohttp.ClientError as error:
             raise broken(error, self._way, reached=self._url in self._target.reached) from error
-        limits = server_limits(response.headers)
-        if response.status != 200:
-            raise self._refusals.error(response.status, response.headers, data, limits)
-        return self._reply(request, data, limits, first_token)
 
     def _reply(
         self, request: Request, data: bytes, limits: ServerLimits | None, first_token: FirstToken | None
@@ -107,9 +142,43 @@ class Endpoint:
             raise Transient("the answer is not JSON", kind="torn_body", server_limits=limits) from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise Transient("the stream has not the shape of OpenAI's", kind="wrong_shape") from error
-        reply = read_reply(body, request, usage_of(body, self._target.model), cut_off=self._target.cut_off)
+        usage = usage_of(body, self._target.model)
+        if (refused := self._refusals.within(body, usage, answered=self._answers > 0)) is not None:
+            raise refused
+        reply = read_reply(body, request, usage, cut_off=self._target.cut_off)
+        if reply.vectors:
+            self._check_dimensions(len(reply.vectors[0]), usage)
         after_s = first_token.after_s if first_token else None
         return msgspec.structs.replace(reply, server_limits=limits, first_token_s=after_s)
+
+    def _check_dimensions(self, found: int, usage: Usage) -> None:
+        """All vectors of one run have the same length: the store takes no others."""
+        self._dimensions = self._dimensions or found
+        if found != self._dimensions:
+            raise Transient(
+                f"a vector came back with {found} numbers, where the others have {self._dimensions}",
+                kind="bad_vector",
+                usage=usage,
+            )
+
+    async def _in_parts(self, request: Request, most: int) -> Reply:
+        """The vectors of a request that holds more texts than the server takes, from several requests."""
+        texts = request.texts
+        parts = [
+            await self(msgspec.structs.replace(request, texts=texts[at : at + most]))
+            for at in range(0, len(texts), most)
+        ]
+        usage = sum((part.usage for part in parts), Usage())
+        vectors = [vector for part in parts for vector in part.vectors]
+        return Reply(vectors=vectors, usage=usage, server_limits=parts[-1].server_limits)
+
+
+_TEACHING = (400, 413, 415, 422, 501)
+"""Statuses of a refusal that may name a parameter."""
+
+
+class _Taught(Exception):
+    """The refusal has named what the server wants otherwise, and the next request has it."""
 
 
 def _most_bytes(request: Request) -> int:

@@ -16,15 +16,15 @@ _LONGEST_WAIT_S = 3600.0
 """Whoever asks for more is asked again after this: a day of waiting for a mistake would be worse than 24 requests."""
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """How long the server asks to wait, in seconds; None where it does not."""
+def retry_after_s(headers: Mapping[str, str], *, most: float = _LONGEST_WAIT_S) -> float | None:
+    """How long the server asks to wait, in seconds, at `most`; None where it does not."""
     for name, unit in (("retry-after-ms", 1e-3), ("Retry-After", 1.0)):
         value = headers.get(name)
         if value is None:
             continue
         seconds = _number(value)
         seconds = _until(value, headers.get("Date")) if seconds is None else seconds * unit
-        return None if seconds is None else min(max(0.0, seconds), _LONGEST_WAIT_S)
+        return None if seconds is None else min(max(0.0, seconds), most)
     return None
 
 
@@ -37,10 +37,17 @@ def _until(date: str, now: str | None) -> float | None:
         return None
 
 
+_LEAST_TOKENS = 100
+"""No model admits fewer tokens a minute: a header that says so counts something else."""
+
+
 def server_limits(headers: Mapping[str, str]) -> ServerLimits | None:
     """What ``x-ratelimit-*`` say; None where there are none."""
     if "x-ratelimit-limit-requests" not in headers and "x-ratelimit-limit-tokens" not in headers:
         return None
+    most = _integer(headers.get("x-ratelimit-limit-tokens"))
+    if most is not None and most < _LEAST_TOKENS:
+        headers = {name: value for name, value in headers.items() if not name.lower().endswith("-tokens")}
     return ServerLimits(
         limit_requests=_integer(headers.get("x-ratelimit-limit-requests")),
         remaining_requests=_integer(headers.get("x-ratelimit-remaining-requests")),

@@ -13,10 +13,7 @@ import msgspec
 
 from engine.errors import Transient
 
-__all__ = ["STREAMED", "FirstToken", "assembled"]
-
-STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
-"""What a request says to be answered piece by piece, with its usage at the end."""
+__all__ = ["FirstToken", "assembled"]
 
 _TEXTS = ("content", "reasoning_content", "reasoning")
 _decoder = msgspec.json.Decoder()

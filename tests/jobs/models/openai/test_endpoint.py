@@ -403,8 +403,9 @@ async def test_foreign_errors(
         {"choices": [{"message": None}]},
         {"choices": [{"message": {"content": ""}}]},
         {"choices": [{"message": {"content": " \n"}}]},
-        {"choices": [{"message": {"content": ["parts"]}}]},
-        {"error": {"message": "with status 200"}},
+        {"choices": [{"message": {"content": [7]}}]},
+        {"choices": [{"message": {"content": [{"type": "thinking", "thinking": "Hm."}]}}]},
+        {"choices": [{"message": {"content": "Half an ans"}, "finish_reason": "error"}]},
     ],
     ids=repr,
 )
@@ -412,7 +413,7 @@ async def test_odd_bodies(body: Any) -> None:
     """A 200 whose body is no chat completion with text is Transient, and never an answer."""
     error = await refused(200, body)
     assert type(error) is Transient
-    assert error.kind in ("torn_body", "wrong_shape", "empty_answer")
+    assert error.kind in ("torn_body", "wrong_shape", "empty_answer", "bad_finish")
 
 
 @pytest.mark.parametrize("told", [None, "free", [], {"prompt_tokens": "many"}, {"completion_tokens": -3}])
@@ -437,7 +438,7 @@ async def test_odd_embeddings(data: list[Any]) -> None:
     async with answering(200, {"data": data}) as server:
         with pytest.raises(Transient) as caught:
             await ask(server.url, embedding(["one"]))
-    assert caught.value.kind == "wrong_shape"
+    assert caught.value.kind == "bad_vector"
 
 
 async def test_embeddings_without_numbers_are_in_order() -> None:
