@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.events import AttemptFailed, Event, Note
 from engine.job import Job
@@ -19,14 +19,16 @@ from engine.requests import Usage
 from engine.shards import Failure as FailedRecord
 from engine.signals import Stop
 from jobs.config import Config
-from jobs.report.collect import JobState, failures, first_of_each, job_failures, job_state, job_states
-from jobs.report.data import Failure, ReportData, Row
 from jobs.run import configfile
 from jobs.run.counts import Counts
 from jobs.run.folder import RunFolder
 from jobs.run.own_jobs import own_datasets
 from jobs.session import Outcome, opened
 from jobs.work import Selection, prepare
+
+if TYPE_CHECKING:
+    from jobs.report.collect import JobState
+    from jobs.report.data import Failure, ReportData, Row
 
 __all__ = ["JobProgress", "RunResult", "run_pipeline"]
 
@@ -136,6 +138,8 @@ def _retry(kind: bool | str) -> Callable[[str, FailedRecord], bool]:
 
 
 def _result(folder: RunFolder, own: Sequence[Job], outcome: Outcome) -> RunResult:
+    from jobs.report.collect import failures, first_of_each, job_failures, job_state, job_states
+
     datasets, added = folder.datasets(), own_datasets(folder, own)
     states = [*job_states(datasets), *(job_state(job.name, added[job.writes]) for job in own)]
     failed = chain(failures(datasets), *(job_failures(job.name, added[job.writes]) for job in own))

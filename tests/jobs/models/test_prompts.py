@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from llama_index.core.evaluation.dataset_generation import DatasetGenerator
 from llama_index.core.llms import MockLLM
@@ -65,13 +62,3 @@ def test_question_query() -> None:
     assert query.split() == theirs.split()
     assert "  " not in query
     assert "setup 7 questions" in query
-
-
-def test_nothing_heavy_before_it_is_used() -> None:
-    """Importing all that a session needs, prompts too, brings in neither LlamaIndex, openai, pyarrow nor LanceDB."""
-    code = (
-        "import sys, jobs.session, jobs.tuning.export, jobs.tuning.openai_job, jobs.models.prompts;"
-        "print([name for name in ('llama_index', 'openai', 'pyarrow', 'lancedb', 'aiohttp', 'rich') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
