@@ -48,6 +48,9 @@ class Job:
     ``review`` gets the rows of a finished shard, in shard order, before its seal; it returns failures by item id, and
     these items are dropped and counted as failed. ``conclude`` runs when every shard is sealed.
 
+    With ``keeps`` the rows of a former item, which `expand` no longer gives, stay behind those of all others. Without it
+    they are dropped when the shard is opened again.
+
     ``feeds`` returns the order in which the items of a shard are started, for example one that uses a provider's cache;
     the order of the rows is that of ``expand`` in any case.
 
@@ -68,6 +71,7 @@ class Job:
     variant: Callable[[], str] = lambda: ""
     review: Callable[[Sequence[Any]], Awaitable[Mapping[str, Permanent]]] | None = None
     conclude: Callable[[], Awaitable[None]] | None = None
+    keeps: bool = False
     slots: int = 64
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from msgspec import UNSET
+
 from engine.calls import Tally, metered
 from engine.datasets import Dataset
 from engine.errors import GristmillError, Permanent
@@ -52,7 +54,7 @@ class JobContext:
     def source(self, index: int) -> str:
         """What shard `index` is made from: the checksums of what it reads, and the job's variant; blocks."""
         seals = [dataset.shard(index).whole() for dataset in self.inputs]
-        return make_id(*(seal.sha256 if seal else "" for seal in seals), self.job.variant())
+        return make_id(*(_stamp(seal) if seal else "" for seal in seals), self.job.variant())
 
     def items(self, index: int) -> dict[str, Item]:
         """The inputs of shard `index` by id, in order; blocks."""
@@ -77,7 +79,8 @@ class ShardRun:
         self._context = context
         self._writer = writer
         self._source = source
-        self._order = {id_: position for position, id_ in enumerate(items)}
+        self._kept = _kept(writer, items) if context.job.keeps else []
+        self._order = {id_: position for position, id_ in enumerate([*items, *self._kept])}
         found = [writer.finished[id_] for id_ in items if id_ in writer.finished]
         self._finished = [entry for entry in found if entry.error is None or not context.retries(entry.error)]
         finished = {entry.id for entry in self._finished}
@@ -140,7 +143,8 @@ class ShardRun:
         await self._idle.wait()
         if not self._whole or (self._context.job.review is not None and not await previous_sealed):
             return None
-        return await self._writer.seal(self._order, source=self._source, dropped=await self._review())
+        dropped = await self._review()
+        return await self._writer.seal(self._order, source=self._source, dropped=dropped, kept=len(self._kept))
 
     async def close(self) -> None:
         """Close the files; a shard that is not sealed is taken up by the next run."""
@@ -182,6 +186,16 @@ class ShardRun:
         self._pending -= 1
         if self._pending == 0:
             self._idle.set()
+
+
+def _kept(writer: ShardWriter, items: Mapping[str, Item]) -> list[str]:
+    """The former inputs that have rows, in the order of their ids."""
+    return sorted(entry.id for entry in writer.finished.values() if entry.rows and entry.id not in items)
+
+
+def _stamp(seal: Seal) -> str:
+    """What rows a seal was made for, and how many former inputs have some of them."""
+    return seal.sha256 if seal.kept is UNSET else f"{seal.sha256} {seal.kept}"
 
 
 def _failure(error: Permanent) -> Failure:

@@ -61,7 +61,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
     """The content of ``.done.json``, which makes a shard final. ``source`` identifies what the shard was made from.
 
-    `failures`, and `empty`, the ids of the inputs without rows, are in the order of the inputs.
+    `failures`, and `empty`, the ids of the inputs without rows, are in the order of the inputs. `kept` counts the former
+    inputs whose rows stand behind all others; it is left out where there are none.
     """
 
     inputs: int
@@ -72,6 +73,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     source: str = ""
     empty: list[str] = []
+    kept: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,8 +236,11 @@ class Shard:
             raise Fatal(f"the shard {self.data} does not hold the rows that its checkpoint lists; {_REMEDY}")
         return placed
 
-    def write_seal(self, entries: Sequence[Entry], order: Mapping[str, int], source: str) -> Seal:
-        """Sort the committed rows by `order` (input id to position), drop those of unknown inputs, and seal."""
+    def write_seal(self, entries: Sequence[Entry], order: Mapping[str, int], source: str, kept: int = 0) -> Seal:
+        """Sort the committed rows by `order` (input id to position), drop those of unknown inputs, and seal.
+
+        The last `kept` inputs of `order` are former ones.
+        """
         with naming_the_disk(self.data):
             placed = self.committed(entries, order)
             digest = sha256()
@@ -247,7 +252,7 @@ class Shard:
                 os.fsync(file.fileno())
             sync_folder(self.data.parent)
             seal = Seal(
-                inputs=len(order),
+                inputs=len(order) - kept,
                 rows=sum(entry.rows for entry, _ in placed),
                 failures=[
                     FailedInput(id=entry.id, kind=entry.error.kind, reason=entry.error.reason)
@@ -259,6 +264,7 @@ class Shard:
                 usage=total(entry.usage for entry in entries),
                 source=source,
                 empty=[entry.id for entry, _ in placed if entry.error is None and not entry.rows],
+                kept=kept or msgspec.UNSET,
             )
             with self.checkpoint.open("ab") as file:
                 file.write(msgspec.json.encode(_Mark(seal=seal)) + b"\n")

@@ -92,8 +92,12 @@ class ShardWriter:
         """The rows committed so far, in the order of their inputs; raises `Fatal` for damaged files; blocks."""
         return list(decode_lines(b"".join(lines for _, lines in self.shard.committed(self._entries, order)), kind))
 
-    async def seal(self, order: Mapping[str, int], *, source: str, dropped: Mapping[str, Failure]) -> Seal:
+    async def seal(
+        self, order: Mapping[str, int], *, source: str, dropped: Mapping[str, Failure], kept: int = 0
+    ) -> Seal:
         """Close the files and make the shard final. `order` maps every input's id to its position.
+
+        The last `kept` inputs of `order` are former ones.
 
         The rows of `dropped` inputs are left out and their failures recorded. Raises `Fatal` when the disk fails.
         """
@@ -102,7 +106,7 @@ class ShardWriter:
             msgspec.structs.replace(entry, rows=0, error=dropped[entry.id]) if entry.id in dropped else entry
             for entry in self._entries
         ]
-        return await uninterrupted(asyncio.to_thread(self.shard.write_seal, entries, order, source))
+        return await uninterrupted(asyncio.to_thread(self.shard.write_seal, entries, order, source, kept))
 
     async def _open(self) -> None:
         opening = self._files.enter_async_context

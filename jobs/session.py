@@ -21,6 +21,8 @@ from engine.runner import run
 from engine.shards import total
 from engine.signals import Stop, Stopped
 from engine.workers import Workers
+from jobs.curation.curate import kept_pairs
+from jobs.evaluation.asked import Asked
 from jobs.models.roles import ModelCalls, check_connections
 from jobs.parsing.deal import Catalogue
 from jobs.parsing.parse import WARM_UP
@@ -123,14 +125,16 @@ async def _context(
     await stack.enter_async_context(workers)
     if work.papers and not folder.exists:
         workers.begin()  # a new run parses at once, and a child takes half a second to load what reads papers
+    datasets = {**folder.datasets(), **own_datasets(folder, work.own)}
     return RunContext(
         config=config,
         folder=folder,
-        datasets={**folder.datasets(), **own_datasets(folder, work.own)},
+        datasets=datasets,
         papers=work.papers,
         workers=workers,
         catalogue=stack.enter_context(closing(Catalogue(folder.catalogue))),
         retriever=Retriever(folder.store),
+        asked=Asked(kept_pairs(datasets, config), datasets["examples"], config.evaluate, config.seed),
         embedded=weights.weights.name if weights else "local",
         weights=weights.path if weights else None,
         tuned=lambda: tuned_model(folder.path),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,14 @@ class Selection:
     """Which jobs run, and on what: all of them, those up to `until`, or just the step `only`.
 
     The rows of the job `redo`, and all that is made from them, are deleted and made again. `retry` says which failures
-    are tried again.
+    are tried again. `dropped` are candidates of the run that it leaves out from now on.
     """
 
     until: str | None = None
     only: str | None = None
     redo: str | None = None
     retry: Retry = lambda job, failure: False
+    dropped: Collection[str] = ()
 
     def steps(self) -> Sequence[str]:
         """The names of the steps that may run, a user's own not among them."""
@@ -105,7 +106,7 @@ def prepare(
         raise BadInput(f"{folder.path} is no run yet: name the papers to begin with")
     config = config.with_parser_of(before)
     count = count_papers(papers, enough=ENOUGH_PAPERS, parser=config.parse.parser)
-    config = config.resolved(papers=count, before=before)
+    config = config.resolved(papers=count, before=before, dropped=selection.dropped)
     asks = not _NEEDS_NO_MODEL.issuperset(selection.steps())
     return Work(
         folder=folder,

@@ -15,7 +15,7 @@ from engine.errors import BadInput
 from jobs.config import Config, Model
 from jobs.run.configfile import validate
 
-__all__ = ["SPECS", "add_candidates"]
+__all__ = ["SPECS", "add_candidates", "drop_candidates"]
 
 SPECS = "NAME=MODEL, NAME=MODEL@BASE_URL, NAME=local or NAME=local:FILE.gguf"
 
@@ -38,6 +38,16 @@ def add_candidates(table: dict[str, Any], models: Iterable[str], *, answered: Co
             if there is not None and name in answered:
                 raise BadInput(f"--model {name}: in this run that is {there.model}; choose another name")
             candidates[name] = wanted
+
+
+def drop_candidates(table: dict[str, Any], names: Iterable[str]) -> None:
+    """Take each of `names` out of the configuration `table`. Raises `BadInput` for a name that is no candidate's."""
+    candidates = table.get("models", {}).get("candidates", {})
+    for name in names:
+        if name not in candidates:
+            known = ", ".join(candidates) or "none"
+            raise BadInput(f"--drop-model {name}: there is no such candidate; the candidates are: {known}")
+        del candidates[name]
 
 
 def _section(name: str, spec: str, config: Config) -> dict[str, Any]:

@@ -134,6 +134,9 @@ def _add_evaluate(commands: Any) -> None:
         help="one more model: MODEL at the base's address, MODEL@BASE_URL, local, or local:FILE.gguf",
     )
     evaluate.add_argument(
+        "--drop-model", action="append", default=[], metavar="NAME", help="leave this candidate out of the table"
+    )
+    evaluate.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, as in evaluate.sample=100"
     )
     evaluate.set_defaults(command=_evaluate)
@@ -179,11 +182,12 @@ def _finetune(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from engine.errors import BadInput
-    from jobs.cli.candidates import add_candidates
+    from jobs.cli.candidates import add_candidates, drop_candidates
     from jobs.cli.working import prepared, work_on
     from jobs.generation.deal_pairs import configured
     from jobs.run import configfile
     from jobs.run.folder import RunFolder
+    from jobs.work import Selection
 
     if arguments.out is None and arguments.given.is_file():
         raise BadInput(f"{arguments.given} is a file: say with --out in which folder its pairs become a run")
@@ -194,7 +198,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     answered = {row.model for row in folder.datasets()["responses"].rows()} if arguments.model else set()
     add_candidates(table, arguments.model, answered=answered)
     configfile.assign(table, arguments.set)
-    return work_on(prepared(folder, settings=table))
+    drop_candidates(table, arguments.drop_model)
+    return work_on(prepared(folder, settings=table, selection=Selection(dropped=tuple(arguments.drop_model))))
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pydantic import Field
 
 from jobs.config.curation import Curate
@@ -57,10 +59,10 @@ class Config(Section):
             return self
         return self.model_copy(update={"parse": self.parse.model_copy(update={"parser": before.parse.parser})})
 
-    def resolved(self, *, papers: int, before: Config | None = None) -> Config:
+    def resolved(self, *, papers: int, before: Config | None = None, dropped: Collection[str] = ()) -> Config:
         """With each "auto" decided: as `before` in this run, or for a new run that begins with this number of papers.
 
-        Candidates of `before` stay in it."""
+        Candidates of `before` stay in it, but for those of the names in `dropped`."""
         recipe: str = "evidence" if self.models.generator.local else "llama-index"
         method: str = "agreement" if self.models.judge.local else "score"
         by: str = "paper" if papers >= ENOUGH_PAPERS else "chunk"
@@ -69,7 +71,8 @@ class Config(Section):
         values = self.model_dump()
         if before is not None:  # their answers were paid for
             candidates = before.model_dump()["models"]["candidates"]
-            values["models"]["candidates"] = candidates | values["models"]["candidates"]
+            kept = {name: model for name, model in candidates.items() if name not in dropped}
+            values["models"]["candidates"] = kept | values["models"]["candidates"]
         for section, key, decided in (("ask", "recipe", recipe), ("evaluate", "method", method), ("split", "by", by)):
             if values[section][key] == "auto":
                 values[section][key] = decided

@@ -19,6 +19,7 @@ from engine.errors import BadInput
 from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
+from jobs.evaluation.asked import Shows
 from jobs.evaluation.grounding import SUPPORT, Finding, support
 from jobs.evaluation.lexical import LEXICAL
 from jobs.evaluation.score_parser import scored
@@ -59,12 +60,13 @@ class _Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Assessor:
-    """Scores every response by each of `metrics`; `written` is the dataset that the job writes.
+    """Scores every response for which `shows` is true by each of `metrics`; `written` is the dataset of its rows.
 
     `max_tokens` bounds what the judge answers.
     """
 
     metrics: Sequence[str]
+    shows: Shows
     written: Dataset[Assessment]
     retriever: Retriever
     max_tokens: int
@@ -82,6 +84,7 @@ class Assessor:
             prepare=self.prepare,
             variant=lambda: make_id(*self.metrics),
             fingerprint=fingerprint,
+            keeps=True,
             slots=slots,
         )
 
@@ -95,7 +98,8 @@ class Assessor:
     def expand(self, shard: ShardRows) -> Iterator[Item]:
         kept = sorted(set(self._there.values()) - set(self.metrics))
         for asked in _asked(shard, [*self.metrics, *kept]):
-            if asked.id in self._there or (asked.metric in self.metrics and applies(asked.metric, asked.response)):
+            wanted = asked.metric in self.metrics and applies(asked.metric, asked.response)
+            if asked.id in self._there or (wanted and self.shows(asked.response)):
                 yield Item(id=asked.id, value=asked)
 
     async def process(self, asked: _Asked, call: Call) -> Sequence[Record]:

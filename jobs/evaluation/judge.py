@@ -15,6 +15,7 @@ from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.evaluation.agreement import agreement_request, read_agreement
+from jobs.evaluation.asked import Shows
 from jobs.evaluation.score_parser import Score, judge_messages, parse_score, scored
 from jobs.models.chat import Malformed, ask_until_valid, chat
 from jobs.models.embeddings import cosine, embedding, vectors
@@ -38,8 +39,11 @@ Method = Callable[[Response, Call], Awaitable[Judgement]]
 """How a response is judged, in one call; raises `Permanent` (kind "malformed") when the judge's answer is no score."""
 
 
-def similarity(*, fingerprint: Mapping[str, Any], slots: int) -> Job:
-    """LlamaIndex's `SemanticSimilarityEvaluator`: the cosine of the embeddings of response and reference."""
+def similarity(*, shows: Shows, fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """LlamaIndex's `SemanticSimilarityEvaluator`: the cosine of the embeddings of response and reference.
+
+    Only the responses for which `shows` is true are scored; rows of others stay.
+    """
 
     async def process(response: Response, call: Call) -> Sequence[Record]:
         ours, reference = vectors(await call(embedding([response.response, response.reference])))
@@ -58,15 +62,21 @@ def similarity(*, fingerprint: Mapping[str, Any], slots: int) -> Job:
         reads=("responses",),
         writes="similarities",
         row=Similarity,
-        expand=lambda shard: (Item(id=response.id, value=response) for response in shard["responses"]),
+        expand=lambda shard: (Item(id=row.id, value=row) for row in shard["responses"] if shows(row)),
         process=process,
         fingerprint=fingerprint,
+        keeps=True,
         slots=slots,
     )
 
 
-def judge(*, method: Method, fingerprint: Mapping[str, Any], slots: int) -> Job:
-    """Correctness by `method`, joined with the similarity, as one verdict a response."""
+def judge(*, method: Method, shows: Shows, fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """Correctness by `method`, joined with the similarity, as one verdict a response for which `shows` is true."""
+
+    def expand(shard: ShardRows) -> Iterator[Item]:
+        similarities = {row.parent: row.semantic_similarity for row in shard["similarities"]}
+        for response in filter(shows, shard["responses"]):
+            yield Item(id=response.id, value=(response, similarities.get(response.id)))
 
     async def process(value: tuple[Response, float | None], call: Call) -> Sequence[Record]:
         response, semantic_similarity = value
@@ -78,9 +88,10 @@ def judge(*, method: Method, fingerprint: Mapping[str, Any], slots: int) -> Job:
         reads=("responses", "similarities"),
         writes="verdicts",
         row=Verdict,
-        expand=_expand,
+        expand=expand,
         process=process,
         fingerprint=fingerprint,
+        keeps=True,
         slots=slots,
     )
 
@@ -125,9 +136,3 @@ def verdict(
         split=response.split,
         retrieval=response.retrieval,
     )
-
-
-def _expand(shard: ShardRows) -> Iterator[Item]:
-    similarities = {row.parent: row.semantic_similarity for row in shard["similarities"]}
-    for response in shard["responses"]:
-        yield Item(id=response.id, value=(response, similarities.get(response.id)))

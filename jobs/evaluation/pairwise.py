@@ -10,17 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.datasets import Dataset
 from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
+from jobs.evaluation.asked import Shows
 from jobs.evaluation.sample import Sample
 from jobs.evaluation.score_parser import scored
 from jobs.models.chat import Malformed, ask_until_valid, chat
 from jobs.models.prompts.llama_index import prompts
-from jobs.records import Pair, Preference, Response
+from jobs.records import Preference, Response
 
-__all__ = ["prefer"]
+__all__ = ["duel_ids", "prefer"]
 
 _AGAINST = "base"
 _MODEL_FIRST, _AGAINST_FIRST = "model first", "against first"
@@ -52,14 +52,11 @@ class _Choice:
     words: str
 
 
-def prefer(
-    *, pairs: Dataset[Pair], sample: int, seed: int, max_tokens: int, fingerprint: Mapping[str, Any], slots: int
-) -> Job:
-    """Set each model beside the base on `sample` pairs of each split: the first of those that `respond` takes."""
-    chosen = Sample(pairs, sample, seed)
+def prefer(*, chosen: Sample, shows: Shows, max_tokens: int, fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """Set each model beside the base on the `chosen` pairs: the first of those that `respond` takes."""
 
     def expand(shard: ShardRows) -> Iterator[Item]:
-        for duel in _duels([response for response in shard["responses"] if response.pair_id in chosen]):
+        for duel in _duels([row for row in shard["responses"] if row.pair_id in chosen and shows(row)]):
             yield Item(id=duel.id, value=duel)
 
     async def process(duel: _Duel, call: Call) -> Sequence[Record]:
@@ -84,8 +81,14 @@ def prefer(
         prepare=chosen.draw,
         variant=chosen.stamp,
         fingerprint=fingerprint,
+        keeps=True,
         slots=slots,
     )
+
+
+def duel_ids(responses: Sequence[Response]) -> set[str]:
+    """The ids of the preferences that there may be between `responses`."""
+    return {duel.id for duel in _duels(responses)}
 
 
 def _duels(responses: Sequence[Response]) -> Iterator[_Duel]:

@@ -9,28 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.datasets import Dataset
 from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
+from jobs.evaluation.asked import Shows
 from jobs.evaluation.judge import Method
 from jobs.evaluation.sample import Sample
 from jobs.evaluation.score_parser import scored
-from jobs.records import Pair, Rejudgement, Response, Verdict
+from jobs.records import Rejudgement, Response, Verdict
 
 __all__ = ["rejudge"]
 
 
-def rejudge(
-    *, method: Method, pairs: Dataset[Pair], sample: int, seed: int, fingerprint: Mapping[str, Any], slots: int
-) -> Job:
-    """Judge every model's answers to `sample` pairs of each split again: the first of those that `respond` takes."""
-    chosen = Sample(pairs, sample, seed)
+def rejudge(*, method: Method, chosen: Sample, shows: Shows, fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """Judge every model's answers to the `chosen` pairs again: the first of those that `respond` takes."""
 
     def expand(shard: ShardRows) -> Iterator[Item]:
         responses = {response.id: response for response in shard["responses"]}
         for verdict in shard["verdicts"]:
-            if verdict.pair_id in chosen:
+            if verdict.pair_id in chosen and shows(responses[verdict.parent]):
                 yield Item(id=verdict.id, value=(verdict, responses[verdict.parent]))
 
     async def process(value: tuple[Verdict, Response], call: Call) -> Sequence[Record]:
@@ -61,5 +58,6 @@ def rejudge(
         prepare=chosen.draw,
         variant=chosen.stamp,
         fingerprint=fingerprint,
+        keeps=True,
         slots=slots,
     )

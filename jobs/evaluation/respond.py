@@ -14,30 +14,17 @@ from typing import Any
 
 from engine.errors import Permanent
 from engine.job import Item, Job, ShardRows
-from engine.records import Record, make_id
+from engine.records import Record
 from engine.requests import Call
 from jobs.config import Evaluate
+from jobs.evaluation.asked import Asked, Compared, response_id, ways
 from jobs.evaluation.sample import Sample
 from jobs.models.chat import chat, text
 from jobs.models.prompts import qa_prompt
 from jobs.records import Context, Example, Pair, Response
 from jobs.retrieval.index import Retriever
 
-__all__ = ["Compared", "Responder", "ways"]
-
-_ALONE = "without retrieval"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """A model of the table: what it is called, whom its requests go to, and the most tokens of an answer.
-
-    Another ``model`` under the same row's name answers anew.
-    """
-
-    model: str
-    to: str
-    max_tokens: int
+__all__ = ["Responder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +41,12 @@ class _Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Responder:
-    """Asks every model in ``models()``, by the name of its row, each pair in the `sample`.
+    """Asks every model in ``models()``, by the name of its row, each pair in the sample of `asked`.
 
     ``system_prompt`` is a function of the paper's title.
     """
 
-    sample: Sample
+    asked: Asked
     retriever: Retriever
     models: Callable[[], Mapping[str, Compared]]
     system_prompt: Callable[[str], str]
@@ -76,14 +63,16 @@ class Responder:
             origin=lambda row: row.id,
             # The sample is drawn from all pairs; the tuned model is there when fine-tuning has ended.
             waits_for=("deal", "augment", "answer", "finetune"),
-            prepare=self.sample.draw,
-            variant=self.variant,
+            prepare=self.asked.draw,
+            # Other models, or another sample, open a sealed shard again.
+            variant=lambda: self.asked.stamp(self.models()),
             fingerprint=fingerprint,
+            keeps=True,
             slots=slots,
         )
 
     def expand(self, shard: ShardRows) -> Iterator[Item]:
-        for question in _questions(shard, self.models(), self.sample, self.settings):
+        for question in _questions(shard, self.models(), self.asked.sample, self.settings):
             yield Item(id=question.id, value=question)
 
     async def process(self, question: _Question, call: Call) -> Sequence[Record]:
@@ -94,11 +83,6 @@ class Responder:
         messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
         reply = await call(chat(question.model.to, messages, max_tokens=question.model.max_tokens))
         return [_row(question, text(reply))]
-
-    def variant(self) -> str:
-        """Other models, or another sample, open a sealed shard again."""
-        names = (part for name, model in self.models().items() for part in (name, model.model))
-        return make_id(self.sample.stamp(), *names, *([_ALONE] if self.settings.without_retrieval else []))
 
 
 def _questions(
@@ -113,7 +97,7 @@ def _questions(
             examples = contexts.get(pair.id, [])
             if pair.id in sample and retrieval in ways(settings, contexts=bool(examples)):
                 yield _Question(
-                    id=make_id("response", pair.id, name, model.model, *([] if retrieval else [_ALONE])),
+                    id=response_id(pair.id, name, model.model, retrieval),
                     row=name,
                     model=model,
                     pair=pair,
@@ -139,13 +123,6 @@ def _row(question: _Question, response: str) -> Response:
         split=pair.split,
         retrieval=question.retrieval,
     )
-
-
-def ways(settings: Evaluate, *, contexts: bool) -> tuple[bool, ...]:
-    """How a pair is asked: with retrieval, without, or both. One of a file that brought no `contexts` is asked alone."""
-    if settings.pairs and not contexts:
-        return (False,)
-    return (True, False) if settings.without_retrieval else (True,)
 
 
 async def _prompt(question: _Question, retriever: Retriever) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from engine.job import Job
 from jobs.config import Model
 from jobs.curation.curate import kept_pairs
 from jobs.evaluation import judge as judging
+from jobs.evaluation.asked import Compared, Shows
 from jobs.evaluation.assess import Assessor, check_metrics
 from jobs.evaluation.pairwise import prefer
 from jobs.evaluation.rejudge import rejudge
-from jobs.evaluation.respond import Compared, Responder
+from jobs.evaluation.respond import Responder
 from jobs.evaluation.sample import Sample
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
@@ -27,6 +29,7 @@ __all__ = [
     "build_respond",
     "build_similarity",
     "compared",
+    "shows_in",
 ]
 
 
@@ -40,6 +43,12 @@ def compared(context: RunContext) -> dict[str, Compared]:
     return rows
 
 
+def shows_in(context: RunContext) -> Shows:
+    """Whether a response is one that this run asks for now; to be called once the sample is drawn."""
+    models = cache(lambda: compared(context))
+    return lambda response: context.asked.shows(response, models())
+
+
 def _label(context: RunContext, candidate: Model) -> str:
     """A candidate's name, with its temperature where that is not the base's."""
     same = candidate.temperature == context.config.models.base.temperature
@@ -51,7 +60,7 @@ def build_respond(context: RunContext) -> Job:
     config, models = context.config, context.config.models
     system_prompt = config.export.system_prompt
     responder = Responder(
-        sample=Sample(kept_pairs(context.datasets, config), config.evaluate.sample, config.seed),
+        asked=context.asked,
         retriever=context.retriever,
         models=lambda: compared(context),
         system_prompt=lambda title: system_prompt.replace("{title}", title),
@@ -71,13 +80,16 @@ def build_respond(context: RunContext) -> Job:
 def build_similarity(context: RunContext) -> Job:
     """How near each answer is to its reference."""
     model = context.config.models.embedding
-    return judging.similarity(fingerprint=embedding_fingerprint(model), slots=slots(model))
+    return judging.similarity(shows=shows_in(context), fingerprint=embedding_fingerprint(model), slots=slots(model))
 
 
 def build_judge(context: RunContext) -> Job:
     """What the judge says of each answer."""
     return judging.judge(
-        method=_method(context), fingerprint=_judged(context), slots=slots(context.config.models.judge)
+        method=_method(context),
+        shows=shows_in(context),
+        fingerprint=_judged(context),
+        slots=slots(context.config.models.judge),
     )
 
 
@@ -89,6 +101,7 @@ def build_assess(context: RunContext) -> Job | None:
     check_metrics(settings.metrics)
     assessor = Assessor(
         metrics=settings.metrics,
+        shows=shows_in(context),
         written=context.datasets["assessments"],
         retriever=context.retriever,
         max_tokens=model.max_tokens,
@@ -103,9 +116,8 @@ def build_rejudge(context: RunContext) -> Job | None:
         return None
     return rejudge(
         method=_method(context),
-        pairs=kept_pairs(context.datasets, config),
-        sample=config.evaluate.rejudge,
-        seed=config.seed,
+        chosen=Sample(kept_pairs(context.datasets, config), config.evaluate.rejudge, config.seed),
+        shows=shows_in(context),
         fingerprint=_judged(context),
         slots=slots(config.models.judge),
     )
@@ -117,9 +129,8 @@ def build_prefer(context: RunContext) -> Job | None:
     if not config.evaluate.pairwise:
         return None
     return prefer(
-        pairs=kept_pairs(context.datasets, config),
-        sample=config.evaluate.pairwise,
-        seed=config.seed,
+        chosen=Sample(kept_pairs(context.datasets, config), config.evaluate.pairwise, config.seed),
+        shows=shows_in(context),
         max_tokens=model.max_tokens,
         fingerprint=_asked(context),
         slots=slots(model),

@@ -16,10 +16,10 @@ from engine.requests import Usage
 from engine.shards import total
 from jobs.config import Config
 from jobs.curation.curate import kept_pairs, rejections
-from jobs.evaluation.respond import ways
+from jobs.evaluation.asked import Shows, ways
 from jobs.evaluation.sample import choose
 from jobs.models.roles import used
-from jobs.records import Paper
+from jobs.records import Paper, Response
 from jobs.registry import Declaration, declared
 from jobs.report.changes import changes
 from jobs.report.comparison import Cell, Verdicts
@@ -28,6 +28,7 @@ from jobs.report.job_times import read_job_seconds
 from jobs.report.join import joined
 from jobs.report.judge_agreement import judge_noise, preferences
 from jobs.report.retrieval_quality import retrieval_quality
+from jobs.report.shown import preferred, rejudged
 from jobs.run.folder import RunFolder, beginning
 from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
 from jobs.tuning.lora.losses import read_losses
@@ -116,16 +117,23 @@ def judge_note(config: Config) -> str:
 
 
 def report_data(
-    config: Config, folder: RunFolder, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str], embedded: str
+    config: Config,
+    folder: RunFolder,
+    datasets: Mapping[str, Dataset[Any]],
+    models: Mapping[str, str],
+    embedded: str,
+    shows: Shows,
 ) -> ReportData:
     """Everything that the report says; blocks.
 
-    `models` are those of the table, by row name; `embedded` names the weights behind model = "local".
+    `models` are those of the table, by row name; `embedded` names the weights behind model = "local". Only the responses
+    for which `shows` is true are in it.
     """
+    responses = list(filter(shows, datasets["responses"].rows()))
     states = job_states(datasets)
     note = judge_note(config)
     verdicts = Verdicts(
-        joined(datasets, config.evaluate.metrics),
+        joined(datasets, responses, config.evaluate.metrics),
         list(models),
         asked=_asked(config, datasets, models),
         seed=config.seed,
@@ -140,9 +148,9 @@ def report_data(
         scatters=verdicts.scatters(),
         gains=gains,
         losses=losses,
-        found=_found(datasets, config.seed),
-        noise=judge_noise(datasets["rejudgements"].rows()),
-        preferences=preferences(datasets["preferences"].rows()),
+        found=_found(datasets, responses, config.seed),
+        noise=judge_noise(rejudged(config, datasets, responses)),
+        preferences=preferences(preferred(config, datasets, responses)),
         loss_curve=read_losses(folder.losses),
         coverage=_coverage(datasets, states, verdicts),
         jobs=[_summary(state, config) for state in states],
@@ -196,8 +204,7 @@ def _asked(config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping
     return {Cell(split, way, model): count for model in models for (split, way), count in counts.items()}
 
 
-def _found(datasets: Mapping[str, Dataset[Any]], seed: int) -> list[Found]:
-    responses = list(datasets["responses"].rows())
+def _found(datasets: Mapping[str, Dataset[Any]], responses: Sequence[Response], seed: int) -> list[Found]:
     asked = {response.pair_id for response in responses}
     sources = {pair.id: pair.chunk_id for pair in datasets["pairs"].rows() if pair.chunk_id and pair.id in asked}
     return retrieval_quality(responses, sources, seed=seed) if sources else []

@@ -18,12 +18,13 @@ from jobs.records import Assessment, Response, Similarity, Verdict
 __all__ = ["joined"]
 
 
-def joined(datasets: Mapping[str, Dataset[Any]], metrics: Sequence[str]) -> list[Verdict]:
-    """A verdict for each response, also where the judge failed, with its similarity and its scores by `metrics`.
+def joined(
+    datasets: Mapping[str, Dataset[Any]], responses: Sequence[Response], metrics: Sequence[str]
+) -> list[Verdict]:
+    """A verdict for each of `responses`, also where the judge failed, with its similarity and its scores by `metrics`.
 
     Similarities and assessments may have been made later than the verdict, by a retry or for another metric. Blocks.
     """
-    responses: Dataset[Response] = datasets["responses"]
     verdicts: Dataset[Verdict] = datasets["verdicts"]
     similarities: Dataset[Similarity] = datasets["similarities"]
     assessments: Dataset[Assessment] = datasets["assessments"]
@@ -36,5 +37,5 @@ def joined(datasets: Mapping[str, Dataset[Any]], metrics: Sequence[str]) -> list
             semantic_similarity=similar.get(response.id),
             scores={metric: assessed.get((response.id, metric)) for metric in metrics if applies(metric, response)},
         )
-        for response in responses.rows()
+        for response in responses
     ]

@@ -16,6 +16,7 @@ from jobs.run.folder import RunFolder
 from jobs.run.model_names import model_name
 
 if TYPE_CHECKING:
+    from jobs.evaluation.asked import Asked
     from jobs.parsing.deal import Catalogue
     from jobs.report.data import ReportData
     from jobs.retrieval.index import Retriever
@@ -27,7 +28,7 @@ __all__ = ["RunContext"]
 class RunContext:
     """What the jobs of one run are made with, as `jobs.session` has opened it.
 
-    `embedded` names the `weights` behind model = "local"; `tuned` gives the tuned model's name, None while there is
+    `asked` says which answers of models are asked for. `embedded` names the `weights` behind model = "local"; `tuned` gives the tuned model's name, None while there is
     none; `show` is handed what the report says.
     """
 
@@ -38,6 +39,7 @@ class RunContext:
     workers: Workers
     catalogue: Catalogue
     retriever: Retriever
+    asked: Asked
     embedded: str
     weights: Path | None
     tuned: Callable[[], str | None]

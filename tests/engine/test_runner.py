@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import weakref
 from collections import Counter
@@ -737,6 +738,42 @@ async def test_a_new_variant_asks_only_what_is_new(tmp_path: Path) -> None:
     books.committed.clear()
     await mill(whole, jobs(2), books)
     assert data(whole) == data(folder)
+
+
+async def test_what_a_job_keeps(tmp_path: Path) -> None:
+    """A job that keeps leaves the rows of former inputs behind the others, never asks for them twice, and the job below
+    sees that fewer are inputs now; whatever the order of the variants, the bytes are those of a run that took no detour."""
+    folder, books = fresh(tmp_path / "run", [4, 4]), Books()
+
+    async def process(row: Row, call: Call) -> Sequence[Record]:
+        books.begin(row.id)
+        return await copy(row, call)
+
+    def jobs(count: int) -> list[Job]:
+        def expand(rows: ShardRows) -> list[Item]:
+            return list(each("source")(rows))[:count]
+
+        first = grow(
+            "first",
+            reads="source",
+            writes="middle",
+            books=books,
+            process=process,
+            expand=expand,
+            variant=lambda: f"{count}",
+        )
+        second = grow("second", reads="middle", writes="end", books=books, process=copy)
+        return [dataclasses.replace(job, keeps=True) for job in (first, second)]
+
+    for count, most in [(1, 1), (3, 3), (2, 3), (1, 3), (3, 3)]:
+        await mill(folder, jobs(count), books)
+        assert len(list(datasets(folder, "middle")["middle"].rows())) == 2 * most
+        seals = list(datasets(folder, "middle")["middle"].seals())
+        assert [(seal.inputs, seal.kept or 0) for seal in seals] == [(count, most - count)] * 2
+    assert max(books.processed.values()) == 1
+    whole = fresh(tmp_path / "whole", [4, 4])
+    await mill(whole, jobs(3), Books())
+    assert data(folder) == data(whole)
 
 
 def data(folder: Path) -> dict[str, bytes]:

@@ -17,6 +17,7 @@ from engine.writers import ShardWriter
 from jobs import registry
 from jobs.cli.estimate import estimate
 from jobs.config import Config
+from jobs.evaluation.asked import Asked
 from jobs.pipeline import build
 from jobs.report.collect import job_states
 from jobs.retrieval.index import Retriever
@@ -53,6 +54,7 @@ def pipeline(folder: Path, *, pairs: str = "") -> Pipeline:
             workers=cast(Any, SimpleNamespace(processes=1)),
             catalogue=cast(Any, None),
             retriever=Retriever(run.store),
+            asked=Asked(run.datasets()["pairs"], run.datasets()["examples"], config.evaluate, 0),
             embedded="local",
             weights=None,
             tuned=lambda: None,

@@ -41,7 +41,7 @@ ONE, TWO = (
 
 
 def assessing(written: Dataset[Assessment], *metrics: str) -> Job:
-    assessor = Assessor(metrics=metrics, written=written, retriever=Chunks(), max_tokens=300)
+    assessor = Assessor(metrics=metrics, shows=lambda row: True, written=written, retriever=Chunks(), max_tokens=300)
     return assessor.job(fingerprint={}, slots=2)
 
 

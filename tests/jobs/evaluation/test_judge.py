@@ -21,7 +21,7 @@ ONE, TWO = response("r1"), response("r2", text="Sand.", split="train")
 
 
 def judging(method: Method = by_score) -> Job:
-    return judge(method=method, fingerprint={}, slots=2)
+    return judge(method=method, shows=lambda row: True, fingerprint={}, slots=2)
 
 
 def similar(value: float, *, to: str = "r1") -> Similarity:
@@ -46,7 +46,7 @@ async def verdicts(*turns: Any, method: Method = by_score, responses: Any = (ONE
 async def test_similarity(ours: list[float], reference: list[float], expected: float) -> None:
     """One request embeds response and reference; the row holds their cosine and whose it is."""
     call = scripted(embedding_reply([ours, reference]))
-    job = similarity(fingerprint={}, slots=1)
+    job = similarity(shows=lambda row: True, fingerprint={}, slots=1)
     [row] = await processed(job, ShardRows(0, {"responses": [ONE]}), call)
     assert [request.texts for request in call.requests] == [["Stones.", "Two stones."]]
     assert (row.parent, row.pair_id, row.model) == ("r1", "pair of r1", "base")
@@ -59,7 +59,7 @@ async def test_similarity_is_llama_indexs() -> None:
     turn = embedder(lambda text: spaces[text])
     evaluator = SemanticSimilarityEvaluator(embed_model=CallEmbedding(scripted(turn, forever=True)))
     theirs = await evaluator.aevaluate(response="Stones.", reference="Two stones.")
-    job = similarity(fingerprint={}, slots=1)
+    job = similarity(shows=lambda row: True, fingerprint={}, slots=1)
     [row] = await processed(job, ShardRows(0, {"responses": [ONE]}), scripted(turn))
     assert row.semantic_similarity == pytest.approx(theirs.score, abs=1e-6)
 

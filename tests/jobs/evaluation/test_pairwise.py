@@ -12,6 +12,7 @@ from engine.errors import Permanent
 from engine.job import Job, ShardRows
 from engine.testing import scripted
 from jobs.evaluation.pairwise import prefer
+from jobs.evaluation.sample import Sample
 from jobs.models.llama_index import CallLLM
 from jobs.records import Pair
 
@@ -22,7 +23,7 @@ BARE = msgspec.structs.replace(TUNED, id="bare", retrieval=False)
 
 async def preferring(folder: Path) -> Job:
     pairs = sealed(folder, Pair, [pair(BASE.pair_id, chunk="c", split="val")])
-    job = prefer(pairs=pairs, sample=1, seed=0, max_tokens=300, fingerprint={}, slots=1)
+    job = prefer(chosen=Sample(pairs, 1, 0), shows=lambda row: True, max_tokens=300, fingerprint={}, slots=1)
     assert job.prepare is not None
     await job.prepare()
     return job

@@ -10,6 +10,7 @@ from engine.job import Job, ShardRows
 from engine.testing import scripted
 from jobs.evaluation.judge import by_score, judge
 from jobs.evaluation.rejudge import rejudge
+from jobs.evaluation.sample import Sample
 from jobs.records import Pair
 
 RESPONSES = [response("r1"), response("r2", text="Sand."), response("r3")]
@@ -17,14 +18,14 @@ RESPONSES = [response("r1"), response("r2", text="Sand."), response("r3")]
 
 async def rejudging(folder: Path, *, sample: int = 3) -> Job:
     pairs = sealed(folder, Pair, [pair(row.pair_id, chunk="c", split="val") for row in RESPONSES])
-    job = rejudge(method=by_score, pairs=pairs, sample=sample, seed=0, fingerprint={}, slots=1)
+    job = rejudge(method=by_score, chosen=Sample(pairs, sample, 0), shows=lambda row: True, fingerprint={}, slots=1)
     assert job.prepare is not None
     await job.prepare()
     return job
 
 
 async def shard(*turns: str) -> ShardRows:
-    job = judge(method=by_score, fingerprint={}, slots=1)
+    job = judge(method=by_score, shows=lambda row: True, fingerprint={}, slots=1)
     first = ShardRows(0, {"responses": RESPONSES, "similarities": []})
     return ShardRows(0, {"responses": RESPONSES, "verdicts": await processed(job, first, scripted(*turns))})
 
@@ -33,7 +34,7 @@ async def test_asked_again(tmp_path: Path) -> None:
     """Each answer is judged again by the same request, and the row holds both scores, None where one was unreadable."""
     unreadable = ("Good.", "Fine.", "Yes.")
     first, second = scripted("4", "2", "5"), scripted("3.5", *unreadable, "5")
-    job = judge(method=by_score, fingerprint={}, slots=1)
+    job = judge(method=by_score, shows=lambda row: True, fingerprint={}, slots=1)
     rows = ShardRows(0, {"responses": RESPONSES, "similarities": []})
     verdicts = await processed(job, rows, first)
     again = await processed(

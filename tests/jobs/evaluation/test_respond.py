@@ -17,8 +17,8 @@ from engine.runner import run
 from engine.signals import Stop
 from engine.testing import ScriptedCall, scripted
 from jobs.config import Evaluate
-from jobs.evaluation.respond import Compared, Responder
-from jobs.evaluation.sample import Sample
+from jobs.evaluation.asked import Asked, Compared
+from jobs.evaluation.respond import Responder
 from jobs.records import Chunk, Example, Pair, Response, Vector
 from jobs.retrieval.index import Retriever
 
@@ -52,15 +52,16 @@ def job(
     alone: bool = False,
     pairs_of: str = "",
 ) -> Job:
+    settings = Evaluate(sample=sample, without_retrieval=alone, pairs=pairs_of)
     return Responder(
-        sample=Sample(pairs, sample, seed),
+        asked=Asked(pairs, Dataset(pairs.folder.parent / "examples", Example), settings, seed),
         retriever=retriever,
         models=lambda: {
             name: Compared(model=model, to=name, max_tokens=200 if name in BOTH else 300)
             for name, model in models.items()
         },
         system_prompt="About {}.".format,
-        settings=Evaluate(sample=sample, without_retrieval=alone, pairs=pairs_of),
+        settings=settings,
     ).job(fingerprint={}, slots=2)
 
 

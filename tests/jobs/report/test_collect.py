@@ -149,7 +149,7 @@ def test_failures(folder: RunFolder) -> None:
 def test_the_reports_data(folder: RunFolder) -> None:
     """The report gets rows for each model and split, with what was not scored counted, and the coverage."""
     models = {"base": "small", "tuned": "ft:small"}
-    data = report_data(REMOTE, folder, folder.datasets(), models, "the weights")
+    data = report_data(REMOTE, folder, folder.datasets(), models, "the weights", lambda row: True)
     assert [row.name for row in data.rows] == [
         "base, validation",
         "tuned, validation",
@@ -172,7 +172,7 @@ def test_the_reports_data(folder: RunFolder) -> None:
 def test_the_models_of_the_embedded_default(folder: RunFolder) -> None:
     """The report names the weights behind "local", and the embedding for what it is."""
     config = Config().resolved(papers=3)
-    data = report_data(config, folder, folder.datasets(), {"base": "Tiny-1B"}, "Tiny-1B")
+    data = report_data(config, folder, folder.datasets(), {"base": "Tiny-1B"}, "Tiny-1B", lambda row: True)
     assert (data.models["generator"], data.models["embedding"]) == ("Tiny-1B", "all-MiniLM-L6-v2")
 
 

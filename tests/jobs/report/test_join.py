@@ -34,11 +34,11 @@ def datasets(tmp_path: Path) -> dict[str, Dataset[Any]]:
 
 def test_a_score_that_failed_costs_only_itself(datasets: dict[str, Dataset[Any]]) -> None:
     """A response that the judge failed on keeps its other scores; what could not be had is None, and there."""
-    one, two = joined(datasets, ["token_f1"])
+    one, two = joined(datasets, list(datasets["responses"].rows()), ["token_f1"])
     assert (one.correctness, one.semantic_similarity, one.scores) == (4.5, 0.75, {"token_f1": None})
     assert (two.parent, two.correctness, two.semantic_similarity, two.scores) == ("r2", None, None, {"token_f1": 0.5})
 
 
 def test_a_metric_that_is_off_is_in_no_table(datasets: dict[str, Dataset[Any]]) -> None:
     """Rows of a metric that is not asked for are left where they are."""
-    assert [row.scores for row in joined(datasets, [])] == [{}, {}]
+    assert [row.scores for row in joined(datasets, list(datasets["responses"].rows()), [])] == [{}, {}]

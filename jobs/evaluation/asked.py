@@ -1,0 +1,79 @@
+"""Which answers are asked for now: those of the models of now to the sample of now, in the ways of now.
+
+What was answered before stays on disk behind them, when the sample is lowered, a candidate is dropped or the models change:
+it was paid for. It is not judged and not shown, until it is asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from engine.datasets import Dataset
+from engine.records import make_id
+from jobs.config import Evaluate
+from jobs.evaluation.sample import Sample
+from jobs.records import Example, Pair, Response
+
+__all__ = ["Asked", "Compared", "Shows", "response_id", "ways"]
+
+_ALONE = "without retrieval"
+
+Shows = Callable[[Response], bool]
+"""Whether a response is asked for now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A model of the table: what it is called, whom its requests go to, and the most tokens of an answer.
+
+    Another ``model`` under the same row's name answers again.
+    """
+
+    model: str
+    to: str
+    max_tokens: int
+
+
+class Asked:
+    """The sample of pairs, and how each of them is asked. Empty until it is drawn, which takes all pairs to be there."""
+
+    def __init__(self, pairs: Dataset[Pair], examples: Dataset[Example], settings: Evaluate, seed: int) -> None:
+        self.sample = Sample(pairs, settings.sample, seed)
+        self._examples = examples
+        self._settings = settings
+        self._with_contexts: set[str] = set()
+
+    async def draw(self) -> None:
+        """Draw the sample, again where pairs have come since."""
+        await self.sample.draw()
+        if self._settings.pairs:  # in a run of papers every pair has contexts
+            rows = self._examples.rows
+            self._with_contexts = await asyncio.to_thread(lambda: {example.pair_id for example in rows()})
+
+    def stamp(self, models: Mapping[str, Compared]) -> str:
+        """What changes with what is asked, for a job's ``variant``."""
+        names = (part for name, model in models.items() for part in (name, model.model))
+        return make_id(self.sample.stamp(), *names, *([_ALONE] if self._settings.without_retrieval else []))
+
+    def shows(self, response: Response, models: Mapping[str, Compared]) -> bool:
+        """Whether `response` is one of the answers of `models` that are asked for."""
+        model = models.get(response.model)
+        if model is None or response.pair_id not in self.sample:
+            return False
+        contexts = response.pair_id in self._with_contexts
+        asked = response.retrieval in ways(self._settings, contexts=contexts)
+        return asked and response.id == response_id(response.pair_id, response.model, model.model, response.retrieval)
+
+
+def response_id(pair_id: str, row: str, model: str, retrieval: bool) -> str:
+    """The id of what `model`, under the name of its `row`, answers to a pair, with retrieval or without."""
+    return make_id("response", pair_id, row, model, *([] if retrieval else [_ALONE]))
+
+
+def ways(settings: Evaluate, *, contexts: bool) -> tuple[bool, ...]:
+    """How a pair is asked: with retrieval, without, or both. One of a file that brought no `contexts` is asked alone."""
+    if settings.pairs and not contexts:
+        return (False,)
+    return (True, False) if settings.without_retrieval else (True,)
