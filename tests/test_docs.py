@@ -40,3 +40,19 @@ def test_no_test_is_named_beside_the_table() -> None:
     """Every name of a test in the document stands where the test above looks for it."""
     assert len(FAULTS) > 40
     assert len(re.findall(r"::test_", DOCUMENT)) == sum(row[3].count("::test_") for row in FAULTS)
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_exist(name: str) -> None:
+    """Every path of a file or folder of ours in a document leads somewhere."""
+    text = (ROOT / name).read_text("utf-8")
+    paths = re.findall(r"(?<![\w/])((?:engine|jobs|tests|docs|examples|benchmarks)/[\w./-]*\w/?)", text)
+    assert [path for path in dict.fromkeys(paths) if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
+def test_a_walk_goes_through_three_stories() -> None:
+    """The walks of a paper, a request and a verdict stand in ARCHITECTURE.md, each as files in order."""
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("## Three walks")[2].partition("\n## ")[0]
+    for beginning in ("**A paper**", "**A request**", "**A verdict**"):
+        walk = text.partition(beginning)[2].partition("\n\n")[0]
+        assert walk.count("→") >= 8, beginning
