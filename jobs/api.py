@@ -19,6 +19,7 @@ from engine.requests import Usage
 from engine.shards import Failure as FailedRecord
 from engine.signals import Stop
 from jobs.config import Config
+from jobs.generation.deal_pairs import configured
 from jobs.run import configfile
 from jobs.run.counts import Counts
 from jobs.run.folder import RunFolder
@@ -87,6 +88,7 @@ async def run_pipeline(
     papers: Path | str | Sequence[Path | str] = (),
     *,
     out: Path | str,
+    pairs: Path | str | None = None,
     settings: Mapping[str, Any] | Config | Path | str | None = None,
     until: str | None = None,
     redo: str | None = None,
@@ -99,7 +101,8 @@ async def run_pipeline(
 
     Parameters: more than six, since they are the flags of ``gristmill run``, by the same names:
 
-    - `papers` are PDF files and folders of them; none goes on with what the run has.
+    - `papers` are files and folders of them; none goes on with what the run has.
+    - `pairs` is a file of questions and answers to evaluate instead, as ``gristmill evaluate PAIRS`` takes it.
     - `settings` are a table as in TOML, a `Config`, or the path of a TOML file. None means those that the run has.
     - `until` names the last job that runs; `redo` a job whose rows, and all that follows from them, are made again.
     - `retry` tries failed records again: True all of them, a text those that failed with this kind.
@@ -114,8 +117,11 @@ async def run_pipeline(
     folder, stop = RunFolder(Path(out)), stop or Stop()
     watch = _Watch(on_progress, stop)
     selection = Selection(until=until, redo=redo, retry=_retry(retry))
+    table = await asyncio.to_thread(_table, settings)
+    if pairs is not None:
+        table = await asyncio.to_thread(configured, Path(pairs), folder, table)
     work = await asyncio.to_thread(
-        prepare, folder, _paths(papers), _table(settings), selection=selection, own=jobs, tell=watch.tell()
+        prepare, folder, _paths(papers), table, selection=selection, own=jobs, tell=watch.tell()
     )
     async with opened(work, stop=stop, hook=watch) as session:
         outcome = await session.run()
@@ -129,7 +135,7 @@ def _paths(papers: Path | str | Sequence[Path | str]) -> Sequence[Path]:
 
 def _table(settings: Mapping[str, Any] | Config | Path | str | None) -> Mapping[str, Any] | None:
     if isinstance(settings, Config):
-        return settings.model_dump(exclude_none=True)
+        return settings.model_dump(exclude_unset=True)
     return configfile.load(Path(settings)) if isinstance(settings, (str, Path)) else settings
 
 

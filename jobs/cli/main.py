@@ -194,7 +194,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.out is None and arguments.config is not None:
         raise BadInput("--config goes with a file of pairs and --out; a run has its configuration, change it by --set")
     folder = RunFolder(arguments.out or arguments.given)
-    table = configured(arguments.given, folder, arguments.config) if arguments.out else folder.table()
+    settings = configfile.load(arguments.config) if arguments.config else None
+    table = configured(arguments.given, folder, settings) if arguments.out else folder.table()
     answered = {row.model for row in folder.datasets()["responses"].rows()} if arguments.model else set()
     add_candidates(table, arguments.model, answered=answered)
     configfile.assign(table, arguments.set)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count, islice
@@ -27,7 +28,7 @@ from engine.signals import Stop, uninterrupted
 from jobs.generation.pair_file import GivenPair, check_pairs, read_pairs
 from jobs.models.prompts import qa_prompt
 from jobs.records import Chunk, Context, Example, Pair
-from jobs.run.configfile import load, validate
+from jobs.run.configfile import validate
 from jobs.run.folder import RunFolder
 
 __all__ = ["configured", "deal_pairs"]
@@ -55,17 +56,21 @@ class _Rows:
             self.examples.append(_example(pair, given, chunks))
 
 
-def configured(path: Path, folder: RunFolder, config: Path | None) -> dict[str, Any]:
+def configured(path: Path, folder: RunFolder, settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """The configuration, as a table, of the run that `folder` is or becomes, whose pairs are those in the file at `path`.
 
-    Raises `BadInput` when the file holds none, and for a folder that is another run."""
+    `settings` are those of a run that begins, as a table; None means those that the run has. Raises `BadInput` when the
+    file holds no pairs, and for a folder that is another run.
+    """
     folder.check_usable()
     check_pairs(path)
     before, file = folder.config() if folder.exists else None, str(path.absolute())
     if before is not None and before.evaluate.pairs != file:
         raise BadInput(f"{folder.path} is a run of {before.evaluate.pairs or 'papers'}; choose another --out")
-    table = load(config) if config else folder.table() if folder.exists else {}
-    validate(table)
+    if settings is None:
+        settings = folder.table() if folder.exists else {}
+    validate(settings)
+    table = deepcopy(dict(settings))
     table.setdefault("evaluate", {})["pairs"] = file
     table.setdefault("export", {}).setdefault("system_prompt", _SYSTEM_PROMPT)
     return validate(table).resolved(papers=0, before=before).model_dump(exclude_none=True)

@@ -86,6 +86,20 @@ async def test_it_only_returns(endpoint: Running, tmp_path: Path, capfd: pytest.
     assert (again.worked, again.usage, again.jobs) == (0, result.usage, result.jobs)
 
 
+async def test_pairs_of_a_file(endpoint: Running, tmp_path: Path) -> None:
+    """Pairs are evaluated as by the command; the file and papers together are refused."""
+    file = tmp_path / "pairs.jsonl"
+    pairs = [{"question": f"What is {number}?", "answer": f"It is {number}."} for number in range(4)]
+    file.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), "utf-8")
+    result = await run_pipeline(pairs=file, out=tmp_path / "run", settings=settings_for(endpoint))
+    assert result.jobs["deal"].rows == 4
+    assert [row.correctness.total for row in result.table] == [2]
+    again = await run_pipeline(pairs=str(file), out=tmp_path / "run")
+    assert (again.worked, again.jobs) == (0, result.jobs)
+    with pytest.raises(BadInput, match="has no papers"):
+        await run_pipeline(PAPER, pairs=file, out=tmp_path / "run")
+
+
 async def test_two_runs_at_once_keep_apart(endpoint: Running, tmp_path: Path) -> None:
     """Two pipelines in one loop end as each would alone, and each has a log of its own."""
     settings = settings_for(endpoint)

@@ -126,6 +126,6 @@ def test_the_configuration(tmp_path: Path) -> None:
     table = configured(path, RunFolder(tmp_path / "run"), None)
     assert table["evaluate"]["pairs"] == str(path)
     assert "paper" not in table["export"]["system_prompt"]
-    own = tmp_path / "own.toml"
-    own.write_text('[export]\nsystem_prompt = "Mine: {title}"\n', "utf-8")
+    own = {"export": {"system_prompt": "Mine: {title}"}}
     assert configured(path, RunFolder(tmp_path / "run"), own)["export"]["system_prompt"] == "Mine: {title}"
+    assert own == {"export": {"system_prompt": "Mine: {title}"}}
