@@ -75,14 +75,11 @@ class RunFolder:
             raise BadInput(f"{self.path} is not a run, and not empty; choose another --out")
 
     def paid(self) -> Usage:
-        """What the run has cost so far: all rows that are there, and those that were discarded; blocks.
-
-        The rows of a user's own jobs count too, also where a session does not know these jobs.
-        """
-        known = self.datasets()
-        folders = (file.parent for file in sorted(self.path.glob("*/job.json")))
-        own = [Dataset(folder, Record) for folder in folders if folder.name not in known]
-        return total([self.discarded_usage(), *(dataset.usage() for dataset in [*known.values(), *own])])
+        """What the run has cost so far: all rows that are there, of a user's own jobs too, and those discarded; blocks."""
+        if not self.path.is_dir():
+            return self.discarded_usage()
+        folders = [path for path in sorted(self.path.iterdir()) if path.is_dir() and path.suffix != ".discarded"]
+        return total([self.discarded_usage(), *(Dataset(path, Record).usage() for path in folders)])
 
     def discarded_usage(self) -> Usage:
         """What the rows had cost that ``--redo`` has discarded; blocks."""

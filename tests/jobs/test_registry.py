@@ -9,7 +9,9 @@ from typing import Any, cast
 
 import pytest
 
+from engine.datasets import Dataset
 from engine.job import Pipeline, Step
+from engine.records import Record
 from engine.requests import Usage
 from engine.shards import Entry
 from engine.signals import Stop
@@ -107,20 +109,24 @@ def test_what_does_not_agree_with_the_registry_is_refused(tmp_path: Path) -> Non
 
 
 async def test_the_budget_counts_every_dataset(tmp_path: Path) -> None:
-    """What each declared dataset has cost, sealed or still open, is in what a resumed run has paid."""
+    """What each declared dataset and a user's own have cost, sealed or still open, is in what a resumed run has paid."""
     folder = RunFolder(tmp_path / "run")
-    for number, dataset in enumerate(folder.datasets().values()):
+    datasets = [*folder.datasets().values(), Dataset(folder.path / "own", Record)]
+    for number, dataset in enumerate(datasets):
         for index, sealed in enumerate((True, False)):
             shard = dataset.shard(index)
             dataset.folder.mkdir(parents=True, exist_ok=True)
             async with ShardWriter(shard, crowd=1) as writer:
-                usage = Usage(requests=1, prompt_tokens=10 ** (number % 6), cost_usd=2.0**number)
+                usage = Usage(requests=1, cost_usd=2.0**number)
                 await writer.append(Entry(id="a", position=0, end=0, usage=usage))
                 if sealed:
                     await writer.seal({"a": 0}, source="", dropped={})
     paid = folder.paid()
-    assert paid.requests == 2 * len(registry.ROWS)
-    assert paid.cost_usd == 2 * (2.0 ** len(registry.ROWS) - 1)
+    assert paid.requests == 2 * (len(registry.ROWS) + 1)
+    assert paid.cost_usd == 2 * (2.0 ** (len(registry.ROWS) + 1) - 1)
+    folder.add_discarded(datasets[0].usage())
+    (folder.path / "papers").rename(folder.path / "papers.discarded")  # a crash in the middle of --redo
+    assert folder.paid() == paid
 
 
 def test_every_declared_job_is_in_the_status(tmp_path: Path) -> None:
