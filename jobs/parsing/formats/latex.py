@@ -19,11 +19,15 @@ def read(data: bytes, path: str, options: Options) -> Extracted:
     ``\input`` and ``\include`` read files of the paper's own folder only; one that is missing is named in the note. A
     citation reads "[key]". Macros that the source defines are put in where they are used.
     """
+    from pylatexenc.latexwalker import LatexWalkerError
+
     source = with_included(decode(data), path)
     reader = LatexBlocks()
     try:
         reader.read(with_macros(source.text))
     except RecursionError as error:
         raise failed("damaged", "LaTeX: it is nested too deeply") from error
+    except LatexWalkerError as error:
+        raise failed("damaged", f"LaTeX: {error}"[:200]) from error
     remarks = [f"included files are missing: {', '.join(source.missing)}"] if source.missing else []
     return assemble(reader.blocks, options, title=reader.title, remarks=remarks)

@@ -20,6 +20,7 @@ _SECTIONS = {
     "paragraph": 6,
     "subparagraph": 7,
 }
+_TITLES = ("title", "icmltitle", "thesistitle")
 _GO_IN = frozenset(
     "abstract acknowledgements acknowledgment acks appendix appendices center quote quotation itemize enumerate "
     "description figure table theorem lemma proof definition corollary proposition remark example document titlepage "
@@ -29,6 +30,7 @@ _LEFT_OUT = frozenset("tikzpicture pgfpicture picture filecontents comment CCSXM
 _NAMED = {"abstract": "Abstract", "acks": "Acknowledgements", "acknowledgements": "Acknowledgements"}
 _TABULAR = frozenset("tabular tabularx tabulary longtable array".split())
 _BEFORE_STOP = re.compile(r" ([.,;:)])(?= |$)")  # where a reference was
+_STUMBLES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 _EMPTY_LINES = re.compile(r"\n[ \t]*\n\s*")
 
 
@@ -56,7 +58,7 @@ class LatexBlocks:
             if node is None:
                 continue
             macro, environment = getattr(node, "macroname", None), getattr(node, "environmentname", None)
-            if macro == "title" and not self.title:
+            if macro in _TITLES and not self.title:
                 self.title = " ".join(_text(_arguments(node)[-1:]).split())
                 continue
             if only_title:
@@ -107,7 +109,12 @@ def _arguments(node: Any) -> list[Any]:
 
 
 def _text(nodes: Sequence[Any], converter: Any = None) -> str:
-    return str((converter or _to_text()).nodelist_to_text(list(nodes))) if nodes else ""
+    """The text of `nodes`; one that the library stumbles over, as a link without its words, is left out."""
+    to_text = converter or _to_text()
+    try:
+        return str(to_text.nodelist_to_text(list(nodes))) if nodes else ""
+    except _STUMBLES:
+        return "".join(_text([node], converter) for node in nodes) if len(nodes) > 1 else ""
 
 
 @cache
@@ -120,7 +127,7 @@ def _walking() -> Any:
     macros += [
         MacroSpec(name, "{") for name in ("eqref", "autoref", "cref", "Cref", "thanks", "orcid", "url", "vspace*")
     ]
-    macros += [MacroSpec("title", "*[{"), MacroSpec("bibitem", "[{"), MacroSpec("caption", "*[{")]
+    macros += [*(MacroSpec(name, "*[{") for name in _TITLES), MacroSpec("bibitem", "[{"), MacroSpec("caption", "*[{")]
     environments = [EnvironmentSpec("thebibliography", "{"), EnvironmentSpec("tabularx", "{{")]
     environments += [EnvironmentSpec("wrapfigure", "[{[{"), EnvironmentSpec("longtable", "[{")]
     context.add_context_category("papers", macros=macros, environments=environments, prepend=True)

@@ -17,10 +17,14 @@ MOST_FILES = 500
 DEEPEST = 10
 MOST_ROUNDS = 5
 """How often macros that use macros are put in."""
+LONGEST_GROUP = 10_000
+"""Characters of a definition or an argument; what is longer stays as it is."""
 
 _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%[^\n]*(?:\n[ \t]*)?")
 _LABEL = re.compile(r"\\label\s*\{[^{}]*\}")
 _INCLUDE = re.compile(r"\\(?:input|include|subfile)\b\s*(?:\{([^{}\n]+)\}|([^\s{}\\]+))")
+_OPENING = re.compile(r"\s*\{")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _DEFINED = re.compile(
     r"\\(?:(?:re)?newcommand|providecommand|DeclareRobustCommand)\*?\s*\{?\\([A-Za-z]+)\}?\s*(?:\[(\d)\])?(\[)?|"
     r"\\def\s*\\([A-Za-z]+)\s*(?=\{)"
@@ -134,11 +138,11 @@ def _put_in(text: str, used: re.Pattern[str], macros: dict[str, tuple[int, str]]
 
 def _group(text: str, start: int) -> str | None:
     """What stands in the braces that open at `start`, after blanks at most; None where none do, or they stay open."""
-    opening = re.compile(r"\s*\{").match(text, start)
+    opening = _OPENING.match(text, start)
     if opening is None:
         return None
     depth, at = 1, opening.end()
-    for sign in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, at):
+    for sign in _BRACE.finditer(text, at, at + LONGEST_GROUP):
         depth += {"{": 1, "}": -1}.get(sign.group(), 0)
         if not depth:
             return text[at : sign.start()]

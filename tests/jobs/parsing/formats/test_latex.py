@@ -87,6 +87,11 @@ def test_macros_of_the_source_are_put_in() -> None:
     assert paragraphs(r"\loop{} ends", before=before)[0].endswith("ends")
 
 
+def test_what_the_library_stumbles_over_costs_only_itself() -> None:
+    """A link without its words, at the end of a group, takes nothing with it."""
+    assert paragraphs(r"Before {see \href} after.") == ["Before after."]
+
+
 def test_macros_do_not_grow() -> None:
     """Macros that double each other many times are stopped."""
     names = [f"\\x{letter}" for letter in "abcdefghi"]
