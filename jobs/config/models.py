@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from engine.errors import BadInput
 from jobs.config.section import Section
@@ -167,7 +167,11 @@ class Price(Section):
 
 
 class Models(Section):
-    """The four roles, and further models to compare."""
+    """The four roles, and further models to compare.
+
+    The keys of a role may stand in [models] itself: there they hold for every role and candidate that does not say
+    otherwise. `model` does so for all but the embedding.
+    """
 
     generator: Model = Field(Model(), description="Writes the questions and the answers.")
     base: Model = Field(Model(), description="Is fine-tuned, and compared before and after.")
@@ -176,6 +180,26 @@ class Models(Section):
     candidates: dict[str, Model] = Field(
         {}, description="Further models to compare. NAME is the name of the row in the table."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared(cls, table: Any) -> Any:
+        """The keys that stand in [models] itself, put into each section that does not have them."""
+        if not isinstance(table, dict):
+            return table
+        shared = {key: table[key] for key in table if key in Model.model_fields}
+        if not shared:
+            return table
+        own = {key: value for key, value in table.items() if key not in shared}
+        for role in ("generator", "base", "judge", "embedding"):
+            given = {key: value for key, value in shared.items() if role != "embedding" or key != "model"}
+            if isinstance(own.get(role, {}), dict):
+                own[role] = given | own.get(role, {})
+        if isinstance(own.get("candidates"), dict):
+            own["candidates"] = {
+                name: shared | model if isinstance(model, dict) else model for name, model in own["candidates"].items()
+            }
+        return own
 
     @field_validator("candidates")
     @classmethod

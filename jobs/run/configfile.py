@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from engine.errors import BadInput
-from jobs.config import Config
+from jobs.config import Config, Model, Models
 
 __all__ = ["assign", "dump", "load", "validate"]
 
@@ -96,4 +96,4 @@ def _keys(model: type[BaseModel], sections: Iterable[str]) -> list[str]:
         for kind in (field.annotation, *get_args(field.annotation)) if field else ():
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 model = kind
-    return list(model.model_fields)
+    return [*model.model_fields, *(Model.model_fields if model is Models else ())]

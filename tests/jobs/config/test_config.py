@@ -283,3 +283,36 @@ def test_candidates_stay() -> None:
         "two": ("m2", 5),
         "three": ("m3", 120),
     }
+
+
+# [models] itself
+
+
+def test_what_stands_in_models_holds_for_all_roles() -> None:
+    """Address, key and limits are written once; a role says otherwise for itself; the embedding keeps its own model."""
+    shared = {"base_url": "http://here/v1", "api_key_env": "", "max_concurrency": 7, "model": "chatty"}
+    models = validate(
+        {
+            "models": {
+                **shared,
+                "judge": {"model": "strict", "max_concurrency": 2},
+                "candidates": {"rival": {"model": "other"}},
+            }
+        }
+    ).models
+    assert [model.base_url for model in models.sections().values()] == ["http://here/v1"] * 5
+    assert [model.model for model in models.sections().values()] == ["chatty", "chatty", "strict", "local", "other"]
+    assert [model.max_concurrency for model in models.sections().values()] == [7, 7, 2, 7, 7]
+
+
+def test_what_stands_in_models_is_written_out_for_each_role() -> None:
+    """run.toml has every role with its own keys, so it reads the same when the shared ones change."""
+    config = validate({"models": {"base_url": "http://here/v1"}})
+    again = validate(tomllib.loads(dump(config).decode()))
+    assert again == config
+
+
+def test_a_mistyped_key_in_models_is_told() -> None:
+    """With the one that was meant, of a role or of a section."""
+    with pytest.raises(BadInput, match=r"there is no key models\.base_ulr; did you mean models\.base_url\?"):
+        validate({"models": {"base_ulr": "http://here/v1"}})
