@@ -11,7 +11,7 @@ LORA_TESTS := hypothesis pytest pytest-asyncio pytest-timeout
 # Compiled once here, where PYTHONDONTWRITEBYTECODE is set every process would compile every package anew: for seconds.
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --compile-bytecode --extra embedded --python $(PYTHON)
 
-.PHONY: help demo test lint format docs prompts soak explore lora trainers bench clean
+.PHONY: help demo test quick lint format docs prompts soak explore mutate lora trainers bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -20,8 +20,12 @@ help: ## this list
 demo: .venv/demo.stamp ## grind the example papers with the embedded models; the table at the end
 	$(BIN)/gristmill run examples/papers --out demo --config examples/demo.toml
 
-test: .venv/dev.stamp ## the tests
-	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest $(ARGS)
+test: .venv/dev.stamp ## the tests, as many at a time as there are cores, and how much of the code they run
+	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest -n auto --dist loadgroup --cov --cov-report= $(ARGS)
+	@printf 'coverage, child processes left out: %s %%\n' "$$($(BIN)/coverage report --format=total)"
+
+quick: lint ## in a minute: style, types, and the tests that start no process
+	$(BIN)/pytest -q -n auto -m 'not soak and not processes and not slow' --hypothesis-profile quick $(ARGS)
 
 lint: .venv/dev.stamp ## style and types
 	$(BIN)/ruff check
@@ -44,6 +48,10 @@ soak: .venv/dev.stamp ## long runs: kills, faults, scale
 explore: .venv/dev.stamp ## the property tests, with fresh examples and more of them
 	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest -m hypothesis --hypothesis-profile explore --timeout 1800 $(ARGS)
 
+mutate: .venv/dev.stamp ## does a test fail when the engine's crash logic changes? ONLY="engine.shards*" for a part
+	$(SYNC) --inexact --group mutation
+	nice -n 19 $(BIN)/mutmut run --max-children 1 $(ONLY)
+
 lora: .venv-lora/stamp ## the tests of local fine-tuning, with torch, in an environment of their own
 	GRISTMILL_EMBEDDED_MODEL=small .venv-lora/bin/pytest tests/lora $(ARGS)
 
@@ -54,7 +62,7 @@ bench: .venv/dev.stamp ## measure against the floor and the rivals, into benchma
 	$(BIN)/python benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean: ## take away what was set up and what the demo made
-	rm -rf .venv .venv-lora .venv-trainers .uv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lora .venv-trainers .uv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage mutants
 
 # uv lives in an environment of its own, so that nothing on the machine is touched.
 $(UV):

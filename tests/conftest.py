@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A run of the tests says the same each time; `make explore` looks for new examples, and more of them.
+pytest_plugins = ["strictness"]
+
+# A run of the tests says the same each time; `make explore` looks for more examples, and new ones; `make quick` for fewer.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=1000, deadline=None)
+settings.register_profile("quick", derandomize=True, deadline=None, max_examples=10)
 settings.load_profile("same")
 
 # A proxy of whoever runs the tests is not for the servers of the tests, which are on this machine.

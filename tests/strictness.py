@@ -1,6 +1,6 @@
 """A pytest plugin that holds what the settings cannot: no warning passes, and a test that starts a process is marked.
 
-The mark "processes" is what `make quick` leaves out. `pytestmark = pytest.mark.processes` marks a whole file.
+`make quick` leaves out the tests with the mark "processes". `pytestmark = pytest.mark.processes` marks a whole file.
 """
 
 from __future__ import annotations
@@ -11,8 +11,19 @@ from collections.abc import Generator
 
 import pytest
 
+_START = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+_IN_PROCESSES = {"lora", "trainers"}
 _warned: list[str] = []
 _running: list[pytest.Item] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what always starts processes: long runs, the folders with an environment of their own, the simulator."""
+    for item in items:
+        started = "simulate" in getattr(item, "fixturenames", ()) or item.get_closest_marker("soak")
+        if started or item.path.parent.name in _IN_PROCESSES:
+            item.add_marker("processes")
 
 
 def pytest_warning_recorded(warning_message: warnings.WarningMessage, nodeid: str) -> None:
@@ -41,9 +52,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def _audit(event: str, _: tuple[object, ...]) -> None:
-    if event in _STARTS and _running and _running[-1].get_closest_marker("processes") is None:
+    if event in _START and _running and _running[-1].get_closest_marker("processes") is None:
         raise RuntimeError("this test starts a process: mark it with pytest.mark.processes")
 
 
-_STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 sys.addaudithook(_audit)

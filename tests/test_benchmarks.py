@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("machine")]
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 _OWN = ("results", "tables")
 

@@ -11,6 +11,8 @@ from test_pipeline import snapshot
 
 from jobs.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 
 class SmallDisk:
     """A file system of `size_k` KiB at `path`."""

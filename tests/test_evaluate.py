@@ -14,6 +14,8 @@ from test_pipeline import counters, journalled, rows, start, wait_for
 
 from jobs.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 Configured = Callable[..., Path]
 Simulate = Callable[..., str]
 

@@ -17,6 +17,8 @@ from jobs.evaluation import lexical
 from jobs.parsing.find import find_papers
 from jobs.parsing.parsers import PARSERS, Entry, Options, choose, load
 
+pytestmark = pytest.mark.processes
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "extending"
 
 

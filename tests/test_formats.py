@@ -61,6 +61,7 @@ def test_a_folder_of_all_kinds(
     assert json.loads((out / "results.json").read_bytes())["rows"]
 
 
+@pytest.mark.processes
 def test_a_run_that_was_made_before_reads_no_new_kinds(tmp_path: Path, example_papers: Path) -> None:
     """Without the key in its run.toml a run goes on with PDF files only, until it is told otherwise."""
     out, papers = tmp_path / "run", tmp_path / "papers"

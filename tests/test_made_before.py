@@ -16,6 +16,8 @@ import pytest
 
 from jobs.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 DATA = Path(__file__).parent / "data"
 PORT = "http://127.0.0.1:8123/v1"
 """The address that the run was begun with; an address is no part of what rows mean."""

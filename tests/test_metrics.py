@@ -13,6 +13,8 @@ from test_pipeline import counters, rows, snapshot
 
 from jobs.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 Configured = Callable[..., Path]
 Simulate = Callable[..., str]
 

@@ -30,6 +30,8 @@ from jobs.cli.main import main
 from jobs.records import Chunk, Curated, Example, Pair, Paper, Question, Response, Verdict
 from jobs.tuning.chat_file import check_chat_line
 
+pytestmark = pytest.mark.processes
+
 KINDS = {
     "papers": Paper,
     "chunks": Chunk,
@@ -152,8 +154,7 @@ def check_provenance(run: Path) -> None:
 
 def check_outputs(run: Path) -> None:
     """The four outputs load where they are used."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the class warns of itself on every use, past every filter
+    with warnings.catch_warnings(record=True):  # the class warns of itself on every use, past every filter
         from llama_index.core.evaluation import QueryResponseDataset
 
         loaded = {

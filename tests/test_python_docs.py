@@ -15,6 +15,8 @@ from conftest import ROOT
 from jobs import BadInput, RunResult
 from jobs.simulator import Simulation, running
 
+pytestmark = pytest.mark.processes
+
 PAGE = (ROOT / "docs" / "python.md").read_text("utf-8")
 CELLS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 

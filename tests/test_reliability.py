@@ -19,6 +19,8 @@ from test_pipeline import Configured, Simulate, counters, journalled, rows, snap
 
 from jobs.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 
 @contextlib.contextmanager
 def endpoint(*flags: str) -> Iterator[str]:

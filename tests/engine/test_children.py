@@ -12,6 +12,8 @@ import pytest
 
 from engine.children import child_command, start_child
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 # What the children call stands at the top of this module.

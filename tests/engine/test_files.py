@@ -85,6 +85,7 @@ def test_folder_survives(tmp_path: Path) -> None:
     assert disk.operations.count("mkdir") == 1
 
 
+@pytest.mark.processes
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     """A second process gets one line that names the first; a kill of the first leaves no lock behind."""
     path = tmp_path / "run.lock"
@@ -104,6 +105,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.processes
 def test_lock_is_held_inside(tmp_path: Path) -> None:
     """The lock holds until the block is left, also by an error, and errors pass through it as they are."""
     path = tmp_path / "run.lock"

@@ -77,6 +77,7 @@ def test_imports_go_one_way() -> None:
         assert not upward, f"{name} imports {upward}"
 
 
+@pytest.mark.processes
 def test_the_engine_is_light() -> None:
     """Importing every module of the engine loads nothing heavy."""
     code = f"import {', '.join(ENGINE)}, sys; print([name for name in {HEAVY} if name in sys.modules])"

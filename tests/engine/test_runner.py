@@ -942,6 +942,7 @@ async def test_a_half_sealed_shard_above_is_carried_out(tmp_path: Path) -> None:
 # Killed.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power_cut", [False, True], ids=["process killed", "power cut"])
 def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
     """Two jobs with reviews, killed at each of their operations on the disk: the same bytes, and no more paid than due."""
@@ -964,6 +965,7 @@ def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
     assert 0 < twice <= allowed
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 12), max_size=5),
@@ -992,6 +994,7 @@ def test_any_shards_any_kills(sizes: list[int], kills: list[int], slots: int, se
         books.check()
 
 
+@pytest.mark.slow
 def test_disk_full_at_every_operation(tmp_path: Path) -> None:
     """A disk that is full from any operation on ends the run in one line, and loses nothing that was committed."""
     sizes = [3, 0, 5]

@@ -203,6 +203,7 @@ def test_any_order_any_kills(outcomes: Sequence[list[int] | Failure], kills: lis
         assert work.through(map(kill_at, kills), random) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(drawn, drawn, kills, kills, st.integers(0, 1 << 32))
 def test_any_reopening_any_kills(
@@ -656,6 +657,7 @@ def small_disk(place: Path, size: str) -> Iterator[Callable[[str], None]]:
         subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.processes
 def test_real_full_disk(tmp_path: Path) -> None:
     """On a file system that is really full nothing committed is lost, and the shard is finished once there is space."""
     outcomes = {f"i{number}": lines(f"i{number}", [4000]) for number in range(40)}
@@ -675,6 +677,7 @@ def test_real_full_disk(tmp_path: Path) -> None:
         work.books.check()
 
 
+@pytest.mark.processes
 def test_real_read_only_disk(tmp_path: Path) -> None:
     """On a file system that became read-only every way to open a shard is one line, and nothing is lost."""
     outcomes = some_outcomes(9)

@@ -15,6 +15,8 @@ import pytest
 from engine.errors import Fatal, Permanent, Transient
 from engine.workers import Workers
 
+pytestmark = pytest.mark.processes
+
 # What the children run stands at the top of this module, where they find it by name.
 
 

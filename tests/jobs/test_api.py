@@ -24,6 +24,8 @@ from jobs.models.chat import chat, text
 from jobs.records import Chunk
 from jobs.simulator import Running, Simulation, running
 
+pytestmark = pytest.mark.processes
+
 PAPER = min((ROOT / "examples" / "papers").glob("*.pdf"))
 
 

@@ -18,6 +18,8 @@ from jobs.models import llama_server
 from jobs.parsing.parse import WARM_UP
 from jobs.tuning.lora import tune
 
+pytestmark = pytest.mark.processes
+
 HOSTILE = 'raise SystemExit("this is the user\'s own")\n'
 
 

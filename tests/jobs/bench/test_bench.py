@@ -30,6 +30,8 @@ from jobs.config import Model
 from jobs.parsing.tokens import count_any_tokens
 from jobs.simulator import Counters, simulated_endpoint
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 KEY = "plain+key/0123456789"
 LOOP: dict[str, Any] = {"loop": "closed", "levels": (1, 2, 4, 8, 16, 32)}
 
@@ -159,6 +161,7 @@ def written(path: Path) -> Findings:
     return msgspec.json.decode(path.read_bytes(), type=Findings)
 
 
+@pytest.mark.processes
 def test_the_simulated_endpoint_is_measured_by_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without an address it measures ours, says so before, and prints a table and a configuration."""
     path, html = tmp_path / "bench.json", tmp_path / "bench.html"
@@ -178,6 +181,7 @@ def test_the_simulated_endpoint_is_measured_by_default(tmp_path: Path, capsys: p
     assert f"[models.generator]\nmax_concurrency = {found.capacity.settings.max_concurrency}\n" in out
 
 
+@pytest.mark.processes
 def test_json_on_standard_output_is_alone_there(capsys: pytest.CaptureFixture[str]) -> None:
     """With "-" the figures can be piped; what is for people goes to standard error."""
     assert main(["bench", "--rate", "40", "--seconds", "0.5", "--json", "-"]) == 0
@@ -186,6 +190,7 @@ def test_json_on_standard_output_is_alone_there(capsys: pytest.CaptureFixture[st
     assert "40 requests/s" in err
 
 
+@pytest.mark.processes
 def test_a_configuration_names_the_model(
     simulate: Callable[..., str], configured: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +213,7 @@ def test_a_key_goes_to_its_own_address_only(tmp_path: Path) -> None:
     assert find_target("generator", elsewhere | {"api_key_env": "B"}, file=config).model.api_key_env == "B"
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -260,6 +266,7 @@ def test_bad_flags_are_usage(flags: list[str], capsys: pytest.CaptureFixture[str
     assert "error: argument" in capsys.readouterr().err
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("signals", [1, 2])
 async def test_what_was_measured_survives_an_interrupt(simulate: Callable[..., str], signals: int) -> None:
     """After Ctrl-C the loads that were measured are printed; the second Ctrl-C does not wait for what is in flight."""

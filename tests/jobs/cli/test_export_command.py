@@ -8,6 +8,8 @@ import pytest
 
 from jobs.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def finished(

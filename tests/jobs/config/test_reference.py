@@ -11,6 +11,8 @@ from conftest import ROOT
 from jobs.config import Config
 from jobs.config.reference import files, page, schema
 
+PAGE = page()
+
 
 def keys(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every key of every section, as "SECTION.KEY", but for those that are sections themselves."""
@@ -32,13 +34,13 @@ def test_every_key_is_described(name: str, key: dict[str, Any]) -> None:
     said = key["description"]
     assert said.endswith(".")
     assert len(said) < 350
-    assert f"| `{name.partition('.')[2]}` | " in page()
-    assert f" | {said} |" in page()
+    assert f"| `{name.partition('.')[2]}` | " in PAGE
+    assert f" | {said} |" in PAGE
 
 
 def test_every_section_is_on_the_page() -> None:
     """The page has a heading for each section of a configuration that has keys."""
-    titles = " ".join(line for line in page().splitlines() if line.startswith("## "))
+    titles = " ".join(line for line in PAGE.splitlines() if line.startswith("## "))
     sections = {name for name, value in Config().model_dump().items() if isinstance(value, dict)}
     assert not [name for name in sections - {"models"} if f"[{name}" not in titles]
     assert "[models.judge], [models.embedding], [models.candidates.NAME]" in titles

@@ -75,8 +75,7 @@ def test_bad_lines(line: Any, kind: str, tmp_path: Path) -> None:
 def test_llama_indexs_dataset(pairs: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
     """What LlamaIndex saves as a QueryResponseDataset is read, pair by pair."""
     path = tmp_path_factory.mktemp("pairs") / "pairs.json"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the class warns of itself on every use
+    with warnings.catch_warnings(record=True):  # the class warns of itself on every use, past every filter
         from llama_index.core.evaluation import QueryResponseDataset
 
         QueryResponseDataset.from_qr_pairs(pairs).save_json(str(path))

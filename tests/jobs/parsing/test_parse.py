@@ -18,6 +18,8 @@ from jobs.parsing.parse import WARM_UP, Settings, parse
 from jobs.parsing.parsers import Options
 from jobs.records import Chunk, Paper
 
+pytestmark = pytest.mark.processes
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 PAPERS = Path(__file__).resolve().parents[3].parent / "shared" / "papers"
 

@@ -10,6 +10,7 @@ def said(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
+@pytest.mark.processes
 def test_it_loads_nothing_else_of_nltk() -> None:
     """Neither numpy nor NLTK's other packages are loaded, and nothing of NLTK stands in the way of its real import."""
     code = (
@@ -25,6 +26,7 @@ def test_it_loads_nothing_else_of_nltk() -> None:
     assert said(code) == "True True"
 
 
+@pytest.mark.processes
 def test_nltk_that_is_there_stays() -> None:
     """Where NLTK is imported already, Punkt is taken from it, and it stays."""
     code = (

@@ -862,6 +862,7 @@ async def test_port_in_use_is_bad_input() -> None:
             await simulated_endpoint(port=port).__aenter__()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_command_serves_until_a_signal(client: aiohttp.ClientSession, number: signal.Signals) -> None:
     """The command prints its base URL in one line, answers, and ends with 0 on SIGINT or SIGTERM."""
@@ -886,12 +887,12 @@ async def test_command_serves_until_a_signal(client: aiohttp.ClientSession, numb
 async def test_scripted_call_plays_its_turns() -> None:
     """Replies, texts, errors and functions are played in turn, and one request too many is an error."""
     call = scripted("one", Transient("no"), embedding_reply([[1.0]]), lambda request: chat_reply(request.to))
-    request = Request(to="judge", route="chat", body={}, characters=0)
-    assert said_by((await call(request)).body) == "one"
+    request = Request(to="judge", messages=[], characters=0)
+    assert (await call(request)).text == "one"
     with pytest.raises(Transient):
         await call(request)
-    assert (await call(request)).body["data"][0]["embedding"] == [1.0]
-    assert said_by((await call(request)).body) == "judge"
+    assert (await call(request)).vectors == [[1.0]]
+    assert (await call(request)).text == "judge"
     assert (call.left, call.requests) == (0, [request] * 4)
     with pytest.raises(AssertionError):
         await call(request)
@@ -900,10 +901,10 @@ async def test_scripted_call_plays_its_turns() -> None:
 async def test_scripted_call_can_repeat_its_last_turn() -> None:
     """With forever the last turn goes on."""
     call = scripted(Transient("no"), "yes", forever=True)
-    request = Request(to="judge", route="chat", body={}, characters=0)
+    request = Request(to="judge", messages=[], characters=0)
     with pytest.raises(Transient):
         await call(request)
-    assert [said_by((await call(request)).body) for _ in range(3)] == ["yes"] * 3
+    assert [(await call(request)).text for _ in range(3)] == ["yes"] * 3
 
 
 def test_public_names_exist() -> None:

@@ -74,6 +74,7 @@ def test_what_was_filled_in_stays(tmp_path: Path) -> None:
     assert "Papers: 9," in again
 
 
+@pytest.mark.processes
 def test_a_run_writes_its_cards(
     tmp_path: Path, example_papers: Path, simulate: Callable[..., str], configured: Callable[..., Path]
 ) -> None:

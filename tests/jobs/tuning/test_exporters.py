@@ -37,6 +37,7 @@ def test_every_exporter_loads(name: str) -> None:
     assert load_exporter(name).suffix.startswith(".")
 
 
+@pytest.mark.processes
 def test_an_exporter_is_loaded_when_it_is_chosen() -> None:
     """The table itself loads no format, and no pyarrow."""
     code = (
