@@ -18,6 +18,7 @@ from jobs.work import Selection, prepare
 HEAVY = "aiohttp jinja2 lancedb llama_index nltk numpy openai pandas pyarrow pymupdf tiktoken".split()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("module", "heavy"), [("jobs.cli.working", HEAVY), ("jobs.api", [*HEAVY, "rich"])])
 def test_a_run_begins_light(module: str, heavy: list[str]) -> None:
     """What a session needs is imported without what only some of its jobs use: the first request leaves soon."""

@@ -85,6 +85,7 @@ def test_an_unknown_provider_is_refused() -> None:
         check_provider("x", "judge")
 
 
+@pytest.mark.processes
 def test_a_run_at_a_server_that_speaks_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: ThreadingHTTPServer, example_papers: Path
 ) -> None:
