@@ -68,7 +68,7 @@ class Workers:
         self._free = asyncio.Semaphore(processes)  # wakes its waiters first come, first served
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
-        self._begun: asyncio.Task[_Child] | None = None
+        self._begun: list[asyncio.Task[_Child]] = []
         self._open = False
 
     async def __aenter__(self) -> Self:
@@ -88,11 +88,12 @@ class Workers:
         for child in self._children:
             await child.ended()
 
-    def begin(self) -> None:
-        """Start the first child now, so that it is ready when `run` needs it; its failure is raised there."""
+    def begin(self, children: int) -> None:
+        """Start the first children now, so that they are ready when `run` needs them; a failure is raised there."""
         self._check_open()
-        if self._begun is None and not self._children:
-            self._begun = asyncio.get_running_loop().create_task(self._start())
+        if not self._begun and not self._children:
+            loop = asyncio.get_running_loop()
+            self._begun = [loop.create_task(self._start()) for _ in range(min(children, self.processes))]
 
     async def run(self, function: Callable[[A], R], argument: A) -> R:
         """Call `function` on `argument` in a child and return what it returns.
@@ -136,15 +137,14 @@ class Workers:
                 self._discard(child)
 
     async def _fresh(self) -> _Child:
-        begun, self._begun = self._begun, None
-        return await (begun or self._start())
+        return await (self._begun.pop(0) if self._begun else self._start())
 
     async def _end_begun(self) -> None:
-        if self._begun is not None:
-            self._begun.cancel()
-            await asyncio.wait([self._begun])
-            if not self._begun.cancelled():
-                self._begun.exception()  # nobody needed that child
+        for begun in self._begun:
+            begun.cancel()
+            await asyncio.wait([begun])
+            if not begun.cancelled():
+                begun.exception()  # nobody needed that child
 
     async def _start(self) -> _Child:
         """A fresh child that has said it is ready. One that dies while starting may be an accident; three are not."""

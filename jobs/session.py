@@ -124,7 +124,8 @@ async def _context(
     )
     await stack.enter_async_context(workers)
     if work.papers and not folder.exists:
-        workers.begin()  # a new run parses at once, and a child takes half a second to load what reads papers
+        # A new run parses at once, the two papers of its first shard; a child loads for half a second what reads them.
+        workers.begin(children=2)
     datasets = {**folder.datasets(), **own_datasets(folder, work.own)}
     return RunContext(
         config=config,

@@ -315,35 +315,33 @@ def gone(process: int) -> bool:
         os.close(descriptor)
 
 
-async def test_a_child_that_is_begun_ahead_does_the_first_work() -> None:
-    """`begin` starts one child, which the first input then gets; calling it again starts no other."""
+async def test_children_that_are_begun_ahead_do_the_first_work() -> None:
+    """`begin` starts as many children as wanted and allowed, which the first inputs get; calling it again starts none."""
     async with Workers(processes=2) as workers:
-        workers.begin()
-        workers.begin()
-        first = await workers.run(process_id, None)
-        workers.begin()
-        assert await workers.run(process_id, None) == first
-        assert len(workers._children) == 1
+        workers.begin(children=5)
+        workers.begin(children=5)
+        begun = await asyncio.gather(*(workers.run(process_id, None) for _ in range(2)))
+        workers.begin(children=5)
+        assert await workers.run(process_id, None) in begun
+        assert len(workers._children) == len(set(begun)) == 2
 
 
-async def test_a_child_that_is_begun_for_nothing_ends() -> None:
-    """Closing ends the child that nobody asked, whether it is ready or not, and its failure troubles nobody."""
+async def test_children_that_are_begun_for_nothing_end() -> None:
+    """Closing ends children that nobody asked, whether they are ready or not, and their failure troubles nobody."""
     for initializer in ("", "no_such_module:warm_up"):
-        workers = Workers(processes=1, initializer=initializer)
+        workers = Workers(processes=2, initializer=initializer)
         async with workers:
-            workers.begin()
-            begun = workers._begun
-            assert begun is not None
-            await asyncio.wait([begun])
+            workers.begin(children=2)
+            await asyncio.wait(workers._begun)
         assert all(child.has_ended for child in workers._children)
     async with Workers(processes=1) as workers:
-        workers.begin()
+        workers.begin(children=1)
     assert not workers._children
 
 
 async def test_a_failure_of_a_child_that_is_begun_is_raised_where_it_is_needed() -> None:
     """An initializer that cannot run is the error of the first input, as without `begin`."""
     async with Workers(processes=1, initializer="no_such_module:warm_up") as workers:
-        workers.begin()
+        workers.begin(children=1)
         with pytest.raises(Fatal, match="worker processes do not start"):
             await workers.run(double, 2)

@@ -31,7 +31,7 @@ def test_a_run_begins_light(module: str, heavy: list[str]) -> None:
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Workers]:
     """The pools of processes that were told to begin."""
     pools: list[Workers] = []
-    monkeypatch.setattr(Workers, "begin", lambda pool: pools.append(pool))
+    monkeypatch.setattr(Workers, "begin", lambda pool, children: pools.append(pool))
     return pools
 
 
