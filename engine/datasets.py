@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -120,36 +120,48 @@ class Dataset(Generic[R]):
         ]
         return shard.write_seal(entries, {entry.id: entry.position for entry in entries}, "")
 
-    def check(self, job: str, fingerprint: Mapping[str, Any]) -> None:
-        """Raise `BadInput` with what changed when rows here were made under another fingerprint; blocks."""
+    def check(self, job: str, fingerprint: Mapping[str, Any], versions: Collection[str] = ()) -> str:
+        """Raise `BadInput` with what changed when rows here were made under another fingerprint; blocks.
+
+        Where they differ in keys of `versions` only, the rows may stay as they are, but none may be added: what is
+        returned says why not. Else it is "".
+        """
         path = self.folder / "job.json"
         with naming_the_disk(path):
             theirs = _read_json(path)
             mine = _identity(job, fingerprint)
             if theirs == mine or not self._has_commits():
-                return
+                return ""
         if theirs is None:
             raise Fatal(f"{path} is missing, so the settings of the rows beside it are unknown; {_REMEDY} {job}")
-        raise BadInput(_difference(job, theirs.get("fingerprint", {}), mine["fingerprint"]))
+        old, new = theirs.get("fingerprint", {}), mine["fingerprint"]
+        if any(old.get(key) != new.get(key) for key in {*old, *new}.difference(versions)):
+            raise BadInput(_difference(job, old, new))
+        changes = "; ".join(_changes(old, new))
+        return (
+            f"{job} has more to do, and its rows are of an earlier release ({changes}): "
+            f"repeat this job and those after it with --redo {job}, or use another --out"
+        )
 
     def owner(self) -> str | None:
         """The name of the job that writes this dataset; None before any job has claimed it; blocks."""
         identity = _read_json(self.folder / "job.json")
         return None if identity is None else str(identity.get("job"))
 
-    def claim(self, job: str, fingerprint: Mapping[str, Any]) -> None:
+    def claim(self, job: str, fingerprint: Mapping[str, Any], versions: Collection[str] = ()) -> str:
         """Record that `job` writes this dataset, so that rows of two meanings never mix; blocks.
 
-        Raises `BadInput` as `check` does.
+        Raises and returns as `check` does; rows of an earlier version keep their own fingerprint.
         """
-        self.check(job, fingerprint)
+        older = self.check(job, fingerprint, versions)
         path = self.folder / "job.json"
         with naming_the_disk(self.folder):
             make_folder(self.folder)
-            if _read_json(path) != _identity(job, fingerprint):
+            if not older and _read_json(path) != _identity(job, fingerprint):
                 write_atomic(
                     path, msgspec.json.format(msgspec.json.encode(_identity(job, fingerprint)), indent=1) + b"\n"
                 )
+        return older
 
     def discard(self) -> None:
         """Delete the dataset, for ``--redo``; blocks.
@@ -252,15 +264,18 @@ def _identity(job: str, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _difference(job: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    changes = [
+    return (
+        f"{job} was made with other settings: {'; '.join(_changes(old, new))}. "
+        f"Restore the old settings, repeat this job and those after it with --redo {job}, or use another --out"
+    )
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [
         "{} was {}, is {}".format(key, *_where_they_differ(repr(old.get(key)), repr(new.get(key))))
         for key in sorted({*old, *new})
         if old.get(key) != new.get(key)
     ]
-    return (
-        f"{job} was made with other settings: {'; '.join(changes)}. "
-        f"Restore the old settings, repeat this job and those after it with --redo {job}, or use another --out"
-    )
 
 
 def _where_they_differ(one: str, other: str) -> tuple[str, str]:

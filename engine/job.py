@@ -54,7 +54,9 @@ class Job:
     ``feeds`` returns the order in which the items of a shard are started, for example one that uses a provider's cache;
     the order of the rows is that of ``expand`` in any case.
 
-    ``fingerprint`` holds the settings that change the meaning of rows. ``slots`` bounds the items in flight.
+    ``fingerprint`` holds the settings that change the meaning of rows. ``versions`` names the keys of it that change with
+    our releases: rows that differ in these alone are kept as long as the job has nothing left to do. ``slots`` bounds
+    the items in flight.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Job:
     expand: Callable[[ShardRows], Iterable[Item]]
     process: Callable[[Any, Call], Awaitable[Sequence[Record]]]
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    versions: frozenset[str] = frozenset()
     origin: Callable[[Any], str] = attrgetter("parent")
     feeds: Callable[[Sequence[Item]], Iterable[Item]] = tuple
     waits_for: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from engine.datasets import Dataset
+from engine.errors import BadInput
 from engine.events import Hook, JobFinished, JobStarted, ShardSealed
 from engine.job import Job, Pipeline, Step
 from engine.requests import Call
@@ -108,12 +109,13 @@ class _JobRun:
         self._context = context
         self._places = asyncio.Semaphore(OPEN_SHARDS)
         self._open: set[ShardRun] = set()
+        self._older = ""  # why nothing may be added to the rows, if they are of an earlier version
 
     async def run(self) -> None:
         job, output = self._job, self._context.output
         if job.prepare is not None:
             await job.prepare()
-        await uninterrupted(asyncio.to_thread(output.claim, job.name, job.fingerprint))
+        self._older = await uninterrupted(asyncio.to_thread(output.claim, job.name, job.fingerprint, job.versions))
         try:
             async with asyncio.TaskGroup() as tasks:
                 with self._stop.on_error():  # the tasks of this group end what is in flight
@@ -131,6 +133,8 @@ class _JobRun:
         previous_sealed: asyncio.Future[bool] = loop.create_future()
         previous_sealed.set_result(True)
         async for index in self._unfinished():
+            if self._older:
+                raise BadInput(self._older)
             await self._context.take(self._places)
             shard = await ShardRun.open(self._context, index)
             self._open.add(shard)

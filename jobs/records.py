@@ -51,7 +51,8 @@ class Chunk(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     ``position`` counts the chunks of one paper from 0. ``note`` says what of the paper could not be read, if anything.
     ``section`` are the headings above the text, the outermost first; ``mostly_numbers`` says that most of its words
-    are numbers, as in a table. Both are left out of the file where they are empty, as they are in older runs.
+    are numbers, as in a table; ``part`` is "references" in a chunk of them that is marked. All three are left out of the
+    file where they are empty, as they are in older runs.
     """
 
     paper_id: str
@@ -64,6 +65,7 @@ class Chunk(Record, frozen=True, kw_only=True, omit_defaults=True):
     note: str = msgspec.field(default_factory=str)  # a factory, so that it is written where it is empty, too
     section: list[str] = msgspec.field(default_factory=list)
     mostly_numbers: bool = False
+    part: str = ""
 
 
 class Question(Record, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from engine.breaker import Breaker
 from engine.budget import Budget
 from engine.datasets import Dataset
+from engine.errors import BadInput
 from engine.events import Event, Hook
 from engine.job import Job, Pipeline
 from engine.requests import Usage
@@ -159,11 +160,13 @@ async def _calls(context: RunContext, work: Work) -> ModelCalls:
 
 
 def _refuse_changes(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], redone: Pipeline) -> None:
-    """Raise `BadInput` when rows that are to be kept were made under other settings."""
+    """Raise `BadInput` when rows that are to be kept were made under other settings, or by an earlier release in part."""
     names = {step.name for step in redone}
     for step in pipeline:
         if isinstance(step, Job) and step.name not in names:
-            datasets[step.writes].check(step.name, step.fingerprint)
+            older = datasets[step.writes].check(step.name, step.fingerprint, step.versions)
+            if older and datasets[step.writes].unsealed():
+                raise BadInput(older)
 
 
 def _discard(redone: Pipeline, context: RunContext) -> None:

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pymupdf
 import pytest
 
 from jobs.cli.main import main
@@ -43,3 +44,20 @@ def test_a_run_begun_before_ends_with_the_same_bytes(
     assert main(["evaluate", str(run)]) == 3, capsys.readouterr().err
     found = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in expected}
     assert found == expected
+
+
+def test_new_papers_are_refused_beside_chunks_of_an_earlier_release(
+    tmp_path: Path, simulate: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line names the remedy, and no chunk of the run changes."""
+    run = begun_before(tmp_path, simulate())
+    chunks = {path.name: path.read_bytes() for path in (run / "chunks").iterdir()}
+    paper = tmp_path / "paper.pdf"
+    with pymupdf.open() as document:
+        document.new_page().insert_textbox((72, 72, 500, 700), "A new paper that says a little. " * 20)
+        document.save(paper)
+    assert main(["run", str(paper), "--out", str(run), "--until", "parse"]) == 1
+    told = capsys.readouterr().err
+    assert "--redo parse" in told
+    assert "cleaning was 2, is 3" in told
+    assert {path.name: path.read_bytes() for path in (run / "chunks").iterdir()} == chunks

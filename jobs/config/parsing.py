@@ -28,7 +28,17 @@ class Parse(Section):
         'of a parser, as "pdf", reads files of that kind only; "module:function" is a parser of your own.',
     )
     references: Literal["drop", "mark", "keep"] = Field(
-        "drop", description='What becomes of lists of references. "drop": they are left out, and counted.'
+        "drop",
+        description='Lists of references. "drop": left out and counted. "mark": they have chunks of their own, whose '
+        '`part` says so, and get no questions. "keep": they have chunks of their own, like any others.',
+    )
+    furniture: Literal["drop", "keep"] = Field(
+        "drop",
+        description='Running heads and feet, page and line numbers, watermarks and stamps. "drop": left out and counted.',
+    )
+    citations: Literal["mark", "drop", "keep"] = Field(
+        "mark",
+        description='Raised numbers behind words. "mark": written as " [3]". "drop": left out. "keep": as printed, "word3".',
     )
     ocr: Literal["auto", "off"] = Field(
         "auto",

@@ -20,7 +20,7 @@ from itertools import accumulate, pairwise
 import msgspec
 
 from jobs.parsing.cleaning import is_plain
-from jobs.parsing.extracted import Heading
+from jobs.parsing.extracted import Heading, Part
 from jobs.parsing.sections import path_of, sections, spans
 from jobs.parsing.sentences import any_sentence_starts, sentence_starts
 from jobs.parsing.tokens import LONGEST_TOKEN, count_any_tokens, count_tokens
@@ -34,12 +34,16 @@ _PHRASE = re.compile("[^,.;。？！]+[,.;。？！]?|[,.;。？！]")
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """One chunk's text, the first and last page that it touches, counted from 1, and the headings above it."""
+    """One chunk's text, the first and last page that it touches, counted from 1, and the headings above it.
+
+    ``part`` is that of the document that it belongs to, as "references"; "" for the body.
+    """
 
     text: str
     page_first: int
     page_last: int
     section: list[str] = []
+    part: str = ""
 
 
 def warm_up() -> None:
@@ -54,28 +58,26 @@ def chunk_pages(
     chunk_size: int,
     chunk_overlap: int,
     headings: Sequence[Heading] = (),
-    borders: Sequence[tuple[int, int]] = (),
+    parts: Sequence[Part] = (),
 ) -> list[Piece]:
     """Cut cleaned pages into chunks of at most `chunk_size` tokens, neighbours sharing up to `chunk_overlap`.
 
     Sentences may run on from page to page. A chunk ends where a section does, if no chunk of less than a quarter of
-    `chunk_size` comes of it, and at each of the `borders`, which are pages, from 0, and places in them. Raises
-    `ValueError` when one character has more tokens than `chunk_size`.
+    `chunk_size` comes of it, and where one of the `parts` starts. Raises `ValueError` when one character has more tokens
+    than `chunk_size`.
     """
     text, starts = _join(pages)
-    parts = sections(headings, starts)
-    cuts = spans(
-        len(text),
-        parts,
-        [starts[page] + place for page, place in borders],
-        least=CHARACTERS_PER_TOKEN * chunk_size // 4,
-    )
+    titled = sections(headings, starts)
+    begins = [starts[part.page] + part.start for part in parts]
+    kinds = ["", *(part.kind for part in parts)]
+    cuts = spans(len(text), titled, begins, least=CHARACTERS_PER_TOKEN * chunk_size // 4)
     return [
         Piece(
             text=text[start:end],
             page_first=bisect_right(starts, start),
             page_last=bisect_right(starts, end - 1),
-            section=path_of(parts, start, end),
+            section=path_of(titled, start, end),
+            part=kinds[bisect_right(begins, start)],
         )
         for first, last in cuts
         for start, end in split(text, chunk_size=chunk_size, chunk_overlap=chunk_overlap, first=first, last=last)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import msgspec
 
-__all__ = ["MAX_CHARACTERS", "MIN_CHARACTERS", "Extracted", "Heading"]
+__all__ = ["MAX_CHARACTERS", "MIN_CHARACTERS", "Extracted", "Heading", "LeftOut", "Part"]
 
 MIN_CHARACTERS = 100
 """Letters and digits that a paper has at least; a cover page says less, an abstract more."""
@@ -27,20 +27,40 @@ class Heading(msgspec.Struct, frozen=True, kw_only=True):
     start: int
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """From ``pages[page][start:]`` on the text is of this kind: "references", or "" for the body. ``page`` from 0."""
+
+    kind: str
+    page: int
+    start: int
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Text of one page, from 0, that is not in the document, as it is printed; ``kind`` as "references"."""
+
+    kind: str
+    page: int
+    text: str
+
+
 class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     """What a paper says. ``pages`` are cleaned, "" where a page has no text or is unreadable; ``title`` may be "".
 
     ``paged`` is False for a kind of file without pages: its whole text is one entry of ``pages``, and its chunks name
-    page 0. ``headings`` stand in the order of the text. ``left_out`` counts the characters of the paper that are not in
-    ``pages``, by what they are ("references"). ``repaired`` says that the file's structure was damaged and rebuilt, so
-    that text may be missing. ``recognised_pages``, counted from 1, were pictures that Tesseract has read. ``remarks`` are more of what the user should know, each a phrase.
+    page 0. ``headings`` and ``parts`` stand in the order of the text; what stands before the first part is body.
+    ``left_out`` counts the characters of the paper that are not in ``pages``, by what they are ("references"), and
+    ``omitted`` is their text, where the parser gives it. ``repaired`` says that the file's structure was damaged and
+    rebuilt, so that text may be missing. ``recognised_pages``, counted from 1, were pictures that Tesseract has read.
+    ``remarks`` are more of what the user should know, each a phrase.
     """
 
     title: str
     pages: list[str]
     paged: bool = True
     headings: list[Heading] = []
+    parts: list[Part] = []
     left_out: dict[str, int] = {}
+    omitted: list[LeftOut] = []
     unreadable_pages: int = 0
     repaired: bool = False
     recognised_pages: list[int] = []
@@ -52,7 +72,9 @@ class Extracted(msgspec.Struct, frozen=True, kw_only=True):
         parts = []
         if self.unreadable_pages:
             parts.append(f"{self.unreadable_pages} of {len(self.pages)} pages could not be read")
-        if silent := self.pages.count("") - self.unreadable_pages:
+        omitted = {each.page for each in self.omitted}
+        empty = sum(not page and number not in omitted for number, page in enumerate(self.pages))
+        if silent := empty - self.unreadable_pages:
             parts.append(f"{silent} of {len(self.pages)} pages hold no text")
         if self.repaired:
             parts.append("the file was damaged and repaired: text may be missing")

@@ -134,11 +134,12 @@ def segments(
 ) -> Iterator[Segment]:
     """The lines numbered in `order`, cut where a page or a part ends and before each line in `starts`.
 
-    `texts` replaces the text of lines, `parts` names the part of those that are not the body's.
+    `texts` replaces the text of lines, `parts` names the part of those that are not the body's. A line that is ordered
+    behind one of a later page counts as that page's.
     """
     page, part, own = -1, "", list[int]()
     for number in order:
-        its_page, its_part = layout.page_of[number], parts.get(number, "")
+        its_page, its_part = max(page, layout.page_of[number]), parts.get(number, "")
         if own and (its_page != page or its_part != part or number in starts):
             yield Segment(page=page, first=own[0], text=printed_text(layout, own, texts), part=part)
             own = []

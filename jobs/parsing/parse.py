@@ -83,6 +83,7 @@ def parse(*, workers: Workers, settings: Settings, claim_text: ClaimText) -> Job
         process=process,
         review=review,
         fingerprint=settings.fingerprint(),
+        versions=frozenset(["cleaning"]),
         slots=2 * workers.processes,
     )
 
@@ -112,6 +113,7 @@ def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
         chunk_size=settings.chunk_size,
         chunk_overlap=settings.chunk_overlap,
         headings=extracted.headings,
+        parts=extracted.parts,
     )
     return [
         Chunk(
@@ -127,6 +129,7 @@ def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
             note=extracted.note,
             section=piece.section,
             mostly_numbers=is_mostly_numbers(piece.text),
+            part=piece.part if settings.options.references == "mark" else "",
         )
         for position, piece in enumerate(pieces)
     ]

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from importlib import import_module
 from pathlib import PurePath
 from types import ModuleType
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import msgspec
 
@@ -21,12 +21,28 @@ from engine.errors import BadInput
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import failed
 
-__all__ = ["AUTO", "HEAD_BYTES", "PARSERS", "Entry", "Options", "Parser", "check_parser", "choose", "entries", "load"]
+__all__ = [
+    "AUTO",
+    "FURNITURE",
+    "HEAD_BYTES",
+    "PARSERS",
+    "REFERENCES",
+    "Entry",
+    "Options",
+    "Parser",
+    "check_parser",
+    "choose",
+    "entries",
+    "load",
+]
 
 AUTO = "auto"
 """The name that chooses by the ending of the file's name, and by how the file begins where that is not known."""
 
 _FUNCTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*", re.ASCII)
+
+FURNITURE, REFERENCES = "furniture", "references"
+"""Kinds of text that a parser may leave out."""
 
 HEAD_BYTES = 2**16
 """How much of a file `Entry.begins` may look at."""
@@ -35,20 +51,29 @@ HEAD_BYTES = 2**16
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration asks of every parser; one that cannot do a thing ignores it.
 
-    ``references`` is "drop" where lists of references are left out, "mark" or "keep" where they stay.
+    ``references`` is "drop" where lists of references are left out, "mark" where they stay in chunks that say so, "keep"
+    where they stay. ``furniture`` (running heads, page numbers, stamps) is "drop" or "keep". ``citations`` says what
+    becomes of raised numbers: "mark" writes " [3]", "drop" leaves them out, "keep" leaves them as they are.
     ``ocr`` is "auto" where pages that are pictures are read by what is installed for it, else "off".
     """
 
-    references: str = "drop"
-    ocr: str = "auto"
+    references: Literal["drop", "mark", "keep"] = "drop"
+    furniture: Literal["drop", "keep"] = "drop"
+    citations: Literal["mark", "drop", "keep"] = "mark"
+    ocr: Literal["auto", "off"] = "auto"
 
     def keeps(self, kind: str) -> bool:
         """Whether a part of a paper that is of this kind, "" for plain text, stays in it."""
-        return kind != "references" or self.references != "drop"
+        if kind == FURNITURE:
+            return self.furniture == "keep"
+        return kind != REFERENCES or self.references != "drop"
 
     def fingerprint(self) -> dict[str, Any]:
         """What of it changes the text, where it is not the default. Whether scans can be read, the machine decides."""
-        return {} if self.references == "drop" else {"references": self.references}
+        mine = msgspec.structs.asdict(self)
+        return {
+            key: mine[key] for key in ("references", "furniture", "citations") if mine[key] != getattr(Options(), key)
+        }
 
 
 class Parser(Protocol):

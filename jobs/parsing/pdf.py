@@ -5,18 +5,21 @@ It runs in a worker process (`engine.workers`): a hostile file may crash, hang o
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
 from engine.errors import Permanent
+from jobs.parsing.arrange import arrange, kinds_of, what_is_left_out
 from jobs.parsing.cleaning import clean_pages
-from jobs.parsing.extracted import MAX_CHARACTERS, MIN_CHARACTERS, Extracted
+from jobs.parsing.extracted import MAX_CHARACTERS, MIN_CHARACTERS, Extracted, LeftOut, Part
 from jobs.parsing.failures import failed
 from jobs.parsing.fragments import pages_in_fragments, with_whole_words
-from jobs.parsing.layout import Layout, running_as_most, segments
+from jobs.parsing.layout import Layout, Segment, running_as_most
 from jobs.parsing.mupdf_text import Unreadable, blocks, printed, read_layout
 from jobs.parsing.ocr import INSTALL, can_read, scanned_pages, searchable
-from jobs.parsing.parsers import Options
+from jobs.parsing.parsers import FURNITURE, Options
 from jobs.parsing.source import MAX_BYTES, Source, read_source
 from jobs.parsing.title import Line as TitleLine
 from jobs.parsing.title import choose_title
@@ -81,11 +84,16 @@ def _document(document: Any, data: bytes, options: Options) -> Extracted:
             layout = _layout(copy)
     if broken := pages_in_fragments(layout):
         layout = with_whole_words(layout, data, broken)
-    pages = _pages(layout)
+    kinds = kinds_of(layout)
+    pages, parts = _cleaned(arrange(layout, kinds, options), count)
+    omitted = list(what_is_left_out(layout, kinds, options))
     _check_text(document, pages, len(layout.unreadable), advice=INSTALL if scanned and not recognised else "")
     return Extracted(
-        title=_title(document, pages[0], layout),
+        title=_title(document, pages[0], layout, kinds),
         pages=pages,
+        parts=parts,
+        left_out=_counted(omitted),
+        omitted=omitted,
         unreadable_pages=len(layout.unreadable),
         repaired=bool(document.is_repaired),
         recognised_pages=[number + 1 for number in recognised],
@@ -112,14 +120,27 @@ def _silent(layout: Layout) -> list[int]:
     ]
 
 
-def _pages(layout: Layout) -> list[str]:
-    """The cleaned text of each page, "" where there is none."""
-    parts = list(segments(layout, range(len(layout.lines))))
-    texts: dict[int, list[str]] = {}
-    for segment, text in zip(parts, clean_pages([segment.text for segment in parts]), strict=True):
-        if text:
-            texts.setdefault(segment.page, []).append(text)
-    return ["\n\n".join(texts.get(page, [])) for page in range(len(layout.pages))]
+def _cleaned(segments: Sequence[Segment], count: int) -> tuple[list[str], list[Part]]:
+    """The cleaned text of each of the `count` pages, "" where there is none, and where its parts start."""
+    texts: list[list[str]] = [[] for _ in range(count)]
+    parts: list[Part] = []
+    last = ""
+    for segment, text in zip(segments, clean_pages([segment.text for segment in segments]), strict=True):
+        if not text:
+            continue
+        if segment.part != last:
+            before = texts[segment.page]
+            parts.append(Part(kind=segment.part, page=segment.page, start=sum(len(each) + 2 for each in before)))
+            last = segment.part
+        texts[segment.page].append(text)
+    return ["\n\n".join(own) for own in texts], parts
+
+
+def _counted(omitted: Iterable[LeftOut]) -> dict[str, int]:
+    characters = Counter[str]()
+    for each in omitted:
+        characters[each.kind] += len(each.text)
+    return dict(characters)
 
 
 def _check_text(document: Any, pages: list[str], unreadable: int, *, advice: str) -> None:
@@ -138,16 +159,16 @@ def _check_text(document: Any, pages: list[str], unreadable: int, *, advice: str
         raise failed("no_text", "an XFA form, whose content is not on its pages")
 
 
-def _title(document: Any, first_page: str, layout: Layout) -> str:
+def _title(document: Any, first_page: str, layout: Layout, kinds: Mapping[int, str]) -> str:
     metadata = (document.metadata or {}).get("title") or ""
-    return choose_title(lambda: _first_lines(document, layout), metadata=metadata, first_page=first_page)
+    return choose_title(lambda: _first_lines(document, layout, kinds), metadata=metadata, first_page=first_page)
 
 
-def _first_lines(document: Any, layout: Layout) -> list[TitleLine]:
-    """The lines of the first page, where a glyph of unknown meaning may be a letter; none if it cannot be read."""
+def _first_lines(document: Any, layout: Layout, kinds: Mapping[int, str]) -> list[TitleLine]:
+    """The lines of the first page without furniture, where a glyph of unknown meaning may be a letter; none if it cannot be read."""
     import pymupdf
 
-    lines = [layout.lines[number] for number in layout.pages[0].lines]
+    lines = [layout.lines[number] for number in layout.pages[0].lines if kinds.get(number) != FURNITURE]
     if any("\ufffd" in line.text for line in lines):
         try:
             lines = list(chain.from_iterable(blocks(printed(document, 0, pymupdf.TEXTFLAGS_TEXT))))

@@ -42,7 +42,12 @@ def build_parse(context: RunContext) -> Job:
         train=config.split.train,
         seed=config.seed,
         parser=config.parse.parser,
-        options=Options(references=config.parse.references, ocr=config.parse.ocr),
+        options=Options(
+            references=config.parse.references,
+            furniture=config.parse.furniture,
+            citations=config.parse.citations,
+            ocr=config.parse.ocr,
+        ),
     )
     return parse(workers=context.workers, settings=settings, claim_text=claim)
 

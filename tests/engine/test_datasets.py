@@ -362,3 +362,19 @@ def test_the_owner(tmp_path: Path) -> None:
     assert dataset.owner() is None
     dataset.claim("grind", {})
     assert Dataset(tmp_path / "rows", Row).owner() == "grind"
+
+
+def test_rows_of_an_earlier_version_stay_but_none_are_added(tmp_path: Path) -> None:
+    """A difference in a version alone is said and not raised, and the rows keep their fingerprint; any other is raised."""
+    dataset = Dataset(tmp_path / "rows", Row)
+    assert dataset.claim("grind", {"stone": 1, "cleaning": 2}, ["cleaning"]) == ""
+    dataset.write_sealed(0, [Row(id="a", parent="", text="a")])
+    before = (dataset.folder / "job.json").read_bytes()
+    older = dataset.claim("grind", {"stone": 1, "cleaning": 3}, ["cleaning"])
+    assert "cleaning was 2, is 3" in older
+    assert "--redo grind" in older
+    assert (dataset.folder / "job.json").read_bytes() == before
+    with pytest.raises(BadInput, match="stone was 1, is 2"):
+        dataset.claim("grind", {"stone": 2, "cleaning": 3}, ["cleaning"])
+    with pytest.raises(BadInput, match="cleaning was 2, is 3"):
+        dataset.claim("grind", {"stone": 1, "cleaning": 3})

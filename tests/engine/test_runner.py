@@ -197,6 +197,25 @@ async def test_nothing_is_left_to_do(tmp_path: Path) -> None:
     assert all(event.found for event in events if isinstance(event, ShardSealed))
 
 
+async def test_rows_of_an_earlier_release_are_kept_while_nothing_is_to_do(tmp_path: Path) -> None:
+    """A run that is whole goes on under a new version and changes no byte; more inputs are refused before any is asked."""
+
+    def made(release: int, books: Books) -> list[Job]:
+        first, second = chain(books)
+        return [replace(first, fingerprint={"release": release}, versions=frozenset(["release"])), second]
+
+    folder, books = fresh(tmp_path / "run", SIZES), Books()
+    await mill(folder, made(1, books), books)
+    before = contents(folder)
+    await mill(folder, made(2, books), books)
+    assert contents(folder) == before
+    deal(folder, [*SIZES, 3])
+    processed = books.processed.copy()
+    with pytest.raises(BadInput, match=r"release was 1, is 2.*--redo first"):
+        await mill(folder, made(2, books), books)
+    assert books.processed == processed
+
+
 @pytest.mark.parametrize("sizes", [[], [0], [0, 0, 0]])
 async def test_nothing_to_do(tmp_path: Path, sizes: list[int]) -> None:
     """No shards, and shards without rows, run to the end."""

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.parsing.chunks import chunk_pages
-from jobs.parsing.extracted import Heading
+from jobs.parsing.extracted import Heading, Part
 from jobs.parsing.sections import Section, path_of, sections, spans
 
 PAGES = [
@@ -44,7 +44,7 @@ def test_chunks_end_where_sections_do_and_know_theirs() -> None:
 def test_no_chunk_reaches_over_a_border() -> None:
     """However little it leaves on either side."""
     place = PAGES[1].index("Short.")
-    pieces = chunk_pages(PAGES, chunk_size=300, chunk_overlap=20, borders=[(1, place)])
+    pieces = chunk_pages(PAGES, chunk_size=300, chunk_overlap=20, parts=[Part(kind="references", page=1, start=place)])
     assert pieces[-1].text == "Short."
     assert not any("Short." in piece.text for piece in pieces[:-1])
 

@@ -1,0 +1,61 @@
+"""From the layout of a paper to the texts to clean: what is left out, moved and rewritten.
+
+Every line of a paper stands in one segment or is left out as one kind; nothing else is lost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby, pairwise
+
+import msgspec
+
+from jobs.parsing.extracted import LeftOut
+from jobs.parsing.floats import in_sentence_order
+from jobs.parsing.furniture import find_furniture
+from jobs.parsing.layout import Layout, Segment, printed_text, segments
+from jobs.parsing.parsers import FURNITURE, REFERENCES, Options
+from jobs.parsing.references import find_references
+from jobs.parsing.scripts import with_raised
+
+__all__ = ["arrange", "kinds_of", "what_is_left_out"]
+
+_BROKEN = re.compile(r"[^\W\d_][-\u2010\u00ad]\s*$")
+_REST = re.compile(r"\s*([^\W\d_A-Z]\S*)\s?")
+
+
+def kinds_of(layout: Layout) -> dict[int, str]:
+    """The kind of each line, by number, that is "furniture" or "references"; all others are the paper's text."""
+    furniture = find_furniture(layout)
+    lists = find_references(layout, furniture)
+    return {number: REFERENCES for each in lists for number in each} | dict.fromkeys(furniture, FURNITURE)
+
+
+def arrange(layout: Layout, kinds: Mapping[int, str], options: Options, starts: Collection[int] = ()) -> list[Segment]:
+    """The texts of what `options` keep, in the order in which they are to be read; one starts at each line in `starts`."""
+    kept = [number for number in range(len(layout.lines)) if options.keeps(kinds.get(number, ""))]
+    parts = {number: kind for number, kind in kinds.items() if kind == REFERENCES}
+    texts = with_raised(layout, options.citations)
+    return _with_whole_words(
+        list(segments(layout, in_sentence_order(layout, kept), texts=texts, parts=parts, starts=starts))
+    )
+
+
+def what_is_left_out(layout: Layout, kinds: Mapping[int, str], options: Options) -> Iterator[LeftOut]:
+    """The text of all lines that `options` do not keep, by page and kind, in reading order."""
+    left = sorted(number for number, kind in kinds.items() if not options.keeps(kind))
+    for (page, kind), own in groupby(left, lambda number: (layout.page_of[number], kinds[number])):
+        if text := printed_text(layout, own).strip():
+            yield LeftOut(kind=kind, page=page, text=text)
+
+
+def _with_whole_words(found: Sequence[Segment]) -> list[Segment]:
+    """Where a page ends inside a word, the word's rest stands on that page."""
+    whole = list(found)
+    for index, (before, after) in enumerate(pairwise(found)):
+        rest = _REST.match(after.text)
+        if rest and before.page != after.page and before.part == after.part and _BROKEN.search(before.text):
+            whole[index] = msgspec.structs.replace(whole[index], text=f"{whole[index].text}{rest[1]}\n")
+            whole[index + 1] = msgspec.structs.replace(after, text=after.text[rest.end() :])
+    return whole

@@ -1,0 +1,264 @@
+"""Which lines of a paper are furniture: running heads and feet, page numbers, line numbers, watermarks and stamps.
+
+Furniture stands at the edges of pages and repeats: the same words, numbers aside, at the same height on several pages, or
+numbers that count with the pages or down a margin. What stands on a single page is known by its words ("Downloaded from")
+or by standing where the other pages have theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
+from statistics import median
+
+import msgspec
+
+from jobs.parsing.layout import UNITS, Box, Layout, Line
+
+__all__ = ["find_furniture"]
+
+ROWS = 3  # from the edge of a page: as deep as heads and feet go
+DEPTH = 100 * UNITS  # ... and no deeper than this
+NEAR = 3 * UNITS  # how far the heights of the same head differ from page to page
+FEW_PAGES = 3  # on so many a line repeats by no accident
+LONG = 10  # so many letters repeat by no accident either, at whatever height
+COUNTED = 5  # so many numbers down a margin count lines
+
+_NUMBER = re.compile(
+    r"[\[(–—|·• -]{0,3}(?:(?:page|seite|página|стр\.?|p\.)\s*)?(\d{1,5}|[ivxlc]{1,7})(?:\s*(?:/|of|de|von)\s*\d{1,5})?[\])–—|·• -]{0,3}",
+    re.IGNORECASE,
+)
+_DIGITS = re.compile(r"\d+")
+_CAPTION = re.compile(r"(?:table|figure|fig\.?|tabla|tabelle|figura|abbildung|algorithm|表|図|图)0", re.IGNORECASE)
+_STAMP = re.compile(
+    r"^arXiv:\d|^downloaded (from|by|on)\b|^authorized licensed use|^this article is protected by copyright|"
+    r"^author manuscript|^published in final edited form|^this content downloaded|^for personal use only|"
+    r"\bfor review purposes only|^(bio|med)rxiv preprint|^preprint submitted to|^under review as\b|^available online at\b|"
+    r"^draft$|^confidential$|^unofficial copy|^printed by\b|^accessed on\b|^nih-pa|^hhs public access",
+    re.IGNORECASE,
+)
+_IMPRINT = re.compile(
+    r"©|\bcopyright\b|\bdoi\b|\bdoi:|doi\.org|https?://|www\.|\bissn\b|\bvol(ume|\.)?[ -]?\d|\b\d+ ?\(\d{4}\)|\(\d{4}\),? ?\d+|"
+    r"\b(19|20)\d\d, ?\d+\b|\bproceedings of\b|\b(conference|workshop|symposium) on\b|\bmanuscript no\b|\bsubmitted\b.*\d|"
+    r"^journal of\b|\bpp?\. ?\d+|\barticle id\b|^advance access|^(\d\d? )?(january|february|march|april|may|june|july|august|"
+    r"september|october|november|december) (\d\d?(\s?[-–]\s?\d\d?)?, )?(19|20)\d\d\b",
+    re.IGNORECASE,
+)
+
+
+class _Edge(msgspec.Struct, frozen=True, gc=False):
+    """A line near the upper or lower edge of its page. ``row`` counts the rows from that edge, from 0."""
+
+    number: int
+    page: int
+    is_upper: bool
+    row: int
+    y: int
+    size: int
+
+
+def find_furniture(layout: Layout) -> frozenset[int]:
+    """The numbers of the lines that are furniture; none where it would be most of the text, as of a form."""
+    across, others = _ways(layout)
+    apart = {*_stamps(layout, across, others), *_line_numbers(layout, across)}
+    edges = [edge for page, own in enumerate(across) for edge in _edges(layout.lines, page, own, apart)]
+    folded = [_folded(layout.lines[edge.number].text) for edge in edges]
+    body = layout.body_size()
+    found = _repeated(edges, folded, len(layout.pages), body)
+    found |= _page_numbers(layout, edges)
+    found |= _by_words(layout, edges, folded, found, body)
+    found |= _in_bands(layout, edges, found)
+    furniture = frozenset(apart | _outermost(layout, edges, found))
+    letters = sum(len(line.text) for line in layout.lines)
+    return furniture if 2 * sum(len(layout.lines[number].text) for number in furniture) <= letters else frozenset()
+
+
+def _ways(layout: Layout) -> tuple[list[list[int]], list[list[int]]]:
+    """For each page the lines with text that run across it, and those that run another way."""
+    across, others = list[list[int]](), list[list[int]]()
+    for page in layout.pages:
+        own, rest = list[int](), list[int]()
+        for number in page.lines:
+            line = layout.lines[number]
+            if line.text and not line.text.isspace():
+                box = line.bbox
+                (own if box.w > box.h or box.h <= 2 * line.font.size else rest).append(number)
+        across.append(own)
+        others.append(rest)
+    return across, others
+
+
+def _stamps(layout: Layout, across: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> Iterator[int]:
+    """Lines that run up or down and stand beside all that run across, or repeat at one place, or say what stamps say."""
+    repeated: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+    for own, rest in zip(across, others, strict=True):
+        left, right = _sides(layout.lines, own) if rest and own else (0, 0)
+        for number in rest:
+            line = layout.lines[number]
+            text = line.text.strip()
+            is_beside = right and len(text) > 1 and (line.bbox.x + line.bbox.w <= left or line.bbox.x >= right)
+            if _STAMP.search(text) or (is_beside and line.bbox.h > 8 * line.bbox.w):
+                yield number
+            elif len(text) > 3:
+                repeated[text, line.bbox.x // NEAR].append(number)
+    for numbers in repeated.values():
+        if len({layout.page_of[number] for number in numbers}) >= FEW_PAGES:
+            yield from numbers
+
+
+def _sides(lines: Sequence[Line], numbers: Sequence[int]) -> tuple[int, int]:
+    """Between which edges nearly all of the lines stand."""
+    few = len(numbers) // 20
+    boxes = [lines[number].bbox for number in numbers]
+    return sorted(box.x for box in boxes)[few], sorted(box.x + box.w for box in boxes)[-1 - few]
+
+
+def _line_numbers(layout: Layout, across: Sequence[Sequence[int]]) -> set[int]:
+    """Numbers that count down a margin, on every other page at least."""
+    found: set[int] = set()
+    numbered = 0
+    for own in across:
+        numbers = {n for n in own if len(layout.lines[n].text) < 8 and layout.lines[n].text.strip().isdecimal()}
+        if len(numbers) < COUNTED or len(numbers) == len(own):
+            continue
+        rest = [layout.lines[number].bbox for number in own if number not in numbers]
+        columns = [own for own in _columns(layout.lines, numbers) if _is_margin(layout.lines, own, rest)]
+        numbered += bool(columns)
+        found.update(number for column in columns for number in column)
+    return found if 2 * numbered >= len(layout.pages) else set()
+
+
+def _is_margin(lines: Sequence[Line], column: Sequence[int], rest: Sequence[Box]) -> bool:
+    """Whether hardly any other line stands above or below the column."""
+    box = lines[column[0]].bbox
+    middle = box.x + box.w // 2
+    return 20 * sum(other.x < middle < other.x + other.w for other in rest) <= len(rest)
+
+
+def _columns(lines: Sequence[Line], numbers: Iterable[int]) -> Iterator[list[int]]:
+    """Numbers under each other of which nearly every one is its predecessor's next, or five more."""
+    by_edge: defaultdict[int, list[int]] = defaultdict(list)
+    for number in numbers:
+        box = lines[number].bbox
+        by_edge[(box.x + box.w) // NEAR].append(number)
+    for column in by_edge.values():
+        if len(column) < COUNTED:
+            continue
+        column.sort(key=lambda number: lines[number].bbox.y)
+        steps = Counter(int(lines[after].text) - int(lines[before].text) for before, after in pairwise(column))
+        if max(steps[1], steps[5]) >= 0.8 * (len(column) - 1):
+            yield column
+
+
+def _edges(lines: Sequence[Line], page: int, own: Iterable[int], skipped: set[int]) -> Iterator[_Edge]:
+    kept = [(box.y, box.y + box.h, number) for number in own if number not in skipped for box in (lines[number].bbox,)]
+    if not kept:
+        return
+    deep = min(top for top, _, _ in kept) + DEPTH
+    yield from _rows(lines, page, sorted(each for each in kept if each[0] < deep), is_upper=True)
+    high = max(bottom for _, bottom, _ in kept) - DEPTH
+    lower = sorted((each for each in kept if each[1] > high), key=lambda each: -each[1])
+    yield from _rows(lines, page, lower, is_upper=False)
+
+
+def _rows(
+    lines: Sequence[Line], page: int, ordered: Iterable[tuple[int, int, int]], *, is_upper: bool
+) -> Iterator[_Edge]:
+    row = -1
+    upper = lower = 0
+    for top, bottom, number in ordered:
+        if row < 0 or not upper <= (top + bottom) // 2 <= lower:
+            row += 1
+            if row == ROWS:
+                return
+            upper, lower = top, bottom
+        yield _Edge(number, page, is_upper, row, lines[number].y, lines[number].font.size)
+
+
+def _folded(text: str) -> str:
+    return _DIGITS.sub("0", "".join(text.split()).casefold())
+
+
+def _repeated(edges: Sequence[_Edge], folded: Sequence[str], pages: int, body: int) -> set[int]:
+    """Lines of the same words at the same height on several pages; many pages, if they are headings by their size."""
+    alike: defaultdict[tuple[bool, str], list[_Edge]] = defaultdict(list)
+    for edge, text in zip(edges, folded, strict=True):
+        if len(text) > 2 and not _CAPTION.match(text):
+            alike[edge.is_upper, text].append(edge)
+    found: set[int] = set()
+    for (_, text), own in alike.items():
+        if len(own) < 2 or sum(map(str.isalpha, text)) < 3:
+            continue
+        height = median(edge.y for edge in own)
+        level = [edge for edge in own if abs(edge.y - height) <= NEAR or (len(text) > LONG and not edge.row)]
+        count = len({edge.page for edge in level})
+        is_head = count >= FEW_PAGES and (level[0].size < body + UNITS or 4 * count > pages)
+        if is_head or (count == 2 and pages <= 8 and not any(edge.row for edge in level)):
+            found.update(edge.number for edge in level)
+    return found
+
+
+def _page_numbers(layout: Layout, edges: Sequence[_Edge]) -> set[int]:
+    """Lines of a number alone that goes up with the pages, or stands outermost where those of other pages do."""
+    counted: defaultdict[tuple[bool, int], list[_Edge]] = defaultdict(list)
+    level: defaultdict[tuple[bool, int], list[_Edge]] = defaultdict(list)
+    for edge in edges:
+        text = layout.lines[edge.number].text.strip()
+        match = _NUMBER.fullmatch(text) if len(text) < 20 else None
+        if match is None:
+            continue
+        if match[1].isdecimal():
+            counted[edge.is_upper, int(match[1]) - edge.page].append(edge)
+        if edge.row == 0:
+            level[edge.is_upper, edge.y // NEAR].append(edge)
+    groups = [own for own in (*counted.values(), *level.values()) if len({edge.page for edge in own}) >= FEW_PAGES]
+    if len(layout.pages) < 2 * FEW_PAGES:
+        groups += [own for own in counted.values() if len({edge.page for edge in own}) == 2]
+    return {edge.number for own in groups for edge in own}
+
+
+def _by_words(layout: Layout, edges: Sequence[_Edge], folded: Sequence[str], found: set[int], body: int) -> set[int]:
+    """Lines that say what furniture says: on other pages, on any page, or on the outermost rows of a first page."""
+    said = {text for edge, text in zip(edges, folded, strict=True) if edge.number in found and len(text) > 5}
+    words: set[int] = set()
+    for edge, text in zip(edges, folded, strict=True):
+        printed = layout.lines[edge.number].text.strip()
+        is_imprint = edge.page == 0 and edge.size <= body and _IMPRINT.search(printed)
+        is_known = text in said and (edge.page > 0 or edge.size < body + UNITS)  # else it is the title
+        if is_imprint or is_known or _STAMP.search(printed):
+            words.add(edge.number)
+    return words
+
+
+def _in_bands(layout: Layout, edges: Sequence[_Edge], found: set[int]) -> set[int]:
+    """Lines that stand where many other pages have their furniture, printed as large as it."""
+    bands: defaultdict[tuple[bool, int, int], set[int]] = defaultdict(set)
+    for edge in edges:
+        if edge.number in found:
+            for shift in (-1, 0, 1):
+                bands[edge.is_upper, edge.y // NEAR + shift, edge.size // UNITS].add(edge.page)
+    enough = max(FEW_PAGES, len(layout.pages) // 4)
+    full = {place for place, pages in bands.items() if len(pages) >= enough}
+    return {
+        edge.number
+        for edge in edges
+        if (edge.is_upper, edge.y // NEAR, edge.size // UNITS) in full
+        and any(map(str.isalpha, layout.lines[edge.number].text))
+    }
+
+
+def _outermost(layout: Layout, edges: Sequence[_Edge], found: set[int]) -> set[int]:
+    """Of the lines found those with nothing but furniture between them and the edge, and in a row of little else."""
+    kept: set[int] = set()
+    for (_, _), own in groupby(edges, lambda edge: (edge.page, edge.is_upper)):
+        for _, row in groupby(own, lambda edge: edge.row):
+            sizes = {edge.number: len(layout.lines[edge.number].text) for edge in row}
+            ours = found.intersection(sizes)
+            if 2 * sum(sizes[number] for number in ours) < sum(sizes.values()):
+                break
+            kept |= ours
+            if len(ours) < len(sizes):
+                break
+    return kept
