@@ -128,7 +128,7 @@ class Dataset(Generic[R]):
         """
         path = self.folder / "job.json"
         with naming_the_disk(path):
-            theirs = _read_json(path)
+            theirs = _read_json(path, job)
             mine = _identity(job, fingerprint)
             if theirs == mine or not self._has_commits():
                 return ""
@@ -157,7 +157,7 @@ class Dataset(Generic[R]):
         path = self.folder / "job.json"
         with naming_the_disk(self.folder):
             make_folder(self.folder)
-            if not older and _read_json(path) != _identity(job, fingerprint):
+            if not older and _read_json(path, job) != _identity(job, fingerprint):
                 write_atomic(
                     path, msgspec.json.format(msgspec.json.encode(_identity(job, fingerprint)), indent=1) + b"\n"
                 )
@@ -248,13 +248,15 @@ def _running_sum(sizes: Iterator[int]) -> Iterator[int]:
         yield end
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path, job: str = "") -> dict[str, Any] | None:
+    """What is in the file at `path`, None where there is none; `job` is the one to repeat when it is damaged."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Fatal(f"{path} is damaged ({error}); {_REMEDY}") from error
+        redo = f", or repeat its job with --redo {job}" if job else ""
+        raise Fatal(f"{path} is damaged ({error}); restore it from a copy{redo}") from error
 
 
 def _identity(job: str, fingerprint: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,11 +82,16 @@ class _Mark(msgspec.Struct, frozen=True, kw_only=True):
     seal: Seal
 
 
+class _Owner(msgspec.Struct, frozen=True):
+    """The part of a dataset's ``job.json`` that names the job."""
+
+    job: str
+
+
 L = TypeVar("L", Entry, _Mark)
 
 _MARK = b'{"seal":'
 _GARBLED = (msgspec.DecodeError, UnicodeDecodeError)
-_REMEDY = "restore it from a copy, or repeat its job with --redo JOB (gristmill verify lists all damaged files)"
 
 
 def total(usages: Iterable[Usage]) -> Usage:
@@ -124,7 +129,7 @@ class Shard:
             except FileNotFoundError:
                 return None
             except _GARBLED as error:
-                raise Fatal(f"the seal {self.done} is damaged ({error}); {_REMEDY}") from error
+                raise Fatal(f"the seal {self.done} is damaged ({error}); {self._remedy}") from error
 
     def whole(self) -> Seal | None:
         """The seal, after a check of the file's size but not of its content: a resume does this for every shard."""
@@ -153,7 +158,7 @@ class Shard:
         self._check_size(seal, None if data is None else len(data))
         data = data or b""
         if sha256(data).hexdigest() != seal.sha256:
-            raise Fatal(f"the shard {self.data} has changed since it was sealed (its checksum differs); {_REMEDY}")
+            raise Fatal(f"the shard {self.data} has changed since it was sealed (its checksum differs); {self._remedy}")
         return data
 
     def verify(self) -> None:
@@ -173,11 +178,11 @@ class Shard:
             lines = self._whole_lines()
             entries = [self._decoded(line, Entry) for line in lines]
             if any(before.end > after.end for before, after in pairwise(entries)):
-                raise Fatal(f"the checkpoint {self.checkpoint} is damaged (its rows end out of order); {_REMEDY}")
+                raise Fatal(f"the checkpoint {self.checkpoint} is damaged (its rows end out of order); {self._remedy}")
             end = entries[-1].end if entries else 0
             size = self.data.stat().st_size if self.data.exists() else 0
             if size < end:
-                raise Fatal(f"the shard {self.data} has {size} bytes, its checkpoint says {end}; {_REMEDY}")
+                raise Fatal(f"the shard {self.data} has {size} bytes, its checkpoint says {end}; {self._remedy}")
             _truncate(self.data, end)
             _truncate(self.checkpoint, sum(len(line) + 1 for line in lines))
             return entries
@@ -233,7 +238,7 @@ class Shard:
             start = entry.end
         placed = sorted(last.values(), key=lambda pair: order[pair[0].id])
         if any(lines.count(b"\n") != entry.rows for entry, lines in placed):
-            raise Fatal(f"the shard {self.data} does not hold the rows that its checkpoint lists; {_REMEDY}")
+            raise Fatal(f"the shard {self.data} does not hold the rows that its checkpoint lists; {self._remedy}")
         return placed
 
     def write_seal(self, entries: Sequence[Entry], order: Mapping[str, int], source: str, kept: int = 0) -> Seal:
@@ -290,17 +295,26 @@ class Shard:
     def _check_size(self, seal: Seal, size: int | None) -> None:
         if size != seal.bytes:
             found = "is missing" if size is None else f"has {size} bytes"
-            raise Fatal(f"the shard {self.data} {found}, its seal says {seal.bytes} bytes; {_REMEDY}")
+            raise Fatal(f"the shard {self.data} {found}, its seal says {seal.bytes} bytes; {self._remedy}")
+
+    @property
+    def _remedy(self) -> str:
+        """What to do about a damaged file: the folder knows which job has written it, if one has."""
+        try:
+            job = msgspec.json.decode((self.data.parent / "job.json").read_bytes(), type=_Owner).job
+        except (OSError, *_GARBLED):
+            return "restore it from a copy, or repeat its job with --redo (gristmill verify lists all damaged files)"
+        return f"restore it from a copy, or repeat its job with --redo {job} (gristmill verify lists all damaged files)"
 
     def _lost(self) -> Fatal:
         found = "has neither a seal nor a checkpoint" if self.data.exists() else "is missing, and its seal with it"
-        return Fatal(f"the shard {self.data} {found}; {_REMEDY}")
+        return Fatal(f"the shard {self.data} {found}; {self._remedy}")
 
     def _decoded(self, line: bytes, kind: type[L]) -> L:
         try:
             return msgspec.json.decode(line, type=kind)
         except _GARBLED as error:
-            raise Fatal(f"the checkpoint {self.checkpoint} is damaged ({error}); {_REMEDY}") from error
+            raise Fatal(f"the checkpoint {self.checkpoint} is damaged ({error}); {self._remedy}") from error
 
     def _whole_lines(self) -> list[bytes]:
         """The checkpoint's complete lines, without their line feeds."""

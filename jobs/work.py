@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,8 @@ def prepare(
         raise BadInput("a run of the pairs in a file has no papers: gristmill evaluate begins it and goes on with it")
     if not papers and not given and before is None:
         raise BadInput(f"{folder.path} is no run yet: name the papers to begin with")
+    if before is None or before.export.system_prompt != config.export.system_prompt:
+        _check_system_prompt(config.export.system_prompt)
     config = config.with_parser_of(before)
     count = count_papers(papers, enough=ENOUGH_PAPERS, parser=config.parse.parser)
     config = config.resolved(papers=count, before=before, dropped=selection.dropped)
@@ -117,6 +120,16 @@ def prepare(
         asks=asks,
         selection=selection,
     )
+
+
+def _check_system_prompt(text: str) -> None:
+    """Raise `BadInput` for a name in braces that nothing replaces: models would be trained on it as it stands."""
+    unknown = [name for name in re.findall(r"\{([A-Za-z_]\w*)\}", text) if name != "title"]
+    if unknown:
+        raise BadInput(
+            f"export.system_prompt holds {{{unknown[0]}}}, which nothing replaces: only {{title}} is; "
+            "write the words themselves"
+        )
 
 
 def _ready_models(config: Config, tell: Callable[[str], None]) -> Fetched | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.cli.bench_command import add_bench
+from jobs.cli.terminal import make_printable
 from jobs.registry import redoable, stoppable
 from jobs.tuning.exporters import EXPORTERS
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from jobs.simulator import main as simulate
 
         return simulate(argv[1:])
+    make_printable()
     arguments = _parser().parse_args(argv)
     from engine.errors import GristmillError
 

@@ -1,26 +1,35 @@
-"""The configuration as TOML: in from a file and from flags, out into ``run.toml``; a mistake is one line with the mend."""
+"""The configuration as TOML: in from a file and from flags, out into ``run.toml``; a mistake is one line that says what to change."""
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from engine.errors import BadInput
-from jobs.config import Config, Model, Models
+from jobs.config import Config
+from jobs.run.config_faults import dotted, explain
 
-__all__ = ["assign", "dump", "load", "validate"]
+__all__ = ["Table", "assign", "dump", "load", "validate"]
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The TOML table in `path`; raises `BadInput` when it cannot be read."""
+class Table(dict[str, Any]):
+    """A TOML table that knows where it came from: a file, and the ``KEY=VALUE`` that has set a key."""
+
+    def __init__(self, values: Mapping[str, Any], path: Path) -> None:
+        super().__init__(values)
+        self.path = path
+        self.flags: dict[str, str] = {}
+
+
+def load(path: Path) -> Table:
+    """The TOML table in `path`, with or without a byte order mark; raises `BadInput` when it cannot be read."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return Table(tomllib.loads(path.read_text("utf-8-sig")), path)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -40,14 +49,17 @@ def assign(table: dict[str, Any], settings: Iterable[str]) -> None:
             if not isinstance(place, dict):
                 raise BadInput(f"--set {setting!r}: {section} is a value, not a section")
         place[name] = _value(text.strip())
+        if isinstance(table, Table):
+            table.flags[dotted(*sections, name)] = setting
 
 
 def validate(table: Mapping[str, Any]) -> Config:
-    """Check `table`; raises `BadInput` with one line that names the key and what it may be."""
+    """Check `table`; raises `BadInput` with one line: where it stands, the key, the value, and what it may be."""
     try:
-        return Config.model_validate(table)
+        return Config.model_validate(dict(table))
     except ValidationError as error:
-        raise BadInput("; ".join(_explain(fault) for fault in error.errors()[:3])) from None
+        place, flags = (str(table.path), table.flags) if isinstance(table, Table) else ("configuration", {})
+        raise BadInput(explain(error.errors(), place, flags)) from None
 
 
 def dump(config: Config) -> bytes:
@@ -73,27 +85,3 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _explain(fault: Mapping[str, Any]) -> str:
-    *sections, name = [str(part) for part in fault["loc"]] or [""]
-    key = _dotted(*sections, name)
-    if fault["type"] != "extra_forbidden":
-        return f"configuration: {key}: {fault['msg']}"
-    known = _keys(Config, sections)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {_dotted(*sections, near[0])}?" if near else f"known keys: {', '.join(known)}"
-    return f"configuration: there is no key {key}; {hint}"
-
-
-def _dotted(*parts: str) -> str:
-    return ".".join(part if part.replace("-", "_").isidentifier() or not part else f'"{part}"' for part in parts)
-
-
-def _keys(model: type[BaseModel], sections: Iterable[str]) -> list[str]:
-    for section in sections:
-        field = model.model_fields.get(section)  # none for a name in [prices]
-        for kind in (field.annotation, *get_args(field.annotation)) if field else ():
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                model = kind
-    return [*model.model_fields, *(Model.model_fields if model is Models else ())]

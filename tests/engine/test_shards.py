@@ -449,6 +449,15 @@ def one_line(error: pytest.ExceptionInfo[Fatal], *words: str) -> None:
         assert word in text
 
 
+async def test_the_job_to_repeat(shard: Shard) -> None:
+    """What is damaged names the job to repeat, where the folder knows it."""
+    shard.done.parent.mkdir(exist_ok=True)
+    (shard.done.parent / "job.json").write_text('{"job": "ask", "fingerprint": {}}', "utf-8")
+    shard.done.write_text("{", "utf-8")
+    with pytest.raises(Fatal, match=r"repeat its job with --redo ask \("):
+        shard.seal()
+
+
 async def test_damaged_seal(shard: Shard) -> None:
     """A seal that does not decode is one line, and nothing is deleted."""
     await sealed(shard)

@@ -80,7 +80,7 @@ def test_each_kind_of_damage(
     assert code == 1
     assert len(lines) == 1
     assert f"{run}/{names} {words}" in lines[0]
-    assert "restore it from a copy, or repeat its job with --redo JOB" in lines[0]
+    assert "restore it from a copy, or repeat its job with --redo" in lines[0]
 
 
 def test_all_damage_is_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
