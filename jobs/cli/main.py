@@ -123,7 +123,9 @@ def _add_run(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     text = "let every model answer, judge the answers, and report; nothing is generated again"
     evaluate = commands.add_parser("evaluate", help=text, description=text)
-    evaluate.add_argument("given", type=Path, metavar="RUN|PAIRS", help="a run, or a file of pairs: .json or .jsonl")
+    evaluate.add_argument(
+        "given", type=Path, metavar="RUN|PAIRS", help="a run, or a file of pairs: .json, .jsonl or .parquet"
+    )
     evaluate.add_argument(
         "--out", type=Path, metavar="RUN", help="the folder of the run that is made of a file of pairs"
     )

@@ -1,4 +1,4 @@
-"""Reading pairs of question and answer that gristmill did not make: LlamaIndex's QueryResponseDataset, or JSON lines.
+"""Reading pairs of question and answer from a file: LlamaIndex's QueryResponseDataset, JSON lines, or one of our exports.
 
 A line is an object with ``question`` (or ``query``), ``answer`` (or ``response``, ``reference``), and by choice
 ``contexts``, a list of texts (or ``context``, one), and ``paper``, a name that pairs of one source share. Other fields
@@ -7,6 +7,7 @@ are left alone. What cannot be read is a `Permanent` in its place, with the reas
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 from engine.errors import BadInput, Permanent
+from jobs.generation.exported_rows import as_fields
 
 __all__ = ["GivenPair", "check_pairs", "read_pairs"]
 
@@ -32,7 +34,9 @@ class GivenPair(msgspec.Struct, frozen=True, kw_only=True):
 def read_pairs(path: Path) -> Generator[tuple[str, GivenPair | Permanent]]:
     """Each pair of the file with its place there ("line 7"); blocks. Raises `BadInput` when the file is no such file."""
     try:
-        yield from _from_lines(path) if path.suffix.lower() in _LINES else _from_document(path)
+        suffix = path.suffix.lower()
+        read = _from_parquet if suffix == ".parquet" else _from_lines if suffix in _LINES else _from_document
+        yield from read(path)
     except OSError as error:
         raise BadInput(f"cannot read the pairs in {path}: {error.strerror}") from error
 
@@ -50,24 +54,40 @@ def check_pairs(path: Path) -> None:
 def _from_lines(path: Path) -> Iterator[tuple[str, GivenPair | Permanent]]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
+            if number == 1:
+                line = line.removeprefix(BOM_UTF8)
             if line.strip():
                 yield f"line {number}", _decoded(line)
 
 
 def _from_document(path: Path) -> Iterator[tuple[str, GivenPair | Permanent]]:
     try:
-        document = msgspec.json.decode(path.read_bytes())
+        document = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is not JSON ({error}); a file of JSON lines is to be named .jsonl") from error
     match document:
         case {"queries": dict(queries), "responses": dict(responses)}:
             for id_ in queries | responses:
-                yield f"query {id_}", _pair({"question": queries.get(id_), "answer": responses.get(id_)})
+                yield f"query {id_}", _pair({"query": queries.get(id_), "response": responses.get(id_)})
         case list():
             for number, fields in enumerate(document, start=1):
                 yield f"item {number}", _pair(fields)
         case _:
             raise BadInput(f"{path} is no QueryResponseDataset (queries and responses) and no list of pairs")
+
+
+def _from_parquet(path: Path) -> Iterator[tuple[str, GivenPair | Permanent]]:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        number = 0
+        for batch in ParquetFile(path).iter_batches():
+            for fields in batch.to_pylist():
+                number += 1
+                yield f"row {number}", _pair(fields)
+    except pyarrow.ArrowException as error:
+        raise BadInput(f"{path} is no Parquet file that can be read: {error}") from error
 
 
 def _decoded(line: bytes) -> GivenPair | Permanent:
@@ -80,6 +100,7 @@ def _decoded(line: bytes) -> GivenPair | Permanent:
 def _pair(fields: Any) -> GivenPair | Permanent:
     if not isinstance(fields, dict):
         return Permanent("it is no JSON object", kind="not_json")
+    fields = as_fields(fields)
     question, answer = _text(fields, "question", "query"), _text(fields, "answer", "response", "reference")
     contexts = _contexts(fields)
     if not question:

@@ -45,7 +45,7 @@ def deal(
 
     async def run() -> None:
         start = await asyncio.to_thread(_next_shard, papers, catalogue)
-        places = find_papers(paths, parser=parser)
+        places = _new_places(find_papers(paths, parser=parser), catalogue, _roots(paths))
         index = start
         while rows := await asyncio.to_thread(_next_rows, places, catalogue, min(per_shard, 2 ** (index + 1))):
             stop.check()
@@ -62,6 +62,7 @@ pragma journal_mode = wal;
 pragma synchronous = full;
 create table if not exists files (path text primary key, sha256 text not null) without rowid;
 create index if not exists files_by_sha256 on files (sha256);
+create table if not exists moved (path text primary key) without rowid;
 create table if not exists texts (digest text primary key, paper_id text not null) without rowid;
 """
 
@@ -98,7 +99,18 @@ class Catalogue:
 
     def dealt(self, path: str) -> bool:
         with self._transaction() as database:
-            return database.execute("select 1 from files where path = ?", (path,)).fetchone() is not None
+            select = "select 1 from files where path = ? union all select 1 from moved where path = ?"
+            return database.execute(select, (path, path)).fetchone() is not None
+
+    def holders(self, sha256: str) -> list[str]:
+        """The paths of the files with these bytes that were dealt."""
+        with self._transaction() as database:
+            return [path for (path,) in database.execute("select path from files where sha256 = ?", (sha256,))]
+
+    def move(self, path: str) -> None:
+        """Remember that the file at `path` is one that was dealt from another place."""
+        with self._transaction() as database:
+            database.execute("insert or ignore into moved values (?)", (path,))
 
     def copies(self, sha256: str) -> int:
         """How many files with these bytes were dealt."""
@@ -137,18 +149,40 @@ def _next_shard(papers: Dataset[Paper], catalogue: Catalogue) -> int:
     return sealed[-1] + 1 if sealed else 0
 
 
-def _next_rows(places: Iterator[Place], catalogue: Catalogue, size: int) -> list[Paper]:
-    rows: list[Paper] = []
-    copies: dict[str, int] = {}
+def _roots(paths: Sequence[Path]) -> list[Path]:
+    """The folders and files of this session, as the paths of papers begin."""
+    return [path.resolve() if path.is_dir() else path.parent.resolve() / path.name for path in paths]
+
+
+def _new_places(
+    places: Iterator[Place], catalogue: Catalogue, roots: Sequence[Path]
+) -> Iterator[tuple[Place, str, int]]:
+    """Each place that is not dealt yet, with its digest and size.
+
+    A corpus may come back from another folder: a file is known by its bytes too, where every file that was dealt with
+    them lies outside the `roots` of now. Two files with the same bytes in one corpus are both dealt.
+    """
     for place in places:
-        name = place.name
-        if catalogue.dealt(name) or any(row.path == name for row in rows):
+        if catalogue.dealt(place.name):
             continue
         sha256, size_bytes = _digest(place)
+        holders = catalogue.holders(sha256) if sha256 else []
+        if holders and not any(Path(holder).is_relative_to(root) for holder in holders for root in roots):
+            catalogue.move(place.name)
+            continue
+        yield place, sha256, size_bytes
+
+
+def _next_rows(places: Iterator[tuple[Place, str, int]], catalogue: Catalogue, size: int) -> list[Paper]:
+    rows: list[Paper] = []
+    copies: dict[str, int] = {}
+    for place, sha256, size_bytes in places:
+        if any(row.path == place.name for row in rows):
+            continue
         copy = catalogue.copies(sha256) + copies.get(sha256, 0)
         copies[sha256] = copies.get(sha256, 0) + 1
         id_ = make_id("paper", sha256, copy)
-        rows.append(Paper(id=id_, parent="", path=name, sha256=sha256, bytes=size_bytes, offset=place.offset))
+        rows.append(Paper(id=id_, parent="", path=place.name, sha256=sha256, bytes=size_bytes, offset=place.offset))
         if len(rows) == size:
             break
     return rows

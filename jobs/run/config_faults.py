@@ -101,10 +101,10 @@ def _kinds(annotation: Any, metadata: Iterable[Any]) -> Iterator[str]:
     origin: Any = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
     if origin in (types.UnionType, typing.Union):
-        literal_last = sorted(arguments, key=lambda kind: typing.get_origin(kind) is Literal)
+        literal_last = sorted(arguments, key=_is_literal)
         for kind in literal_last:
             yield from _kinds(kind, metadata)
-    elif origin == Literal:
+    elif _is_literal(annotation):
         yield " or ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in arguments)
     elif annotation is bool:
         yield "true or false"
@@ -119,6 +119,11 @@ def _kinds(annotation: Any, metadata: Iterable[Any]) -> Iterator[str]:
         yield "a list of texts" if str in arguments else "a list"
     elif annotation not in (None, types.NoneType):
         yield "a table of keys and values"
+
+
+def _is_literal(kind: Any) -> bool:
+    origin: Any = typing.get_origin(kind)
+    return origin is Literal
 
 
 def _bounds(metadata: Iterable[Any]) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -167,6 +168,29 @@ async def test_same_bytes_twice(folder: Path, tmp_path: Path) -> None:
     rows = [row for shard in await Run(tmp_path / "run").deal(folder) for row in shard]
     assert [Path(row.path).name for row in rows] == ["a.pdf", "b.pdf", "c.pdf", "d.pdf"]
     assert [row.id for row in rows] == [make_id("paper", rows[0].sha256, copy) for copy in range(4)]
+
+
+async def test_a_corpus_at_another_path(folder: Path, tmp_path: Path) -> None:
+    """Papers that were dealt are known by their bytes when their folder has moved or is copied; new ones are dealt."""
+    write(folder, "a.pdf", "b.pdf", "c.pdf")
+    (folder / "same.pdf").write_bytes((folder / "a.pdf").read_bytes())
+    first = await Run(tmp_path / "run").deal(folder)
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    moved = shutil.move(folder, tmp_path / "moved")
+    for place in (moved, copied, moved):
+        assert await Run(tmp_path / "run").deal(place) == first
+    write(copied, "d.pdf")
+    rows = [row for shard in await Run(tmp_path / "run").deal(copied) for row in shard]
+    assert [Path(row.path).name for row in rows] == ["a.pdf", "b.pdf", "c.pdf", "same.pdf", "d.pdf"]
+
+
+async def test_two_folders_at_once(folder: Path, tmp_path: Path) -> None:
+    """Two folders of one session that hold the same bytes are both dealt, also when the second comes later."""
+    write(folder, "one/a.pdf", "two/a.pdf")
+    assert len((await Run(tmp_path / "both").deal(folder / "one", folder / "two"))[0]) == 2
+    await Run(tmp_path / "later").deal(folder / "one")
+    rows = [row for shard in await Run(tmp_path / "later").deal(folder / "one", folder / "two") for row in shard]
+    assert len(rows) == 2
 
 
 async def test_unreadable_files(folder: Path, tmp_path: Path) -> None:
