@@ -110,6 +110,8 @@ def candidates(layout: Layout, body: Body, skip: Collection[int]) -> Iterator[Ca
             continue
         if not _WORD.search(text) and not _NUMBER_ALONE.fullmatch(text):
             continue
+        if line.way == "down":  # in a table that lies on its side
+            continue
         run = _run(layout, number, skip)
         if candidate := _candidate(layout, run, body, skip, is_plain):
             yield candidate
@@ -166,7 +168,7 @@ def _candidate(layout: Layout, run: list[int], body: Body, skip: Collection[int]
         run, text = run[:1], first_text
     if not _reads_like_one(text) or len({layout.lines[each].y for each in run}) > MOST_LINES:
         return None
-    if not _stands_apart(layout, run, skip, is_plain or style[:2] == body.style[:2]):
+    if not _stands_apart(layout, run, skip, is_plain, small):
         return None
     return Candidate(
         lines=tuple(run), text=text, style=style, number=_number(text), plain=is_plain,
@@ -197,9 +199,11 @@ def _running_in(layout: Layout, run: Sequence[int], style: Style, is_plain: bool
     return None
 
 
-def _stands_apart(layout: Layout, run: Sequence[int], skip: Collection[int], is_plain: bool) -> bool:
-    """Whether it is no part of a paragraph: nothing goes on below in small letters, nothing is close above."""
+def _stands_apart(layout: Layout, run: Sequence[int], skip: Collection[int], is_plain: bool, small: bool) -> bool:
+    """Whether it is no part of a table's row, nor of a paragraph: nothing goes on below in small letters or is close above."""
     after = run[-1] + 1
+    if small and (_on_a_row(layout, run[0] - 1, run[0]) or _on_a_row(layout, run[-1], after)):
+        return False
     in_block = after < len(layout.lines) and layout.block_of[after] == layout.block_of[run[-1]]
     if in_block and after not in skip and layout.lines[after].text[:1].islower():
         return False
@@ -208,6 +212,14 @@ def _stands_apart(layout: Layout, run: Sequence[int], skip: Collection[int], is_
         return True
     above, line = layout.lines[before], layout.lines[run[0]]
     return line.bbox.y - above.bbox.y > 1.4 * line.font.size or line.bbox.y < above.bbox.y
+
+
+def _on_a_row(layout: Layout, number: int, after: int) -> bool:
+    """Whether two lines, if there are both, stand on one height."""
+    if number < 0 or after >= len(layout.lines):
+        return False
+    line, other = layout.lines[number], layout.lines[after]
+    return abs(line.y - other.y) < line.font.size / 4 and layout.page_of[number] == layout.page_of[after]
 
 
 def _reads_like_one(text: str) -> bool:

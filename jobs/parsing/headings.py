@@ -24,12 +24,15 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A heading: the numbers of its lines, its text, and its level, 1 for the outermost.
 
     ``runs_in`` says that the section's text goes on in its last line; ``title`` is the heading's part of it then.
+    ``certain`` says that it is one even among references: it is in the outline, names back matter, or is bold or larger
+    than the body.
     """
 
     lines: tuple[int, ...]
     title: str
     level: int
     runs_in: bool = False
+    certain: bool = False
 
 
 def find_headings(layout: Layout, outline: Sequence[OutlineEntry], skip: Collection[int], title: str) -> list[Found]:
@@ -42,9 +45,13 @@ def find_headings(layout: Layout, outline: Sequence[OutlineEntry], skip: Collect
     kept = _without_front(layout, _vouched_for(body, possible, sound), title)
     levels = _levels(kept)
     return [
-        Found(lines=each.lines, title=each.text, level=level, runs_in=each.runs_in)
+        Found(lines=each.lines, title=each.text, level=level, runs_in=each.runs_in, certain=_is_certain(each))
         for each, level in zip(kept, levels, strict=True)
     ]
+
+
+def _is_certain(each: Candidate) -> bool:
+    return bool(each.outline or back_matter(each.text)) or (each.strong and each.above_text and not each.runs_in)
 
 
 def _sound_numbers(possible: Sequence[Candidate]) -> set[int]:

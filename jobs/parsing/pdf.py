@@ -12,14 +12,17 @@ from typing import Any
 
 from engine.errors import Permanent
 from jobs.parsing.arrange import arrange, kinds_of, what_is_left_out
-from jobs.parsing.cleaning import clean_pages
-from jobs.parsing.extracted import MAX_CHARACTERS, MIN_CHARACTERS, Extracted, LeftOut, Part
+from jobs.parsing.cleaning import clean
+from jobs.parsing.extracted import MAX_CHARACTERS, MIN_CHARACTERS, Extracted, LeftOut
 from jobs.parsing.failures import failed
 from jobs.parsing.fragments import pages_in_fragments, with_whole_words
-from jobs.parsing.layout import Layout, Segment, running_as_most
+from jobs.parsing.headings import Found, find_headings
+from jobs.parsing.layout import Layout, printed_text, running_as_most
 from jobs.parsing.mupdf_text import Unreadable, blocks, printed, read_layout
 from jobs.parsing.ocr import INSTALL, can_read, scanned_pages, searchable
-from jobs.parsing.parsers import FURNITURE, Options
+from jobs.parsing.page_texts import outline, page_texts, segment_starts
+from jobs.parsing.parsers import FURNITURE, REFERENCES, Options
+from jobs.parsing.section_names import back_matter
 from jobs.parsing.source import MAX_BYTES, Source, read_source
 from jobs.parsing.title import Line as TitleLine
 from jobs.parsing.title import choose_title
@@ -85,13 +88,18 @@ def _document(document: Any, data: bytes, options: Options) -> Extracted:
     if broken := pages_in_fragments(layout):
         layout = with_whole_words(layout, data, broken)
     kinds = kinds_of(layout)
-    pages, parts = _cleaned(arrange(layout, kinds, options), count)
+    title = _title(document, clean(printed_text(layout, layout.pages[0].lines)), layout, kinds)
+    kinds, found = _sections(layout, kinds, find_headings(layout, outline(document), _furniture(kinds), title))
+    text = page_texts(
+        arrange(layout, kinds, options, segment_starts(found, kinds)), count, {each.lines[0]: each for each in found}
+    )
     omitted = list(what_is_left_out(layout, kinds, options))
-    _check_text(document, pages, len(layout.unreadable), advice=INSTALL if scanned and not recognised else "")
+    _check_text(document, text.pages, len(layout.unreadable), advice=INSTALL if scanned and not recognised else "")
     return Extracted(
-        title=_title(document, pages[0], layout, kinds),
-        pages=pages,
-        parts=parts,
+        title=title,
+        pages=text.pages,
+        headings=text.headings,
+        parts=text.parts,
         left_out=_counted(omitted),
         omitted=omitted,
         unreadable_pages=len(layout.unreadable),
@@ -120,20 +128,34 @@ def _silent(layout: Layout) -> list[int]:
     ]
 
 
-def _cleaned(segments: Sequence[Segment], count: int) -> tuple[list[str], list[Part]]:
-    """The cleaned text of each of the `count` pages, "" where there is none, and where its parts start."""
-    texts: list[list[str]] = [[] for _ in range(count)]
-    parts: list[Part] = []
-    last = ""
-    for segment, text in zip(segments, clean_pages([segment.text for segment in segments]), strict=True):
-        if not text:
-            continue
-        if segment.part != last:
-            before = texts[segment.page]
-            parts.append(Part(kind=segment.part, page=segment.page, start=sum(len(each) + 2 for each in before)))
-            last = segment.part
-        texts[segment.page].append(text)
-    return ["\n\n".join(own) for own in texts], parts
+def _furniture(kinds: Mapping[int, str]) -> set[int]:
+    return {number for number, kind in kinds.items() if kind == FURNITURE}
+
+
+def _sections(layout: Layout, kinds: Mapping[int, str], found: Sequence[Found]) -> tuple[dict[int, str], list[Found]]:
+    """The kinds with lists of references that end where another section certainly starts, and the headings outside them."""
+    ended = dict(kinds)
+    kept: list[Found] = []
+    for heading in found:
+        first = heading.lines[0]
+        if ended.get(first) == REFERENCES and ended.get(_before(layout, ended, first)) == REFERENCES:
+            if not heading.certain or back_matter(heading.title) == "references":
+                continue
+            number = first
+            while number < len(layout.lines) and ended.get(number) in (REFERENCES, FURNITURE):
+                if ended[number] == REFERENCES:
+                    del ended[number]
+                number += 1
+        kept.append(heading)
+    return ended, kept
+
+
+def _before(layout: Layout, kinds: Mapping[int, str], number: int) -> int:
+    """The line before that is no furniture."""
+    number -= 1
+    while kinds.get(number) == FURNITURE:
+        number -= 1
+    return number
 
 
 def _counted(omitted: Iterable[LeftOut]) -> dict[str, int]:
