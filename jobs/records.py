@@ -18,8 +18,10 @@ __all__ = [
     "Critique",
     "Curated",
     "Example",
+    "LeftOut",
     "Pair",
     "Paper",
+    "PaperText",
     "Preference",
     "Probe",
     "Question",
@@ -46,13 +48,33 @@ class Paper(Record, frozen=True, kw_only=True, omit_defaults=True):
     offset: int | None = None
 
 
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Text of a paper that is in none of its chunks, as it was printed; ``kind`` is as "references", ``page`` from 1."""
+
+    kind: str
+    page: int
+    text: str
+
+
+class PaperText(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of a paper: its pages, 0 where its kind of file has none, the characters of its text, and those
+
+    that were left out, by kind, with their text where the parser gives it."""
+
+    pages: int
+    characters: int
+    left_out: dict[str, int]
+    omitted: list[LeftOut]
+
+
 class Chunk(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A piece of a paper's cleaned text, small enough to be embedded. Pages count from 1; 0 where there are none.
 
     ``position`` counts the chunks of one paper from 0. ``note`` says what of the paper could not be read, if anything.
     ``section`` are the headings above the text, the outermost first; ``mostly_numbers`` says that most of its words
-    are numbers, as in a table; ``part`` is "references" in a chunk of them that is marked. All three are left out of the
-    file where they are empty, as they are in older runs.
+    are numbers, as in a table; ``part`` is "references" in a chunk of them that is marked; ``paper_text`` is
+    what was read of the paper, in its first chunk. All four are left out of the file where they are empty, as they are
+    in older runs.
     """
 
     paper_id: str
@@ -66,6 +88,7 @@ class Chunk(Record, frozen=True, kw_only=True, omit_defaults=True):
     section: list[str] = msgspec.field(default_factory=list)
     mostly_numbers: bool = False
     part: str = ""
+    paper_text: PaperText | None = None
 
 
 class Question(Record, frozen=True, kw_only=True):

@@ -12,9 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.requests import Usage
+from jobs.config.generation import Ask
 from jobs.curation.curate import rejections
+from jobs.generation.worth_asking import worth_asking
 from jobs.report.collect import JobState, failures, job_states
 from jobs.report.data import Failure
+from jobs.report.text_coverage import text_coverage
 from jobs.run.folder import RunFolder, beginning
 from jobs.run.outside_text import visible
 
@@ -28,10 +31,14 @@ def print_status(folder: RunFolder, *, as_json: bool) -> None:
     papers = sum(seal.rows for seal in datasets["papers"].seals())
     refused = rejections(datasets["curated"])
     if as_json:
+        text, read = text_coverage(
+            datasets["chunks"].rows(), worth_asking(folder.config().ask if folder.exists else Ask())
+        )
         status = {
             "run": str(folder.path),
             "papers": papers,
             "jobs": states,
+            "text": {**msgspec.structs.asdict(text), "read": read},
             "rejected": refused,
             "failures": list(failures(datasets)),
         }

@@ -12,13 +12,13 @@ from jobs.config.generation import Ask
 from jobs.generation import ask as asking
 from jobs.generation.answer import answer
 from jobs.generation.deal_pairs import deal_pairs
-from jobs.generation.worth_asking import WorthAsking
+from jobs.generation.worth_asking import worth_asking
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
 from jobs.parsing.split import side
 from jobs.run.context import RunContext
 
-__all__ = ["build_answer", "build_ask", "build_deal", "worth_asking"]
+__all__ = ["build_answer", "build_ask", "build_deal"]
 
 
 def build_deal(context: RunContext) -> Step:
@@ -50,11 +50,6 @@ def build_ask(context: RunContext) -> Job:
         },
         slots=slots(model),
     )
-
-
-def worth_asking(settings: Ask) -> WorthAsking:
-    """Which chunks the settings let ask about."""
-    return WorthAsking(skip_sections=settings.skip_sections, numbers=settings.numbers)
 
 
 def _choices(settings: Ask) -> dict[str, Any]:

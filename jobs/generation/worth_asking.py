@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from jobs.config.generation import Ask
 from jobs.parsing.cleaning import letters_and_digits
 from jobs.parsing.section_names import back_matter
 from jobs.records import Chunk
 
-__all__ = ["WorthAsking"]
+__all__ = ["WorthAsking", "worth_asking"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,11 @@ class WorthAsking:
             if any(_is(entry, heading) for heading in chunk.section):
                 return entry
         return ""
+
+
+def worth_asking(settings: Ask) -> WorthAsking:
+    """Which chunks the settings let ask about."""
+    return WorthAsking(skip_sections=settings.skip_sections, numbers=settings.numbers)
 
 
 def _is(entry: str, heading: str) -> bool:

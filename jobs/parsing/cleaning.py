@@ -17,7 +17,7 @@ from jobs.parsing.ligatures import restore_words
 from jobs.parsing.vocabulary import Vocabulary
 from jobs.run.normal_text import UNWANTED
 
-__all__ = ["CLEANING_VERSION", "clean", "clean_pages", "is_plain", "letters_and_digits"]
+__all__ = ["CLEANING_VERSION", "clean", "clean_pages", "is_plain", "letters_and_digits", "printable"]
 
 CLEANING_VERSION = 3  # raise it when any rule here changes what text or title comes out
 LONGEST_WORD = 256  # what is longer is encoded data: no language and no URL that anyone reads
@@ -62,9 +62,9 @@ def clean(text: str) -> str:
 
 def clean_pages(pages: Sequence[str]) -> list[str]:
     """`clean` each page, with the words of all of them to decide about ligatures and hyphens."""
-    printable = [_printable(page) for page in restore_words(pages)]
-    vocabulary = Vocabulary(printable)
-    return [_flow(page, vocabulary) for page in printable]
+    readable = [printable(page) for page in restore_words(pages)]
+    vocabulary = Vocabulary(readable)
+    return [_flow(page, vocabulary) for page in readable]
 
 
 def is_plain(text: str) -> bool:
@@ -96,8 +96,8 @@ def _folded(text: str) -> str:
 _folded_mark = lru_cache(maxsize=10_000)(_folded)  # most are a dash or a quotation mark
 
 
-def _printable(text: str) -> str:
-    """Characters that are to be read, on lines without blanks around them."""
+def printable(text: str) -> str:
+    """`text` with nothing but characters that are to be read, on lines without blanks around them."""
     if _IRREGULAR.search(text):
         text = _regular(text)
     for ligature, letters in _LIGATURES.items():

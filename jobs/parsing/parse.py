@@ -15,13 +15,14 @@ from engine.records import make_id
 from engine.requests import Call
 from engine.workers import Workers
 from jobs.parsing import chunks, pdf
-from jobs.parsing.cleaning import CLEANING_VERSION, clean, letters_and_digits
+from jobs.parsing.cleaning import CLEANING_VERSION, clean, letters_and_digits, printable
+from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import failed
 from jobs.parsing.numbers import is_mostly_numbers
 from jobs.parsing.parsers import AUTO, HEAD_BYTES, Options, choose, load
 from jobs.parsing.source import MAX_BYTES, Source, read_source
 from jobs.parsing.split import BOTH, chunk_key, paper_key, side
-from jobs.records import Chunk, Paper
+from jobs.records import Chunk, LeftOut, Paper, PaperText
 
 __all__ = ["ClaimText", "Settings", "parse", "read_paper", "warm_up"]
 
@@ -130,9 +131,19 @@ def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
             section=piece.section,
             mostly_numbers=is_mostly_numbers(piece.text),
             part=piece.part if settings.options.references == "mark" else "",
+            paper_text=None if position else _paper_text(extracted),
         )
         for position, piece in enumerate(pieces)
     ]
+
+
+def _paper_text(extracted: Extracted) -> PaperText:
+    return PaperText(
+        pages=len(extracted.pages) if extracted.paged else 0,
+        characters=sum(map(len, extracted.pages)),
+        left_out=extracted.left_out,
+        omitted=[LeftOut(kind=each.kind, page=each.page + 1, text=printable(each.text)) for each in extracted.omitted],
+    )
 
 
 def _side(settings: Settings, paper: str, text: str) -> str:

@@ -18,6 +18,7 @@ from jobs.config import Config
 from jobs.curation.curate import kept_pairs, rejections
 from jobs.evaluation.asked import Shows, ways
 from jobs.evaluation.sample import choose
+from jobs.generation.worth_asking import worth_asking
 from jobs.models.roles import used
 from jobs.records import Paper, Response
 from jobs.registry import Declaration, declared
@@ -29,6 +30,7 @@ from jobs.report.join import joined
 from jobs.report.judge_agreement import judge_noise, preferences
 from jobs.report.retrieval_quality import retrieval_quality
 from jobs.report.shown import preferred, rejudged
+from jobs.report.text_coverage import text_coverage
 from jobs.run.folder import RunFolder, beginning
 from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
 from jobs.tuning.lora.losses import read_losses
@@ -152,7 +154,7 @@ def report_data(
         noise=judge_noise(rejudged(config, datasets, responses)),
         preferences=preferences(preferred(config, datasets, responses)),
         loss_curve=read_losses(folder.losses),
-        coverage=_coverage(datasets, states, verdicts),
+        coverage=_coverage(config, datasets, states, verdicts),
         jobs=[_summary(state, config) for state in states],
         failures=first_of_each(failures(datasets)),
         models=_names(config, models, embedded),
@@ -221,7 +223,9 @@ def first_of_each(found: Iterable[Failure]) -> list[Failure]:
     return kept
 
 
-def _coverage(datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState], verdicts: Verdicts) -> Coverage:
+def _coverage(
+    config: Config, datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState], verdicts: Verdicts
+) -> Coverage:
     rows = Counter({state.job: state.rows for state in states})
     sides = Counter(example.split for example in datasets["examples"].rows())
     papers: Dataset[Paper] = datasets["papers"]
@@ -238,6 +242,7 @@ def _coverage(datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState], 
         train=sides["train"],
         val=sides["val"],
         evaluated=verdicts.evaluated(),
+        text=text_coverage(datasets["chunks"].rows(), worth_asking(config.ask))[0],
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from engine.requests import Usage
 from jobs.report.intervals import Difference, Mean
+from jobs.report.text_coverage import TextCoverage
 from jobs.tuning.lora.losses import Loss
 
 __all__ = [
@@ -208,7 +209,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """How much of the corpus stands behind the table. `papers_failed` counts papers by reason, `train` and `val`
     count examples, `evaluated` counts the pairs that have a verdict of at least one model; `rejected` counts the pairs
-    that curation refused, by reason."""
+    that curation refused, by reason; `text` says how much of the papers' text stands in chunks."""
 
     papers: int
     papers_parsed: int
@@ -221,6 +222,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     val: int
     evaluated: int
     rejected: dict[str, int] = {}
+    text: TextCoverage = TextCoverage()
 
 
 class ReportData(msgspec.Struct, frozen=True, kw_only=True):

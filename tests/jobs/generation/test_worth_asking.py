@@ -12,8 +12,7 @@ from engine.testing import scripted
 from jobs.config.generation import Ask
 from jobs.generation.ask import Quota, llama_index
 from jobs.generation.evidence import evidence_request
-from jobs.generation.stage import worth_asking
-from jobs.generation.worth_asking import WorthAsking
+from jobs.generation.worth_asking import WorthAsking, worth_asking
 from jobs.parsing.section_names import BACK_MATTER
 from jobs.records import Chunk
 
