@@ -1,6 +1,6 @@
-"""`gristmill bench`: what an endpoint can do at each load, where its knee is, and the settings that follow.
+"""`gristmill bench`: an endpoint's throughput and latency at each load, its knee, and the settings that follow.
 
-It costs what its requests cost. How many there will be at most is said before the first is sent, and holds.
+It costs what its requests cost. The greatest number of requests is printed before the first is sent, and is kept.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STANDARD_OUTPUT = Path("-")
 
 
 def run(target: Target, plan: Plan, *, json: Path | None = None, html: Path | None = None) -> int:
-    """Measure, show and write; returns the exit code. What was measured is shown however it ends.
+    """Measure, show and write; returns the exit code. Results are shown even if the measurement is interrupted.
 
     `json` may be "-" for standard output. Raises `Fatal` for an endpoint that cannot be used.
     """
@@ -68,18 +68,20 @@ def run(target: Target, plan: Plan, *, json: Path | None = None, html: Path | No
 async def _until_stopped(
     target: Target, plan: Plan, *, show: Callable[[Load], None], tell: Callable[[str], None]
 ) -> bool:
-    """Measure; returns whether it was stopped by a signal."""
+    """Measure; returns whether a signal stopped it."""
     stop = Stop()
-    with stop_on_signals(stop, on_first=lambda: tell("stopping: no more are sent; once more to stop at once")):
+    with stop_on_signals(
+        stop, on_first=lambda: tell("stopping: no more requests are sent; Ctrl-C again to stop at once")
+    ):
         await bench(target, plan, stop=stop, show=show, nonce=secrets.token_hex(3))
     return stop.requested
 
 
 async def bench(target: Target, plan: Plan, *, stop: Stop, show: Callable[[Load], None], nonce: str) -> None:
-    """Put each load of `plan` on the endpoint, one after another, and `show` what came of it.
+    """Send each load of `plan` to the endpoint, one after another, and `show` its results.
 
-    `nonce` makes the prompts of this run unlike those of any other, so that no cache answers them. Ends early when
-    `stop` is requested, or at a load of which nothing was answered. Raises `Fatal` when the endpoint cannot be used.
+    `nonce` makes the prompts of this run unlike all others, so that no cache answers them. Ends early when `stop` is
+    requested, or after a load with no answer. Raises `Fatal` when the endpoint cannot be used.
     """
     model = target.model
     endpoint = provider(model.provider)(
@@ -104,7 +106,7 @@ async def bench(target: Target, plan: Plan, *, stop: Stop, show: Callable[[Load]
             show(found)
             if not found.answers:
                 raise Fatal(
-                    f"nothing was answered at {level(plan.loop, at)}: {outcomes[0].reason}; lower the load, or mend it"
+                    f"nothing was answered at {level(plan.loop, at)}: {outcomes[0].reason}; lower the load, or fix the endpoint"
                 )
             if stop.requested:
                 return
@@ -114,7 +116,7 @@ async def bench(target: Target, plan: Plan, *, stop: Stop, show: Callable[[Load]
 def simulated() -> Iterator[str]:
     """The base URL of a simulated endpoint that answers at once, in a process of its own."""
     command = child_command("jobs.simulator:main")
-    # In a session of its own Ctrl-C does not reach it: what is in flight shall be answered.
+    # In its own session Ctrl-C does not reach it, so that requests in flight are answered.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             yield process.stdout.readline().strip() if process.stdout else ""
@@ -123,12 +125,12 @@ def simulated() -> Iterator[str]:
 
 
 async def _try(call: Call, request: Request) -> None:
-    """Send one request that is not measured: it opens a connection, and a mistake costs no more than itself."""
+    """Send one request that is not measured: it opens a connection, and finds a wrong setting before the loads start."""
     with contextlib.suppress(Transient):
         try:
             await call(request)
         except Permanent as error:
-            raise Fatal(f"the endpoint does not answer such requests: {error}; mend the flags or the model") from error
+            raise Fatal(f"the endpoint does not answer such requests: {error}; fix the flags or the model") from error
 
 
 async def _load(call: Call, requests: Iterator[Request], plan: Plan, at: float, stop: Stop) -> list[Outcome]:

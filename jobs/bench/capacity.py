@@ -1,18 +1,18 @@
-"""What an endpoint can do: the figures of each load, the knee among them, and the settings that follow.
+"""The capacity of an endpoint: the figures of each load, the knee among them, and the settings that follow.
 
-*Answers a second* is half of the answers over the time from each answer to the one that many later, on average without
-the shortest and the longest tenth. So neither the start, when nothing was answered yet, nor the last stragglers weigh
-much. In answers divided by seconds they do: it says a third too little of 64 in flight that send four requests each,
-where latencies are lognormal with a sigma of 0.5.
+*Answers per second* are n/2 divided by the trimmed mean gap between answers i and i + n/2 (without the shortest and the
+longest tenth). So the start, when nothing is answered yet, and the last slow answers have little weight. In the plain
+quotient of answers and seconds they have much: it is a third too low for 64 in flight that send four requests each, if
+latencies are lognormal with a sigma of 0.5.
 
-*Percentiles* are nearest-rank: latencies that were measured, of answers alone. At a rate they count from the instant at
-which a request was due.
+*Percentiles* are nearest-rank, over the latencies of answers only. In an open loop a latency starts at the time at
+which the request was due.
 
-The *knee* is where Kleinrock's power, answers a second over mean latency, is greatest: more load buys waiting, less
-leaves the endpoint idle ("Power and deterministic rules of thumb for probabilistic problems in computer
-communications", 1979). A batch minds no waiting: its setting is *saturation*, the least number in flight that gives
-95 % of the most answers a second of any, or the greatest rate at which 95 % as many answers come as requests are due.
-Loads in which more than one request in a hundred failed count for both only where there are no others.
+The *knee* is the load with the greatest power (Kleinrock: answers per second divided by mean latency): more load adds
+waiting, less leaves the endpoint idle ("Power and deterministic rules of thumb for probabilistic problems in computer
+communications", 1979). A batch does not mind waiting: its setting is *saturation*, the least number in flight with 95 %
+of the highest answers per second, or the highest rate at which answers arrive at 95 % of the rate of requests. Loads in
+which more than 1 % of the requests failed are used only if there are no others.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FAILED = 0.01
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
-    """The times in seconds within which half, 90 % and 99 % were."""
+    """Times in seconds: the 50th, 90th and 99th percentile."""
 
     p50: float
     p90: float
@@ -44,12 +44,12 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one load. ``level`` is its requests in flight (closed loop) or a second (open loop).
+    """The results of one load. ``level`` is its requests in flight (closed loop) or per second (open loop).
 
-    Of ``requests`` that were sent ``answers`` came; tokens a second are theirs. ``in_flight`` is how many requests were
-    on average, by Little's law. ``first_token`` is None where nothing was streamed. ``late_p99_s`` says how late the
-    client itself sent: above a few hundredths, this machine is what was measured. ``errors`` are by kind; status 429 is
-    "rate_limited". The limits a minute are those that the server's headers told.
+    ``requests`` were sent and ``answers`` came back; tokens per second count the answers. ``in_flight`` is the mean
+    number of requests in flight, by Little's law. ``first_token`` is None if nothing was streamed. ``late_p99_s`` is
+    how late this client sent its requests: above a few hundredths of a second, the client limits the result. ``errors``
+    are counted by kind; status 429 is "rate_limited". The limits per minute are from the server's headers.
     """
 
     loop: Loop
@@ -71,7 +71,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to put under the model in the configuration."""
+    """The settings to put under the model in the configuration."""
 
     max_concurrency: int
     requests_per_minute: int | None = None
@@ -79,9 +79,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
-    """The levels of the knee and of saturation, and the settings; the last two are None where every rate was too high.
+    """The levels of the knee and of saturation, and the settings; the last two are None if every rate was too high.
 
-    ``more`` says that the highest load was not too much: higher ones may give more.
+    ``more`` means that the endpoint handled the highest load, so higher loads may give more.
     """
 
     knee: float
@@ -132,7 +132,7 @@ def percentiles(values: Sequence[float]) -> Percentiles | None:
 
 
 def capacity(loads: Sequence[Load]) -> Capacity | None:
-    """What follows from `loads`, which rise; None where nothing was answered."""
+    """The capacity that `loads`, in rising order, show; None if nothing was answered."""
     answered = [load for load in loads if load.answers]
     usable = [load for load in answered if load.requests - load.answers <= _FAILED * load.requests] or answered
     if not usable:

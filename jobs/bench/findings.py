@@ -1,4 +1,4 @@
-"""What `gristmill bench` has found: the structure of its JSON, and how it reads on a terminal."""
+"""The results of `gristmill bench`: the structure of its JSON, and its table on a terminal."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["Findings", "cells", "heads", "level", "notes", "print_findings", "sn
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of a benchmark, as `--json` writes it; what the fields of a load mean stands at `Load`, times are in seconds.
+    """All results of a benchmark, as `--json` writes them; see `Load` for its fields; times are in seconds.
 
-    ``capacity`` is None where nothing was answered; ``stopped`` says that it was ended before all loads were measured.
+    ``capacity`` is None if nothing was answered; ``stopped`` means that it was stopped before all loads were measured.
     """
 
     endpoint: str
@@ -42,7 +42,7 @@ def level(loop: Loop, value: float) -> str:
 
 
 def snippet(findings: Findings) -> str:
-    """The recommended settings as TOML; "" where there are none."""
+    """The recommended settings as TOML; "" if there are none."""
     if findings.capacity is None or findings.capacity.settings is None:
         return ""
     return tomli_w.dumps({"models": {findings.role: msgspec.to_builtins(findings.capacity.settings)}})
@@ -59,7 +59,7 @@ def print_findings(findings: Findings, console: Console) -> None:
 
 
 def heads(findings: Findings) -> list[str]:
-    """What stands over the columns of `cells`."""
+    """The headings of the columns of `cells`."""
     load = "in flight" if findings.loop == "closed" else "due/s"
     first = ["first token p50 s", "first token p99 s"] if findings.streamed else []
     times = ["latency p50 s", "latency p90 s", "latency p99 s", *first]
@@ -67,7 +67,7 @@ def heads(findings: Findings) -> list[str]:
 
 
 def cells(load: Load, *, streamed: bool) -> Iterator[str]:
-    """One load as a row of the table; errors of status 429 stand in a column of their own."""
+    """One load as a row of the table; errors of status 429 have their own column."""
     yield f"{load.level:g}"
     yield f"{load.answers_per_second:,.1f}"
     yield f"{load.input_tokens_per_second:,.0f}"
@@ -85,11 +85,11 @@ def _times(found: Percentiles | None, *names: str) -> Iterator[str]:
 
 
 def notes(findings: Findings) -> Iterator[str]:
-    """What a reader should know of the table: where the knee is, and what to beware of."""
+    """Notes on the table: where the knee is, and what limits the results."""
     if findings.stopped:
         yield "stopped before all loads were measured"
     if any(load.answers and not load.input_tokens_per_second for load in findings.loads):
-        yield "the endpoint told no usage, so tokens are unknown"
+        yield "the endpoint reports no usage, so tokens are unknown"
     late = max((load.late_p99_s for load in findings.loads), default=0.0)
     if late > _LATE_S:
         yield f"this machine sent up to {late:.2f} s too late (p99): it is part of what was measured"
@@ -100,13 +100,13 @@ def notes(findings: Findings) -> Iterator[str]:
 def _followed(found: Capacity, lowest: Load) -> Iterator[str]:
     yield f"knee: {level(lowest.loop, found.knee)}, the most answers a second for their latency"
     if found.saturation is None:
-        yield "saturation: below the lowest rate, which the endpoint did not keep up with: measure lower ones"
+        yield "saturation: below the lowest rate, which is too high for the endpoint: measure lower rates"
     elif lowest.loop == "closed":
         yield f"saturation: {found.saturation:g} in flight, the least that gives 95 % of the most answers a second"
     else:
         yield f"saturation: {found.saturation:g} requests/s, the most that the endpoint kept up with"
     if found.more:
-        yield "the highest load was not too much: higher ones may give more"
+        yield "the endpoint handled the highest load: higher ones may give more"
     if lowest.loop == "open" and lowest.latency and lowest.requests / lowest.level < _LATENCIES * lowest.latency.p50:
         yield f"each rate was kept for less than {_LATENCIES} latencies, too short to be sure: lengthen --seconds"
 

@@ -1,13 +1,13 @@
-"""Two ways to put load on an endpoint, and what became of each request.
+"""Two ways to put load on an endpoint, and the outcome of each request.
 
-*Closed loop*: so many clients, each of which sends when its last request was answered, as a batch does. It shows how
-much an endpoint can answer. Its latencies are those of a client that waits.
+*Closed loop*: a fixed number of clients, each of which sends its next request when the last one is answered, as a batch
+does. It shows how much an endpoint can answer.
 
-*Open loop*: requests are due at a fixed rate, whether or not the earlier ones were answered, and each is timed from
-the instant at which it was due. A client that waits would not have sent the very requests that suffer most, and so
-leave them out of its percentiles ("coordinated omission", Gil Tene); here they are in.
+*Open loop*: requests are due at a fixed rate, whether or not earlier ones were answered, and each is timed from the
+instant at which it was due. A client that waits for answers would not send the requests that suffer most, and its
+percentiles would lack them ("coordinated omission", Gil Tene); here they are included.
 
-Each request is sent once: what an endpoint refuses is part of what it can do.
+Each request is sent once: refusals are part of the result.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["Outcome", "closed_loop", "open_loop"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One request: when it was due, sent and over, by the loop's clock in seconds.
+    """One request: when it was due, sent and finished, by the loop's clock in seconds.
 
-    ``error`` is the kind of what went wrong and ``reason`` its message, both "" where it was answered.
-    ``first_token_s`` counts from its sending, as ``retry_after_s`` does from its end.
+    ``error`` is the kind of its error and ``reason`` the message, both "" if it was answered. ``first_token_s`` counts
+    from the sending, ``retry_after_s`` from the end.
     """
 
     due: float
@@ -47,9 +47,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 async def closed_loop(
     call: Call, requests: Iterator[Request], *, concurrency: int, seconds: float, stop: Stop
 ) -> list[Outcome]:
-    """Keep so many requests in flight until there are no more, or for so many seconds.
+    """Keep a fixed number of requests in flight until `requests` is used up or the time is over.
 
-    A client that is told to come back later does: hammering on would only spend what is left of `requests`.
+    A client obeys ``Retry-After``: otherwise refusals would use up `requests`.
     """
     clock = asyncio.get_running_loop().time
     until = clock() + seconds
@@ -71,9 +71,9 @@ async def closed_loop(
 async def open_loop(
     call: Call, requests: Iterator[Request], *, rate: float, seconds: float, stop: Stop
 ) -> list[Outcome]:
-    """Send `rate` requests a second, evenly, until there are no more, or for so many seconds.
+    """Send `rate` requests per second, evenly, until `requests` is used up or the time is over.
 
-    However slow the endpoint is, no request waits for another; so `requests` alone bounds how many are in flight.
+    No request waits for another, however slow the endpoint is, so only `requests` bounds how many are in flight.
     """
     clock = asyncio.get_running_loop().time
     began = clock()
@@ -126,7 +126,7 @@ async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
 
 @contextlib.asynccontextmanager
 async def _first_error_alone() -> AsyncIterator[None]:
-    """What one request says of the endpoint (its key, its model), all say; it is told once."""
+    """Raise one error for all requests: a wrong key or model fails each of them in the same way."""
     try:
         yield
     except ExceptionGroup as group:

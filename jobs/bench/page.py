@@ -15,7 +15,7 @@ __all__ = ["bench_html"]
 
 
 class Plot(msgspec.Struct, frozen=True, kw_only=True):
-    """A plot with its heading and what is drawn up."""
+    """A plot with its heading and the name of its vertical axis."""
 
     title: str
     unit: str
@@ -37,7 +37,7 @@ def bench_html(findings: Findings) -> bytes:
 
 
 def _plots(findings: Findings) -> list[Plot]:
-    """Throughput and times over loads; none where there are not two of them to draw a line between."""
+    """Throughput and times over loads; none if there are fewer than two loads."""
     if len(findings.loads) < 2:
         return []
     throughput: dict[str, list[float | None]] = {"answered": [load.answers_per_second for load in findings.loads]}

@@ -1,4 +1,4 @@
-"""What `gristmill bench` measures, and with what: the model, the loads, and the requests that make them."""
+"""The workload of `gristmill bench`: the model, the loads and the requests."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["Plan", "Target", "announcement", "find_target", "requests"]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Which loads to measure: ``levels`` of requests in flight (closed loop) or a second (open loop), rising.
+    """The loads to measure: ``levels`` of requests in flight (closed loop) or per second (open loop), in rising order.
 
-    At each, at most ``requests`` are sent, for at most ``seconds``. None is four for each in flight and no fewer than
-    64, within a minute, or what ten seconds of a rate are. Raises `BadInput` for loads that these cannot fill.
+    At each level at most ``requests`` are sent, for at most ``seconds``. Default: max(64, 4 × level) requests within
+    60 s in a closed loop, 10 s in an open one. Raises `BadInput` for levels that need more requests.
     """
 
     loop: Loop
@@ -52,12 +52,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def most_requests(self) -> int:
-        """All that will ever be sent: those of every load, and the first, which is not measured."""
+        """The greatest number of requests: those of all loads, and the first, which is not measured."""
         return 1 + sum(map(self.requests_at, self.levels))
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """The model to measure and its role in the configuration; ``simulated`` where it is one of ours."""
+    """The model to measure and its role in the configuration; ``simulated`` if gristmill simulates it."""
 
     role: str
     model: Model
@@ -67,9 +67,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 def find_target(
     role: str, flags: Mapping[str, str | None], *, file: Path | None = None, simulated: str | None = None
 ) -> Target:
-    """The model of `role` in the configuration `file`, with what `flags` say of it; or one at the URL `simulated`.
+    """The model of `role` in the configuration `file`, changed by `flags`; or a model at the URL `simulated`.
 
-    A configuration's key goes to its own address only. Raises `BadInput` for what is no endpoint.
+    A key of the configuration is sent to its own address only. Raises `BadInput` if no endpoint results.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     if simulated is not None:
@@ -88,7 +88,7 @@ def find_target(
 
 
 def announcement(target: Target, plan: Plan) -> str:
-    """How many requests there will be at most, and what they hold, in one line; with the cost where prices are known."""
+    """The greatest number of requests and of tokens, in one line; with the cost if prices are known."""
     most, model = plan.most_requests, target.model
     sent, got = most * plan.input_tokens, most * plan.max_tokens * (target.role != "embedding")
     whose = (
@@ -112,7 +112,7 @@ _TOKENS_AROUND = 22
 
 
 def requests(target: Target, plan: Plan, nonce: str) -> Iterator[Request]:
-    """Requests of about `plan.input_tokens` each; they differ from their first words on, where caches look."""
+    """Requests of about `plan.input_tokens` each. They differ in their first words, so that no prefix cache helps."""
     length = int(max(0, plan.input_tokens - _TOKENS_AROUND) * _CHARACTERS_PER_TOKEN)
     notes = (_NOTES * (1 + length // len(_NOTES)))[:length]
     number = 0

@@ -1,8 +1,9 @@
-"""Imports that take seconds (LanceDB, LlamaIndex's evaluators, openai), made at their first use without blocking the loop.
+"""Imports that take seconds (LanceDB, LlamaIndex's evaluators, openai), made at their first use without blocking the
+loop.
 
-One thread makes them all, one after the other. Two threads that import packages which need each other would wait for each
-other, and Python breaks such a knot by giving one of them a module that is half made. Nor do tasks that wait for an import
-take the threads that write to the disk.
+One thread makes all of them, one after the other. If two threads imported packages that need each other, each would
+wait for the other, and Python would break the deadlock by giving one of them a half-initialised module. A thread of
+their own also leaves the threads that write to the disk free.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _modules: dict[str, ModuleType] = {}
 
 
 async def imported(name: str) -> ModuleType:
-    """The module `name`, fully loaded."""
+    """The module `name`, fully imported; raises what its import raises."""
     if name not in _modules:
         _modules[name] = await asyncio.get_running_loop().run_in_executor(_importer, importlib.import_module, name)
     return _modules[name]

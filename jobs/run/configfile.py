@@ -37,7 +37,7 @@ def load(path: Path) -> Table:
 
 
 def assign(table: dict[str, Any], settings: Iterable[str]) -> None:
-    """Apply ``KEY=VALUE`` settings to `table`; a value that is not TOML is taken as text."""
+    """Apply ``KEY=VALUE`` settings to `table`; a value that is not TOML is text. Raises `BadInput` for other settings."""
     for setting in settings:
         key, equals, text = setting.partition("=")
         *sections, name = _parts(key) if equals else [""]
@@ -63,7 +63,7 @@ def validate(table: Mapping[str, Any]) -> Config:
 
 
 def dump(config: Config) -> bytes:
-    """As TOML. It holds no key: configuration knows only the names of the variables that do."""
+    """The configuration as TOML. It holds no API key, only the names of the variables that hold them."""
     return tomli_w.dumps(config.model_dump(exclude_none=True)).encode()
 
 

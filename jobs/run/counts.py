@@ -27,7 +27,7 @@ __all__ = ["Counts", "JobCounts"]
 class JobCounts:
     """One job's figures, in inputs. `total` grows while the job above is not finished.
 
-    `done`, `failed` and `usage` hold what earlier sessions did too; `worked` counts only what this session did.
+    `done`, `failed` and `usage` include earlier processes of the run; `worked` counts only this one.
     """
 
     done: int = 0
@@ -81,10 +81,10 @@ class Counts:
 
     @property
     def worked(self) -> int:
-        """Inputs that were finished in this session, and steps of a training."""
+        """Inputs that were finished in this process, and steps of a training."""
         return sum(counts.worked for counts in self.jobs.values())
 
     @property
     def failed(self) -> int:
-        """Inputs that ended as failures, in this session or before."""
+        """Inputs that failed, in this process or an earlier one."""
         return sum(counts.failed for counts in self.jobs.values())

@@ -1,7 +1,7 @@
-"""Cards: README.md files that tell `datasets` and the Hugging Face Hub which files a folder holds, and of what types.
+"""Cards: README.md files from which `datasets` and the Hugging Face Hub learn a folder's files and their types.
 
-A card begins with YAML between two lines of "---" and goes on in Markdown. The types matter: of JSON lines whose first
-file has null in a column, `datasets` takes the column for one of nulls, and refuses the next file.
+A card starts with YAML between two lines of "---" and continues in Markdown. The types matter: if a column of the first
+file of JSON lines is all null, `datasets` infers a column of nulls and refuses the next file.
 Source: https://huggingface.co/docs/hub/datasets-manual-configuration.
 """
 
@@ -26,13 +26,13 @@ Tree = str | Mapping[str, "Tree"] | Sequence["Tree"]
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 _WORDS = {"false", "n", "no", "null", "off", "on", "true", "y", "yes"}
-"""What YAML takes for something else than a text."""
+"""Strings that YAML reads as another type."""
 
 _SIMPLE = {str: "string", int: "int64", float: "float64", bool: "bool"}
 
 
 def card(header: Mapping[str, Tree], text: str) -> bytes:
-    """A card with `header` as YAML in front of `text`."""
+    """A card: `header` as YAML, then `text`."""
     lines = "\n".join(_yaml(header))
     return f"---\n{lines}\n---\n{text}".encode()
 
@@ -67,7 +67,7 @@ def _files(name: str) -> dict[str, Tree]:
 
 
 def _feature(kind: Any) -> dict[str, Tree]:
-    """The type of one column; what may be None has the type of what else it may be."""
+    """The type of one column; an optional value has the type of the value."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         (kind,) = [part for part in typing.get_args(kind) if part is not type(None)]
     if kind in _SIMPLE:
@@ -81,7 +81,7 @@ def _feature(kind: Any) -> dict[str, Tree]:
 
 
 def _yaml(tree: Tree, indent: str = "") -> Iterator[str]:
-    """Block YAML of mappings, lists and texts; a text is quoted as in JSON where it is not plain."""
+    """Block YAML of mappings, lists and strings; a string that is not plain is quoted as in JSON."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             if isinstance(value, str):

@@ -23,7 +23,7 @@ __all__ = ["RunFolder", "beginning"]
 
 
 class RunFolder:
-    """The folder of one run, there or not yet."""
+    """The folder of one run, which may not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,11 +42,11 @@ class RunFolder:
         return self.settings.exists()
 
     def datasets(self) -> dict[str, Dataset[Any]]:
-        """Every dataset by its name, in the order in which they are made; shards may not be there yet."""
+        """Every dataset by its name, in the order in which they are made; they may have no shards yet."""
         return {name: Dataset(self.path / name, row) for name, row in ROWS.items()}
 
     def config(self) -> Config:
-        """The configuration that the run was last worked on with; raises `BadInput` when this is no run."""
+        """The configuration of the run's last process; raises `BadInput` when this is no run."""
         return configfile.validate(self.table())
 
     def table(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class RunFolder:
         return total([self.discarded_usage(), *(Dataset(path, Record).usage() for path in folders)])
 
     def discarded_usage(self) -> Usage:
-        """What the rows had cost that ``--redo`` has discarded; blocks."""
+        """The cost of the rows that ``--redo`` has discarded; raises `BadInput` for a damaged file; blocks."""
         if not self.discarded.exists():
             return Usage()
         try:
@@ -93,13 +93,16 @@ class RunFolder:
             ) from error
 
     def add_discarded(self, usage: Usage) -> None:
-        """Remember what the rows have cost that are about to be discarded; blocks."""
+        """Record the cost of rows that are about to be discarded; blocks."""
         with naming_the_disk(self.discarded):
             write_atomic(self.discarded, msgspec.json.encode(total([self.discarded_usage(), usage])) + b"\n")
 
     @contextlib.contextmanager
     def held(self, config: Config | None) -> Iterator[None]:
-        """Make the folder if it is not there, lock it against other processes, and keep `config` in it if given."""
+        """Create the folder if needed, lock it against other processes, and write `config` to it if given.
+
+        Raises `BadInput` when another process holds the lock.
+        """
         with contextlib.ExitStack() as held:
             with naming_the_disk(self.path):
                 make_folder(self.path / "papers")
@@ -111,7 +114,7 @@ class RunFolder:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a first run that was killed at once may have left this."""
+    """Whether a first run that was killed at once may have left this file."""
     return path.name in ("run.lock", "run.toml.tmp") or (path.name == "papers" and not any(path.iterdir()))
 
 

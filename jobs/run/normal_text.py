@@ -1,4 +1,4 @@
-"""Text in a normal form: for comparing and counting, and without what no reader sees."""
+"""Text in a normal form: for comparing and counting, and without invisible characters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNWANTED = re.compile(f"[{UNWANTED}]+")
 
 
 def words(text: str) -> list[str]:
-    """The words of `text`, folded; each sign of a script without spaces is one."""
+    """The words of `text`, case-folded; in a script without spaces each character is a word."""
     return _WORD.findall(text.casefold())
 
 

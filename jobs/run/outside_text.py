@@ -1,4 +1,4 @@
-"""Text from outside, as of a paper, a file name or a server, made fit to be shown on one line."""
+"""Text from outside (a paper, a file name, a server), made safe to show on one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["visible"]
 
 
 def visible(text: str, longest: int = 400) -> str:
-    """Text from outside, without characters that a page cannot hold or that would hide what it says."""
+    """`text` without characters that a page cannot hold or that hide a part of it."""
     line = " ".join(text.split())
     shown = "".join("\ufffd" if _hides(letter) else letter for letter in line[: longest + 1])
     return shown if len(shown) <= longest else f"{shown[:longest]}…"

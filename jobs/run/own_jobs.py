@@ -1,4 +1,4 @@
-"""A user's own jobs in the pipeline: each stands behind the jobs whose rows it reads, and has a dataset of its own."""
+"""A user's own jobs in the pipeline: each comes after the jobs whose rows it reads, and has its own dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["own_datasets", "with_own_jobs"]
 
 
 def own_datasets(folder: RunFolder, own: Sequence[Job]) -> dict[str, Dataset[Any]]:
-    """The datasets that the jobs in `own` write, by name. Raises `BadInput` for a name that is taken in every run."""
+    """The datasets that the jobs in `own` write, by name. Raises `BadInput` for a name that gristmill uses itself."""
     taken = {path.name for path in (folder.dataset, folder.tuning)} | folder.datasets().keys()
     datasets: dict[str, Dataset[Any]] = {}
     for job in own:
@@ -27,9 +27,9 @@ def own_datasets(folder: RunFolder, own: Sequence[Job]) -> dict[str, Dataset[Any
 
 
 def with_own_jobs(pipeline: Pipeline, own: Sequence[Job], datasets: Mapping[str, Dataset[Any]]) -> Pipeline:
-    """`pipeline` with each job of `own` behind the last one that writes what it reads.
+    """`pipeline` with each job of `own` after the last job that writes what it reads.
 
-    Raises `BadInput` for a job whose name is taken, or that reads what is in no dataset.
+    Raises `BadInput` for a job whose name is taken, or that reads a dataset that does not exist.
     """
     steps = list(pipeline)
     for job in own:

@@ -1,6 +1,6 @@
-"""Errors of SQLite made ours: one line that names the file and says what to do, by the code and never by the words.
+"""SQLite's errors as `Fatal`: one line that names the file and says what to do, chosen by the error code.
 
-The databases of a run hold nothing that was paid for: each can be deleted and is made anew.
+The databases of a run hold nothing that was paid for: each can be deleted and is rebuilt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["naming_the_database"]
 
 @contextlib.contextmanager
 def naming_the_database(path: Path, *, made_from: str) -> Iterator[None]:
-    """Turn what SQLite says of the database `path` into `Fatal`; `made_from` is what it is made anew from."""
+    """Turn SQLite's errors about the database `path` into `Fatal`; `made_from` names what it is rebuilt from."""
     try:
         yield
     except sqlite3.Error as error:
@@ -28,11 +28,11 @@ def _advice(error: sqlite3.Error, made_from: str) -> str:
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # without what extends it
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
             return (
-                "the disk is full or fails: free some space and run the same command again, nothing committed is lost"
+                "the disk is full or fails: free some space and run the same command again: nothing committed is lost"
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return "make its folder writable, or use another --out"
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return "another program has it open: close that and run the same command again"
         case _:
-            return f"delete it and run the same command again: it is made anew from {made_from}"
+            return f"delete it and run the same command again: it is rebuilt from {made_from}"

@@ -67,7 +67,7 @@ def test_the_page_says_what_was_found() -> None:
     for words in (
         "At https://models.example/v1 , as judge",
         "[models.judge] max_concurrency = 64",
-        "the highest load was not too much: higher ones may give more.",
+        "the endpoint handled the highest load: higher ones may give more.",
         "Time to the first token p50 p99",
         "8 15.0 4,215 622 0.520 0.780 1.300 0.130 0.325 0",
         "3 1 timeout",

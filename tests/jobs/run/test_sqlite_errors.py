@@ -50,7 +50,7 @@ def damaged(path: Path) -> None:
         (read_only, "make its folder writable"),
         (a_folder, "make its folder writable"),
         (in_use, "another program has it open"),
-        (damaged, "delete it and run the same command again: it is made anew from the rows"),
+        (damaged, "delete it and run the same command again: it is rebuilt from the rows"),
     ],
 )
 def test_each_error_says_what_to_do(tmp_path: Path, harm: Callable[[Path], None], advice: str) -> None:
