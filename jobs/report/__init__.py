@@ -1,4 +1,4 @@
-"""What a run says in the end: scores joined into a table with intervals, plots, costs and failures.
+"""The report of a run: scores joined into a table with intervals, plots, costs and failures.
 
 In: all datasets. Out: `results.json` and `report.html`. May import `evaluation`, `tuning` and what these may.
 """

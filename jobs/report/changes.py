@@ -1,7 +1,7 @@
-"""The questions on which a model gained or lost most over the base, with all that a reader needs to judge for himself.
+"""The questions on which a model gained or lost most over the base, with everything that a reader needs to judge them.
 
-Averages hide what a model does; twenty answers beside each other show it. They are chosen by the size of the change
-alone, gains and losses alike.
+Averages hide what a model does; twenty pairs of answers show it. They are chosen by the size of the change alone, as
+many losses as gains.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PASSAGES = 5  # of the contexts of one question
 
 
 class Changed(NamedTuple):
-    """One question's verdicts, of the first model's answer and of another's, and how much higher the second scored."""
+    """The verdicts on two models' answers to one question, and how much higher the second scored."""
 
     against: Verdict
     model: Verdict
@@ -49,8 +49,8 @@ def changes(verdicts: Verdicts, datasets: Mapping[str, Dataset[Any]], metric: st
 def largest_changes(verdicts: Verdicts, model: str, metric: str, count: int = LISTED) -> Largest:
     """The `count` questions on which `model` gained most over the first model, and those on which it lost most.
 
-    With retrieval where that was asked, on the first split of the table: what no model was trained on, where there is
-    any. Questions of like changes stand in the order of their ids.
+    They are from the first side of the table: validation if there is any, with retrieval if that was asked. Equal
+    changes are in the order of the questions' ids.
     """
     for split, retrieval in verdicts.sides():
         ours, theirs = verdicts.cell(split, retrieval, model), verdicts.cell(split, retrieval, verdicts.models[0])

@@ -1,6 +1,6 @@
-"""What a run has done so far, read from its seals and checkpoints; nothing here changes a file.
+"""The state of a run, read from its seals and checkpoints; nothing here changes a file.
 
-The same figures go into `gristmill status`, into the exit code and into the report.
+`gristmill status`, the exit code and the report use the same figures.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _DETAILED_FAILURES = 1000
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):
-    """One job's figures: shards sealed and open, inputs finished, rows, failures by kind, what it cost."""
+    """One job's figures: sealed and open shards, finished inputs, rows, failures by kind, and cost."""
 
     job: str
     sealed: int
@@ -104,7 +104,7 @@ def job_failures(job: str, dataset: Dataset[Any]) -> Iterator[Failure]:
 
 
 def judge_note(config: Config) -> str:
-    """What a reader must know about the correctness column; empty when it is what its name says."""
+    """A note for the column of correctness if it is not a rating; else ""."""
     if config.evaluate.method == "agreement":
         generator = used(config).get("generator")
         same = generator is not None and model_name(config.models.judge) == model_name(generator)
@@ -126,10 +126,10 @@ def report_data(
     embedded: str,
     shows: Shows,
 ) -> ReportData:
-    """Everything that the report says; blocks.
+    """All data of the report; blocks.
 
-    `models` are those of the table, by row name; `embedded` names the weights behind model = "local". Only the responses
-    for which `shows` is true are in it.
+    `models` are those of the table, by row name; `embedded` names the weights behind model = "local". Only the
+    responses for which `shows` is true are in it.
     """
     responses = list(filter(shows, datasets["responses"].rows()))
     states = job_states(datasets)
@@ -165,7 +165,9 @@ def report_data(
 
 
 def _made(datasets: Mapping[str, Dataset[Any]]) -> dict[Declaration, Dataset[Any]]:
-    """Each job that makes rows in this run, with its dataset; dealing papers costs nothing and fails on nothing."""
+    """Each job that makes rows in this run, with its dataset; dealing papers is left out: it costs nothing and never
+    fails.
+    """
     jobs = declared(beginning(datasets)).values()
     return {job: datasets[job.writes] for job in jobs if job.writes and job.writes != "papers"}
 
@@ -196,7 +198,7 @@ def _with_path(failure: Failure, paths: Mapping[str, str]) -> Failure:
 
 
 def _asked(config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str]) -> dict[Cell, int]:
-    """How many answers each cell of the table should hold: what failed on the way counts as unscored."""
+    """How many answers each cell of the table should have: those that failed before scoring count as unscored."""
     settings = config.evaluate
     sampled = choose(kept_pairs(datasets, config), settings.sample, config.seed)
     with_contexts = {example.pair_id for example in datasets["examples"].rows()} if settings.pairs else sampled.keys()
@@ -213,7 +215,7 @@ def _found(datasets: Mapping[str, Dataset[Any]], responses: Sequence[Response], 
 
 
 def first_of_each(found: Iterable[Failure]) -> list[Failure]:
-    """No more failures than a page can show, some of each job and kind."""
+    """As many failures as a page can show, some of each job and kind."""
     seen: Counter[tuple[str, str]] = Counter()
     kept = []
     for failure in found:

@@ -1,7 +1,7 @@
-"""What the verdicts say, as figures: the table's rows, the models' paired differences, how scores are spread.
+"""The figures of the verdicts: the table's rows, the models' paired differences, the distribution of scores.
 
-A *cell* is one model's verdicts on one split, with retrieval or without. Two cells are compared over the questions
-that both were asked; what one of them has no score for is counted, and is part of neither mean.
+A *cell* is one model's verdicts on one split, with retrieval or without. Two cells are compared over the questions that
+both have; a question that lacks a score in one of them is counted, and is in neither mean.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TIE = 0.01  # of the scale: a difference that small is neither won nor lost
 
 
 class Cell(NamedTuple):
-    """Where a verdict stands in the table."""
+    """A verdict's place in the table."""
 
     split: str
     retrieval: bool
@@ -32,10 +32,10 @@ class Cell(NamedTuple):
 
 
 class Verdicts:
-    """All verdicts of some models, in cells; validation comes first, then what was asked with retrieval.
+    """All verdicts on some models, in cells; validation comes first, and within a split the answers with retrieval.
 
-    `asked` gives, by cell, how many answers were to be judged: those without a verdict, because answering or judging
-    failed, count as unscored. Verdicts of other models are left out. `seed` is that of all intervals.
+    `asked` is the number of answers that each cell should have: answers without a verdict, because answering or judging
+    failed, count as unscored. Verdicts on other models are left out. `seed` is the seed of all intervals.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Verdicts:
         return self._cells.get(Cell(split, retrieval, model), {})
 
     def sides(self) -> list[tuple[str, bool]]:
-        """Each split and way of asking that has verdicts, in the order of the table."""
+        """Each split, with or without retrieval, that has verdicts, in the order of the table."""
         seen = {(cell.split, cell.retrieval) for cell in self._cells}
         order = [*SPLITS, *sorted({split for split, _ in seen} - SPLITS.keys())]
         return sorted(seen, key=lambda side: (order.index(side[0]), not side[1]))
@@ -94,7 +94,7 @@ class Verdicts:
         ]
 
     def retrieval_effects(self) -> list[Comparison]:
-        """Each model with retrieval minus itself without, on each split where it was asked something both ways."""
+        """Each model with retrieval minus itself without, on each split that has answers of both kinds."""
         both = [split for split, retrieval in self.sides() if not retrieval and (split, True) in self.sides()]
         return [
             self._compared(
@@ -123,7 +123,7 @@ class Verdicts:
         ]
 
     def scatters(self) -> list[Scatter]:
-        """Each question's scores by the first model and by another, where any question has both."""
+        """Each question's scores by the first model and by another, if any question has both."""
         made = [
             self._scatter(metric, Cell(split, retrieval, model))
             for metric in METRICS
@@ -148,7 +148,7 @@ class Verdicts:
         )
 
     def _said_of(self, cell: Cell) -> list[str]:
-        """The metrics that can be had of a cell: some say nothing of answers without contexts."""
+        """The metrics that apply to a cell: some need contexts."""
         verdicts = self.cell(*cell).values()
         return [metric for metric in self.metrics if metric in METRICS or not verdicts or metric in _extra(verdicts)]
 
@@ -213,12 +213,12 @@ class Verdicts:
         return min([0.0, *scores]), max([1.0, *scores])
 
     def scale(self, metric: str) -> Range:
-        """The least and the greatest score of `metric`: 0 and 1, but for evaluators that were seen to go beyond."""
+        """The least and the greatest score of `metric`: 0 and 1, wider if an evaluator has gone beyond."""
         return self._scales.get(metric, (0.0, 1.0))
 
 
 def score_of(verdict: Verdict, metric: str) -> float | None:
-    """A verdict's score by the metric's name; None where it has none."""
+    """A verdict's score by the metric's name; None if it has none."""
     if metric in METRICS:
         score: float | None = getattr(verdict, metric)
         return score

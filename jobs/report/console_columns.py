@@ -1,4 +1,4 @@
-"""A table on the console: rich's on a terminal, columns of plain text elsewhere, so that it can be cut and compared."""
+"""A table on the console: rich's on a terminal, plain columns elsewhere, so that other programs can read it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def print_columns(
 ) -> None:
     """Print `lines` under `heads`; with `numbers` all cells but those of the last column are flush right.
 
-    On a terminal that is too narrow for whole numbers they stand as text, too.
+    On a terminal that is too narrow for whole numbers, the columns are plain, too.
     """
     if console.is_terminal and not numbers:
         console.print(_table(heads, lines))

@@ -1,4 +1,4 @@
-"""The report on the terminal: the table, and under it what the differences say."""
+"""The report on the terminal: the table, and the differences below it."""
 
 from __future__ import annotations
 

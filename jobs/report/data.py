@@ -1,8 +1,9 @@
-"""What the report says, as plain data: `ReportData` and its parts, and `results.json`.
+"""The report as plain data: `ReportData` and its parts, and `results.json`.
 
 Everything here is a pure function of `ReportData`, and nothing in `results.json` names a time or a machine, so the same
-answers give the same bytes. The figures are worked out in `jobs.report.comparison`, `jobs.report.retrieval_quality` and `jobs.report.judge_agreement`, put into
-words in `jobs.report.wording`, printed in `jobs.report.console_table`, and drawn in `jobs.report.page`.
+answers give the same bytes. The figures are computed in `jobs.report.comparison`, `jobs.report.retrieval_quality` and
+`jobs.report.judge_agreement`, put into words in `jobs.report.wording`, printed in `jobs.report.console_table`, and
+drawn in `jobs.report.page`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _LABELS = {**METRICS, "token_f1": "Token F1", "rouge_l": "ROUGE-L"}
 
 
 def label(metric: str) -> str:
-    """What a reader calls `metric`."""
+    """The name of `metric` for readers."""
     if metric.startswith("llama:"):
         return metric.removeprefix("llama:").rpartition(".")[2]
     return _LABELS.get(metric, metric.replace("_", " ").capitalize())
@@ -54,8 +55,8 @@ def label(metric: str) -> str:
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the table. ``name`` is for readers ("base, validation"), ``split`` as in the records ("val").
 
-    ``retrieval`` is False where the questions were asked alone; ``metrics`` holds what was scored beside the first two;
-    ``papers`` is how many papers the scored questions are about.
+    ``retrieval`` is False if the questions were asked without contexts; ``metrics`` holds the further metrics;
+    ``papers`` is the number of papers that the scored questions are about.
     """
 
     name: str
@@ -69,9 +70,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Two columns of answers to the same questions: how much higher ``model`` scored than ``against``, by metric.
+    """Two models' answers to the same questions: how much higher ``model`` scored than ``against``, by metric.
 
-    Where the two are the same model, it is the effect of retrieval: with it, minus without.
+    If the two are the same model, it is the effect of retrieval: with it minus without.
     """
 
     name: str
@@ -83,9 +84,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Histogram(msgspec.Struct, frozen=True, kw_only=True):
-    """How one model's scores of one metric are spread on one split: ``counts[i]`` lie from ``edges[i]`` to the next.
+    """The distribution of one model's scores of one metric on one split: ``counts[i]`` are from ``edges[i]`` to the
+    next.
 
-    Scores beyond the outer edges are in the outer bins; what was not scored is in none.
+    Scores beyond the outer edges are in the outer bins; unscored answers are in none.
     """
 
     metric: str
@@ -97,7 +99,7 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scatter(msgspec.Struct, frozen=True, kw_only=True):
-    """Each question's two scores: (of ``against``, of ``model``, how many questions have these two)."""
+    """Each question's two scores: (score of ``against``, score of ``model``, number of questions with these two)."""
 
     metric: str
     model: str
@@ -108,7 +110,7 @@ class Scatter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A retrieved chunk as a reader sees it. ``source`` says that the question was made from it."""
+    """A retrieved chunk as shown to a reader. ``source`` means that the question was made from it."""
 
     title: str
     page: int
@@ -117,7 +119,7 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One question on which two models differ much: both answers, both scores, and the judge's words on each.
+    """One question on which two models differ much: both answers, both scores, and the judge's feedback on each.
 
     In each pair ``against`` comes first, then ``model``.
     """
@@ -137,8 +139,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """How well retrieval finds the chunk that a question was made from, over the evaluated questions of a split.
 
-    ``recall`` is by k: the share of questions whose chunk is among the first k. ``hit_rate`` is that of the largest k,
-    ``mrr`` the mean of 1 / rank, 0 where it was not found.
+    ``recall`` is by k: the share of questions whose chunk is among the first k. ``hit_rate`` is the recall of the
+    largest k, ``mrr`` the mean of 1 / rank, with 0 for a chunk that was not found.
     """
 
     split: str
@@ -148,10 +150,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Noise(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a judge agrees with itself when it scores an answer twice, over ``scored`` answers of ``total`` asked.
+    """How far a judge agrees with itself when it scores an answer twice, over ``scored`` of ``total`` answers.
 
     ``exact`` is the share of equal scores, ``close`` of those at most half a point apart; ``absolute`` is the mean
-    distance and ``deviation`` the standard deviation of the difference, in points of the scale. All are None where nothing
+    distance and ``deviation`` the standard deviation of the difference, in points of the scale. All are None if nothing
     was scored twice.
     """
 
@@ -164,10 +166,11 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of two answers the judge prefers when it sees both, asked in either order.
+    """Which of two answers the judge prefers when it sees both, in either order.
 
-    Only a preference that stays with the answer when the two change places counts as won or lost; ``inconsistent`` of
-    those that are tied did not stay. Of ``total`` questions, ``unscored`` had no readable answer in one order or both.
+    A preference counts as won or lost only if it is the same in both orders; ``inconsistent`` of the ties are
+    preferences that changed with the order. ``unscored`` of ``total`` questions have no readable answer in one order or
+    both.
     """
 
     model: str
@@ -185,7 +188,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
 class JobSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What one job did, summed over its seals. ``failures`` counts inputs by kind of failure.
 
-    ``priced`` says that the job's model has a price (or is free), so that ``usage.cost_usd`` means something.
+    ``priced`` means that the job's model has a price (or is free), so that ``usage.cost_usd`` is known.
     """
 
     job: str
@@ -197,7 +200,7 @@ class JobSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """One failed input: its id, the reason that was written down, and the path of its paper where it is known."""
+    """One failed input: its id, the recorded reason, and the path of its paper if known."""
 
     job: str
     kind: str
@@ -207,7 +210,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of the corpus stands behind the table. `papers_failed` counts papers by reason, `train` and `val`
+    """How much of the corpus the table is based on. `papers_failed` counts papers by reason, `train` and `val`
     count examples, `evaluated` counts the pairs that have a verdict of at least one model; `rejected` counts the pairs
     that curation refused, by reason; `text` says how much of the papers' text stands in chunks."""
 
@@ -226,12 +229,12 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportData(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the report says. Jobs stand in the order of the pipeline.
+    """All data of the report. Jobs are in the order of the pipeline.
 
-    ``models`` names the model behind each role; ``judge_note`` is set when correctness is not what its name promises
-    and stands beside that column; ``correctness_range`` is the scale of the scores. ``failures`` may hold all failures
+    ``models`` names the model behind each role; ``judge_note`` is set when correctness is not a rating, and is shown
+    beside that column; ``correctness_range`` is the scale of the scores. ``failures`` may hold all failures
     or the first few of each job and kind. ``settings`` is the resolved configuration, nested or flat, without secrets.
-    ``seconds`` is by job or step, from its start to its end, over all sittings; it is on the page alone.
+    ``seconds`` is by job or step, from its start to its end, over all process runs; only the page shows it.
     """
 
     title: str
@@ -257,8 +260,8 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def results_json(data: ReportData) -> bytes:
-    """`results.json`: rows, usage and failures by job with their totals, coverage, models; then what compares the
-    models, and how much retrieval and the judge are to be trusted. A cost that is not known is null."""
+    """`results.json`: rows, usage and failures by job with their totals, coverage, models; then the comparisons of the
+    models, and the quality of retrieval and of the judge. An unknown cost is null."""
     kinds = [count for job in data.jobs for count in job.failures.values()]
     document = {
         "rows": [_row(row) for row in data.rows],
@@ -280,12 +283,12 @@ def results_json(data: ReportData) -> bytes:
 
 
 def total_usage(jobs: Iterable[JobSummary]) -> Usage:
-    """What all of `jobs` cost together."""
+    """The total usage of `jobs`."""
     return sum((job.usage for job in jobs), Usage())
 
 
 def cost_known(job: JobSummary) -> bool:
-    """Whether the dollars of `job` mean something: its model has a price, or it asked nothing."""
+    """Whether the cost of `job` is known: its model has a price, or it sent no request."""
     return job.priced or job.usage.requests == 0
 
 

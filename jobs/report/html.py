@@ -1,6 +1,6 @@
-"""What pages share: one environment for their templates, and text from outside made fit to be shown.
+"""The common parts of pages: one environment for their templates, and text from outside made safe to show.
 
-A page is one self-contained file. Whatever stands in it is escaped, and it holds no script and allows none.
+A page is one self-contained file. All its text is escaped, and it has no script and allows none.
 """
 
 from __future__ import annotations

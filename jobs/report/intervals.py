@@ -1,13 +1,14 @@
-"""Means and paired differences with honest intervals: what was not scored is counted, and questions about one paper are
-not independent.
+"""Means and paired differences with intervals that count unscored answers and treat questions about one paper as
+dependent.
 
-Everything is clustered by paper: a mean is the sum of all scores over their number, so large papers keep their weight,
-and its error comes from how whole papers differ (the cluster-robust variance of a ratio, by deleting one paper at a
-time). With ten papers or more the interval is the bootstrap-t (Efron, 1981): papers are drawn with replacement, and the
-draws' own t gives both ends, which follows the skew of scores that crowd at the top of their scale. With fewer, draws
-repeat themselves, and Student's t with one degree of freedom less than papers is closer to the truth; the plain
-percentile bootstrap covers 75 % with three papers where it promises 95 %. With one paper alone its questions stand for
-papers, which says too much; the report says so. Draws come from a seed alone, so the same scores give the same figures.
+Everything is clustered by paper: a mean is the sum of all scores divided by their number, so large papers keep their
+weight, and its error comes from the differences between whole papers (the cluster-robust variance of a ratio, by
+deleting one paper at a time). With ten papers or more the interval is the bootstrap-t (Efron, 1981): papers are drawn
+with replacement, and the t of the draws gives both ends, which follows the skew of scores near the top of their scale.
+With fewer papers the draws repeat, and Student's t with one degree of freedom less than papers is closer to the truth;
+the plain percentile bootstrap covers 75 % instead of 95 % with three papers. With a single paper each question counts
+as a paper, which makes the interval too narrow; the report says so. Draws depend only on a seed, so the same scores
+give the same figures.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _BLOCK = 4_000_000  # drawn numbers held at once: 32 MB
 
 
 class Mean(msgspec.Struct, frozen=True, kw_only=True):
-    """A mean of ``scored`` values out of ``total``, with its 95 % interval; all three None when nothing was scored."""
+    """A mean of ``scored`` values out of ``total``, with its 95 % interval; all three are None if nothing was scored."""
 
     mean: float | None
     low: float | None
@@ -45,7 +46,9 @@ class Mean(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(Mean, frozen=True, kw_only=True):
-    """A mean of paired differences. ``p`` is from a permutation test; ``papers`` of them had a scored pair."""
+    """A mean of paired differences. ``p`` is from a permutation test; ``papers`` is the number of papers with a scored
+    pair.
+    """
 
     p: float | None
     won: int
@@ -69,9 +72,10 @@ def mean(
 ) -> Mean:
     """The mean of `values` and its interval, clustered by `clusters` (one paper id a value), to four decimals.
 
-    A value that is None or not a number is unscored: left out of the mean, counted in the total. The interval is cut
-    to `bounds`, the ends of the scale. Where every score is at one end, there is no spread to go by, and the other end
-    of the interval is what so many papers could just hide (Clopper & Pearson, 1934: 20 hits of 20 mean 0.83 to 1). Raises `ValueError` when the two sequences differ in length.
+    A value that is None or not a number is unscored: left out of the mean, counted in the total. The interval is cut to
+    `bounds`, the ends of the scale. If every score is at one end, there is no variance to use, and the interval is that
+    of Clopper & Pearson (1934) for the number of papers: 20 hits of 20 give 0.83 to 1. Raises `ValueError` when the two
+    sequences differ in length.
     """
     scores, groups = _scored(values, clusters)
     if not len(scores):
@@ -102,8 +106,8 @@ def paired_difference(
 ) -> Difference:
     """How much higher the first of each pair is than the second, over the pairs in which both were scored.
 
-    `bounds` are those of one score; a difference of at most `tie` is neither won nor lost. `p` is the share of all ways to
-    swap the two within whole papers that give a mean as far from 0 as this one (a sign-flip test, Fisher, 1935;
+    `bounds` are those of one score; a difference of at most `tie` is neither won nor lost. `p` is the share of all ways
+    to swap the two within whole papers that give a mean as far from 0 as this one (a sign-flip test, Fisher, 1935;
     exact for up to twelve papers). With three papers it cannot be below 0.25.
     """
     differences = [None if first is None or second is None else first - second for first, second in pairs]
@@ -132,7 +136,7 @@ def _scored(values: Sequence[float | None], clusters: Sequence[str]) -> tuple[Fl
 
 
 def _own_if_one(groups: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """The clusters to count with: where there is only one, each value is its own."""
+    """The clusters; if there is only one, each value is a cluster of its own."""
     return groups if len(groups) and groups.max() > 0 else np.arange(len(groups))
 
 

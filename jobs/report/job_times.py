@@ -1,8 +1,8 @@
-"""How long each job took, read from the run's log of events; nothing is measured or written for it.
+"""How long each job took, computed from the run's log of events.
 
-A job's time runs from its start to its end by the monotonic clock, and is summed over all sittings. Jobs run side by side and wait for each
-other's shards, so the times overlap and are not work. A sitting that was killed counts up to the job's last event in
-the log, and what has been rotated out of the log is not counted.
+A job's time is from its start to its end by the monotonic clock, summed over all process runs. Jobs run side by side
+and wait for each other's shards, so the times overlap and include waiting. A process that was killed counts up to the
+job's last event in the log; events that have been rotated out of the log are not counted.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _add(seconds: dict[str, float], job: str, span: tuple[float, float]) -> None
 
 
 def _read(line: bytes) -> _Line | None:
-    """A line of the log; None for one that a kill tore, or that is not ours."""
+    """A line of the log; None for a torn line, or one that gristmill did not write."""
     try:
         return msgspec.json.decode(line, type=_Line)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,6 +1,6 @@
-"""Every score of every response, joined from the datasets in which they are: one verdict a response.
+"""All scores of every response, joined from several datasets: one verdict per response.
 
-A score that could not be had costs only itself: the response keeps the others, and the missing one is counted.
+A missing score affects nothing else: the response keeps its other scores, and the missing one is counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["joined"]
 def joined(
     datasets: Mapping[str, Dataset[Any]], responses: Sequence[Response], metrics: Sequence[str]
 ) -> list[Verdict]:
-    """A verdict for each of `responses`, also where the judge failed, with its similarity and its scores by `metrics`.
+    """A verdict for each of `responses`, even if the judge failed, with its similarity and its scores by `metrics`.
 
     Similarities and assessments may have been made later than the verdict, by a retry or for another metric. Blocks.
     """

@@ -1,7 +1,7 @@
-"""How far the judge can be trusted: what it says when it is asked again, and when two answers change places.
+"""How far the judge agrees with itself: when it is asked again, and when two answers change places.
 
-A difference between models that is smaller than the judge's own is not one to rely on in a single answer; over many it
-averages out, which is what the intervals count with already.
+A difference between models that is smaller than the judge's own variation means nothing for a single answer. Over many
+answers the variation averages out, and the intervals include it already.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DECIMALS = 4
 
 
 def judge_noise(rejudgements: Iterable[Rejudgement]) -> Noise | None:
-    """How the second scores of the sample agree with the first; None where nothing was asked twice."""
+    """How the second scores of the sample agree with the first; None if nothing was asked twice."""
     rows = list(rejudgements)
     if not rows:
         return None

@@ -1,6 +1,6 @@
-"""The report's page: `report.html`, one self-contained file, readable on a phone, light or dark as the reader's system is.
+"""The report's page: `report.html`, one self-contained file, readable on a phone, in light or dark mode.
 
-All text that came from a paper or a model is escaped, see `jobs.report.html`.
+All text from a paper or a model is escaped, see `jobs.report.html`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LISTED_FAILURES = 20
 
 
 def write_report(data: ReportData, folder: Path) -> None:
-    """Write `results.json` and `report.html` into `folder`, each whole or not at all."""
+    """Write `results.json` and `report.html` into `folder`, each atomically; raises `Fatal` when the disk fails."""
     with naming_the_disk(folder / "report.html"):
         write_atomic(folder / "results.json", results_json(data))
         write_atomic(folder / "report.html", report_html(data))
@@ -67,7 +67,7 @@ def _sides(rows: Sequence[Row]) -> list[tuple[str, bool, list[Row]]]:
 
 
 def _side_name(split: str, retrieval: bool, both_ways: bool) -> str:
-    """What a group of the table is called; how it was asked is said only where it was asked both ways."""
+    """The name of a group of the table; it mentions retrieval only if the run has answers with and without."""
     name = SPLITS.get(split, split)
     if not both_ways and retrieval:
         return name

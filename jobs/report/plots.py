@@ -48,7 +48,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def place(value: float, ticks: Sequence[float]) -> float:
-    """Where `value` stands between the outer ticks, in per cent, to two places; what lies beyond stands at the end."""
+    """The place of `value` between the outer ticks, in per cent to two places; values beyond are at the end."""
     return round(min(100.0, max(0.0, 100 * (value - ticks[0]) / (ticks[-1] - ticks[0]))), 2)
 
 
@@ -79,7 +79,7 @@ def reach(comparisons: Iterable[Comparison], metric: str) -> float:
 
 
 def curve(losses: Sequence[Loss]) -> Curve | None:
-    """The loss curve; None where there are not two steps to draw a line between."""
+    """The loss curve; None if there are fewer than two steps."""
     train = [(loss.step, loss.train) for loss in losses if loss.train is not None and math.isfinite(loss.train)]
     held_out = [loss for loss in losses if loss.val is not None and math.isfinite(loss.val)]
     val = [(loss.step, loss.val) for loss in held_out if loss.val is not None]

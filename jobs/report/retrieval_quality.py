@@ -1,7 +1,7 @@
-"""How well retrieval does its part: whether the chunk that a question was made from is among the contexts.
+"""The quality of retrieval: whether the chunk that a question was made from is among the contexts.
 
-All models get the same contexts, so this is a figure of the run and not of a model. Only the chunk itself counts; what
-else would answer the question is not known, so these are lower bounds.
+All models get the same contexts, so this is a figure of the run and not of a model. Only the chunk itself counts; other
+chunks that answer the question are not known, so these are lower bounds.
 """
 
 from __future__ import annotations

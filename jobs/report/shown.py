@@ -1,4 +1,4 @@
-"""Of the second judgements and the preferences, those that belong to the answers that are asked for now."""
+"""The second judgements and the preferences that belong to the current configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["preferred", "rejudged"]
 
 
 def rejudged(config: Config, datasets: Mapping[str, Dataset[Any]], responses: Sequence[Response]) -> list[Rejudgement]:
-    """The second judgements of what is shown, as many as the configuration has now."""
+    """The second judgements of the answers that are shown, as many as the configuration asks for."""
     chosen = _chosen(config, datasets, config.evaluate.rejudge)
     verdicts = {make_id("verdict", response.id) for response in responses if chosen(response.pair_id)}
     rows: Iterator[Rejudgement] = datasets["rejudgements"].rows()
@@ -25,7 +25,7 @@ def rejudged(config: Config, datasets: Mapping[str, Dataset[Any]], responses: Se
 
 
 def preferred(config: Config, datasets: Mapping[str, Dataset[Any]], responses: Sequence[Response]) -> list[Preference]:
-    """What the judge preferred of what is shown, as much as the configuration has now."""
+    """The preferences between the answers that are shown, as many as the configuration asks for."""
     chosen = _chosen(config, datasets, config.evaluate.pairwise)
     duels = duel_ids([response for response in responses if chosen(response.pair_id)])
     rows: Iterator[Preference] = datasets["preferences"].rows()

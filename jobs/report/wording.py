@@ -1,6 +1,6 @@
-"""How the report's figures read: numbers with as many places as they deserve, and what a difference says in words.
+"""The report's figures in words: numbers with a fixed number of places, and differences as phrases.
 
-The words are chosen before the numbers are known, by rules that stand here, and they are the same for gains and losses.
+The phrases follow fixed rules, which are the same for gains and losses.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _CLEAR = 0.05
 
 
 def figure(value: float, metric: str) -> str:
-    """A score or a mean: two places for correctness, three for what runs from 0 to 1."""
+    """A score or a mean: two places for correctness, three for metrics from 0 to 1."""
     return f"{value:.{_places(metric)}f}".replace("-", "−")
 
 
 def signed(value: float, metric: str) -> str:
-    """A difference, with its sign; nothing that rounds to zero has one."""
+    """A difference with its sign; a value that rounds to zero has none."""
     text = f"{value:+.{_places(metric)}f}"
     return text[1:] if not float(text) else text.replace("-", "−")
 
@@ -38,7 +38,7 @@ def won_lost(difference: Difference) -> str:
 
 
 def reading(difference: Difference) -> str:
-    """What a difference says, in a few words; it is clear only when its interval leaves out 0 and p is below 0.05."""
+    """What a difference means, in a few words; it is clear only if its interval excludes 0 and p is below 0.05."""
     if difference.mean is None or difference.low is None or difference.high is None or difference.p is None:
         return "nothing to compare"
     if warning := too_few(difference.scored, difference.papers):
@@ -51,7 +51,7 @@ def reading(difference: Difference) -> str:
 
 
 def too_few(questions: int, papers: int) -> str:
-    """A warning where so few questions or papers stand behind a figure that it says nothing; "" where enough do."""
+    """A warning if a figure has too few questions or papers to mean anything; else ""."""
     if questions < FEW_QUESTIONS:
         return f"{questions} {'question' if questions == 1 else 'questions'}: read nothing into this"
     if papers < _TESTABLE_PAPERS:
@@ -60,7 +60,7 @@ def too_few(questions: int, papers: int) -> str:
 
 
 def sentence(comparison: Comparison, metric: str) -> str:
-    """One difference in one line: whose, of what, how much, how sure, and what it says."""
+    """One difference in one line: the models, the metric, the value, its interval, and its meaning."""
     difference = comparison.metrics[metric]
     whose = f"{comparison.name}, {label(metric)}"
     if difference.mean is None or difference.low is None or difference.high is None or difference.p is None:
