@@ -1,6 +1,6 @@
-"""The `critique` job: a rubric that a model fills in for each pair, where ``curate.critic`` is on.
+"""The `critique` job: a model rates each pair by a rubric, if ``curate.critic`` is on.
 
-It is a job of its own because each record may have one paid request, and it comes after the checks that cost none.
+It is a job of its own because each record may have one paid request. It follows the checks that cost nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RATINGS = ("grounded", "standalone", "useful")
 
 
 class Rubric(BaseModel):
-    """What the critic answers; ratings from 1 to 5."""
+    """The critic's answer; ratings are from 1 to 5."""
 
     feedback: str = ""
     grounded: int = Field(ge=1, le=5)
@@ -35,7 +35,7 @@ class Rubric(BaseModel):
 
 
 def critique(*, settings: Curate, max_tokens: int, fingerprint: Mapping[str, Any], slots: int) -> Job:
-    """Rate every pair that passed the checks before."""
+    """The job that rates every pair that passed the earlier checks."""
 
     async def process(value: tuple[Pair, str], call: Call) -> Sequence[Record]:
         pair, text = value
@@ -64,7 +64,7 @@ def critique(*, settings: Curate, max_tokens: int, fingerprint: Mapping[str, Any
 
 
 def critique_request(pair: Pair, text: str, *, max_tokens: int) -> Request:
-    """The rubric, the chunk's `text` and the pair, in a request to the judge."""
+    """A request to the judge with the rubric, the chunk's `text` and the pair."""
     rating = {"type": "integer", "minimum": 1, "maximum": 5}
     properties = {"feedback": {"type": "string"}, **dict.fromkeys(_RATINGS, rating)}
     schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
@@ -82,7 +82,7 @@ def critique_request(pair: Pair, text: str, *, max_tokens: int) -> Request:
 
 
 def read_rubric(answer: str) -> Rubric:
-    """The JSON object in `answer`, whatever stands around it; raises `Malformed` when there is none that fits."""
+    """The JSON object in `answer`, which may have other text around it; raises `Malformed` when none fits."""
     try:
         return Rubric.model_validate_json(answer[answer.find("{") : answer.rfind("}") + 1])
     except ValidationError as error:
@@ -90,7 +90,7 @@ def read_rubric(answer: str) -> Rubric:
 
 
 def refused(found: Critique, settings: Curate) -> Fault | None:
-    """The lowest rating, where it is below what passes."""
+    """The lowest rating if it is below the passing one; else None."""
     rating, name = min((getattr(found, name), name) for name in _RATINGS)
     if rating >= settings.critic_passing:
         return None

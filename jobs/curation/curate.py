@@ -1,11 +1,11 @@
-"""The `curate` job: which pairs are used, one row each, with the reason where one is not.
+"""The `curate` job: one row per pair, which says whether the pair is used, and the reason if it is not.
 
-Everything that follows reads only what is kept here; a refused pair stays a row that can be read, and is no failure.
-Nothing is paid for: the checks that cost something (`probe`, `critique`) are jobs before this one, and what they could
-not do for a pair leaves it without a row, until a retry does it.
+All later jobs read only the pairs that are kept. A refused pair is a row that can be read, and no failure. This job
+costs nothing: the checks that need requests (`probe`, `critique`) are jobs before it. A pair for which one of them
+failed has no row until a retry succeeds.
 
-The reason is part of an input's id. So when a shard is opened again (a retry filled in a pair that comes before), what
-is decided otherwise now replaces what was decided then.
+The reason is part of an input's id. So when a shard is opened again (because a retry added an earlier pair), a new
+decision replaces the old one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Curator:
         self._near = NearQuestions(folder / "near.sqlite3", cosine=settings.near_duplicate_cosine)
 
     def job(self, *, fingerprint: Mapping[str, Any]) -> Job:
-        """One row for each pair that every check could be made of."""
+        """The job that writes one row for each pair for which every check succeeded."""
         settings = self._settings
         beside = [*(["probes"] if settings.embeds else []), *(["critiques"] if settings.critic else [])]
         return Job(
@@ -81,7 +81,7 @@ class Curator:
 
 
 class KeptPairs(Dataset[Pair]):
-    """The dataset of pairs as it reads when those that curation refused are left out."""
+    """The dataset of pairs without those that curation refused."""
 
     def __init__(self, pairs: Dataset[Pair], curated: Dataset[Curated]) -> None:
         super().__init__(pairs.folder, Pair)
@@ -93,7 +93,7 @@ class KeptPairs(Dataset[Pair]):
 
 
 def kept_pairs(datasets: Mapping[str, Dataset[Any]], config: Config) -> Dataset[Pair]:
-    """The pairs that are used: all of them where nothing is curated, or where they are a file's."""
+    """The pairs that are used: all pairs if nothing is curated, or if they are from a file."""
     curated = config.curate.on and not config.evaluate.pairs
     return KeptPairs(datasets["pairs"], datasets["curated"]) if curated else datasets["pairs"]
 
@@ -104,7 +104,7 @@ def rejections(curated: Dataset[Curated]) -> dict[str, int]:
 
 
 def _judged(shard: ShardRows, settings: Curate) -> Iterator[tuple[Pair, Fault | None]]:
-    """Each pair with what the checks of its own say; not those that a check could not be made of."""
+    """Each pair with the results of its own checks; pairs for which a check failed are left out."""
     probes = {row.parent: row for row in shard.get("probes", [])}
     critiques = {row.parent: row for row in shard.get("critiques", [])}
     for pair in shard["pairs"]:

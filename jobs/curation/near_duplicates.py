@@ -1,13 +1,13 @@
-"""Near-duplicate questions over a whole run: of two that say the same, the first in the order of the shards is kept.
+"""Near-duplicate questions over a whole run: of two that ask the same, the first in the order of the shards is kept.
 
-A shard is decided as a whole, when everything it needs is there, after every shard before it: so a decision depends on
-the rows and never on what was finished first. What was kept lies in a database on disk, and memory does not grow with
-the run. It is found again by locality-sensitive hashing (Charikar 2002): a vector's signs along some fixed directions
-are one key, and of 32 such keys two near vectors share at least one. The number of signs in a key is the largest with
-which 99 of 100 pairs that are just near enough meet; nearer ones meet more surely, equal ones always. Whoever meets is
-compared exactly, so nothing is refused by chance.
+A shard is decided as a whole, after every shard before it, so a decision depends on the rows and never on timing. The
+kept questions are in a database on disk, so memory does not grow with the run. They are found by locality-sensitive
+hashing (Charikar 2002): the signs of a vector along some fixed directions are one key, and two near vectors share at
+least one of 32 such keys. The number of signs in a key is the largest with which 99 % of the pairs at the threshold
+share a key; nearer pairs share one more often, equal ones always. Questions that share a key are compared exactly, so
+none is refused by chance.
 
-The database holds nothing that was paid for: a shard that it lacks is entered again from the rows.
+The database holds nothing that was paid for: a shard that it lacks is added again from the rows.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Near:
-    """The pair whose question came first, and the cosine to it."""
+    """The pair with the earlier question, and the cosine between the two."""
 
     id: str
     cosine: float
 
 
 class NearQuestions:
-    """The questions that were kept so far, in the database `path`; `cosine` and more is a near-duplicate."""
+    """The questions that are kept so far, in the database `path`; at `cosine` or more, two are near-duplicates."""
 
     def __init__(self, path: Path, *, cosine: float) -> None:
         self._path = path
@@ -64,8 +64,8 @@ class NearQuestions:
     def decide(self, shard: int, asked: Sequence[Asked], kept: Callable[[int], Iterable[Asked]]) -> Mapping[str, Near]:
         """Which of `asked`, the questions of this shard in order, are near-duplicates; blocks.
 
-        The others are kept, and entered in place of what was entered for this shard before. Shards are decided in
-        order; `kept` gives those that a shard before this one kept, and is asked only if the database lacks it.
+        The others are kept, and replace what the database has for this shard. Shards are decided in order; `kept`
+        returns the questions that an earlier shard kept, and is called only if the database lacks that shard.
         """
         with (
             naming_the_database(self._path, made_from="the rows"),
@@ -106,7 +106,7 @@ class NearQuestions:
         unit: NDArray[np.float32],
         keys: Sequence[int],
     ) -> Near | None:
-        """The nearest question that was kept, among those with the same numbers; the first of equally near ones."""
+        """The nearest kept question with the same numbers; the first of equally near ones."""
         import numpy as np
 
         select = "select place from keys where number = ? and key = ?"
@@ -140,7 +140,7 @@ def _lacking(database: sqlite3.Connection, shard: int) -> list[int]:
 
 
 def _forget(database: sqlite3.Connection, shard: int) -> None:
-    """Places are never given twice, so keys that lead to a forgotten question lead nowhere."""
+    """Delete a shard's questions. Their keys stay, but places are never used twice, so such keys find nothing."""
     database.execute("delete from questions where shard = ?", (shard,))
     database.execute("insert or ignore into shards values (?)", (shard,))
 
@@ -156,7 +156,7 @@ def _enter(
 
 
 def _numbers(question: str) -> str:
-    """What embeddings hardly see: "the 7B model" and "the 13B model" are two questions."""
+    """The numbers of a question, which embeddings hardly show: "the 7B model" and "the 13B model" differ."""
     return " ".join(sorted(re.findall(r"\w*\d+(?:[.,]\d+)*\w*", question.casefold())))
 
 

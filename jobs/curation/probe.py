@@ -1,7 +1,7 @@
-"""The `probe` job: the embedding of each question, and whether retrieval with it finds the chunk that it came from.
+"""The `probe` job: the embedding of each question, and whether retrieval with it finds the question's chunk.
 
-One embedding serves three: the round trip here, near-duplicates in `curate`, and retrieval in `augment`, which then
-asks for none. Pairs that break a rule are not embedded. Without the round trip nothing waits for the index.
+One embedding has three uses: the round trip here, near-duplicates in `curate`, and retrieval in `augment`. Pairs that
+break a rule are not embedded. Without the round trip this job does not wait for the index.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def probe(
     fingerprint: Mapping[str, Any],
     slots: int,
 ) -> Job:
-    """Embed the question of every pair that breaks no rule; look for its chunk where the round trip is on."""
+    """The job that embeds the question of every pair that breaks no rule, and searches its chunk if the round trip is
+    on.
+    """
 
     async def process(pair: Pair, call: Call) -> Sequence[Record]:
         vector = vectors(await call(embedding([pair.question], query=True)))[0]
@@ -58,7 +60,7 @@ def probe(
 
 
 def lost(found: Probe, settings: Curate) -> Fault | None:
-    """A question that does not find its chunk: it is vague, or about something else."""
+    """The fault of a question that does not find its chunk: it is vague, or about something else."""
     if settings.round_trip is not True or found.rank is not None:
         return None
     return Fault(reason="not_found", detail=f"its chunk is not among the {settings.round_trip_top_k} nearest")

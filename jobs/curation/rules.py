@@ -1,9 +1,9 @@
-"""What is wrong with a pair, as far as its words alone show: pure, conservative, and in no language's favour.
+"""Rules on the words of a pair: pure functions that refuse a pair only when a fault is plain.
 
 A pair is refused when it asks about the document's form instead of its content, when its answer only repeats the
-question or refuses to answer, and when either is too short or too long. "The paper" is no form: the prompt names the
-paper. What the patterns know stands in English, German, French, Spanish and Chinese; in other languages a pair is
-judged by its length and its repetition alone.
+question or refuses to answer, and when either is too short or too long. "The paper" is allowed, because the prompt
+names the paper. The patterns are in English, German, French, Spanish and Chinese; in other languages only length and
+repetition are checked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RULES_VERSION = 1  # raise it when any rule here changes which pairs pass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Why a pair is refused: `reason` is one stable word for counting, `detail` is for the reader."""
+    """Why a pair is refused: `reason` is one stable word for counting, `detail` is for readers."""
 
     reason: str
     detail: str
@@ -35,7 +35,7 @@ def passing(pairs: Iterable[Pair], settings: Curate) -> Iterator[Pair]:
 
 
 def fault(question: str, answer: str, settings: Curate) -> Fault | None:
-    """The first rule that the pair breaks, None for none, or where rules are off."""
+    """The first rule that the pair breaks; None if it breaks none, or if rules are off."""
     if not settings.rules:
         return None
     return (
@@ -64,7 +64,7 @@ def _found(pattern: re.Pattern[str], reason: str, part: str, text: str) -> Fault
 
 
 def _repetition(question: str, answer: str) -> Fault | None:
-    """A choice ("ice or water?") is answered with the question's own words, and so is left alone."""
+    """The fault of an answer without a new word; the answer to a choice ("ice or water?") needs none."""
     asked = words(question)
     if _CHOICE.intersection(asked) or any(sign in question for sign in _CHOICE_SIGNS):
         return None

@@ -22,7 +22,7 @@ _RULES = {"shortest_question", "longest_question", "shortest_answer", "longest_a
 
 
 def build_probe(context: RunContext) -> Job | None:
-    """The embedding of each question, and the place of its chunk among what it finds."""
+    """The job that embeds each question and searches its chunk; None if no check needs it."""
     settings, model = context.config.curate, context.config.models.embedding
     if not settings.embeds:
         return None
@@ -36,7 +36,7 @@ def build_probe(context: RunContext) -> Job | None:
 
 
 def build_critique(context: RunContext) -> Job | None:
-    """What the judge gives each pair by a rubric."""
+    """The job in which the judge rates each pair; None if it is off."""
     settings, judge = context.config.curate, context.config.models.judge
     if not settings.critic:
         return None
@@ -50,7 +50,7 @@ def build_critique(context: RunContext) -> Job | None:
 
 
 def build_curate(context: RunContext) -> Job | None:
-    """Whether each pair is kept."""
+    """The job that decides which pairs are kept; None if nothing is curated."""
     settings = context.config.curate
     if not settings.on:
         return None

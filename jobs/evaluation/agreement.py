@@ -1,8 +1,8 @@
 """The agreement judge: the probability that a small model gives to “the response agrees with the reference answer”.
 
-A small model cannot give a score from 1 to 5 that means anything, but how likely it finds "Yes" against "No" does order
-right answers before wrong ones (AUC 0.92 on 30 near misses with the embedded model). The same model often generates
-and judges, so what comes of it is called a demo judge wherever it is shown.
+A small model cannot give a meaningful score from 1 to 5, but its probability of "Yes" against "No" ranks right answers
+above wrong ones (AUC 0.92 on 30 near misses with the embedded model). The same model often generates and judges, so
+this is called a demo judge wherever it is shown.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def agreement_request(*, question: str, reference: str, response: str) -> Reques
 
 
 def read_agreement(reply: Reply) -> Agreement | None:
-    """The agreement that the alternatives of the first token tell; None where they give neither word a probability.
+    """The agreement by the alternatives of the first token; None if neither word is among them.
 
     All tokens that spell a word count for it, whatever their case and the spaces and quotes around them. A word that
-    is not among the alternatives is less likely than all of those, and is taken for impossible.
+    is not among the alternatives is less likely than all of them, and counts as impossible.
     """
     said = [(_word(each.token), math.exp(min(each.logprob, 0.0))) for each in reply.alternatives]
     yes, no = (sum(chance for word, chance in said if word == wanted) for wanted in ("yes", "no"))

@@ -1,7 +1,7 @@
-"""Which answers are asked for now: those of the models of now to the sample of now, in the ways of now.
+"""Which answers the current configuration asks for: by its models, its sample, and with or without retrieval.
 
-What was answered before stays on disk behind them, when the sample is lowered, a candidate is dropped or the models change:
-it was paid for. It is not judged and not shown, until it is asked for again.
+Older answers stay on disk when the sample is lowered, a candidate is dropped or the models change, because they were
+paid for. They are neither judged nor shown until the configuration asks for them again.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Shows = Callable[[Response], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """A model of the table: what it is called, whom its requests go to, and the most tokens of an answer.
+    """A model of the table: its name, the section that its requests go to, and the most tokens of an answer.
 
-    Another ``model`` under the same row's name answers again.
+    If ``model`` changes under the same row's name, the new model answers everything.
     """
 
     model: str
@@ -37,7 +37,7 @@ class Compared:
 
 
 class Asked:
-    """The sample of pairs, and how each of them is asked. Empty until it is drawn, which takes all pairs to be there."""
+    """The sample of pairs, and how each of them is asked. Empty until it is drawn, when all pairs exist."""
 
     def __init__(self, pairs: Dataset[Pair], examples: Dataset[Example], settings: Evaluate, seed: int) -> None:
         self.sample = Sample(pairs, settings.sample, seed)
@@ -46,14 +46,14 @@ class Asked:
         self._with_contexts: set[str] = set()
 
     async def draw(self) -> None:
-        """Draw the sample, again where pairs have come since."""
+        """Draw the sample, again if there are new pairs."""
         await self.sample.draw()
         if self._settings.pairs:  # in a run of papers every pair has contexts
             rows = self._examples.rows
             self._with_contexts = await asyncio.to_thread(lambda: {example.pair_id for example in rows()})
 
     def stamp(self, models: Mapping[str, Compared]) -> str:
-        """What changes with what is asked, for a job's ``variant``."""
+        """A string that changes with what is asked, for a job's ``variant``."""
         names = (part for name, model in models.items() for part in (name, model.model))
         return make_id(self.sample.stamp(), *names, *([_ALONE] if self._settings.without_retrieval else []))
 
@@ -68,12 +68,12 @@ class Asked:
 
 
 def response_id(pair_id: str, row: str, model: str, retrieval: bool) -> str:
-    """The id of what `model`, under the name of its `row`, answers to a pair, with retrieval or without."""
+    """The id of the response of `model`, under the name of its `row`, to a pair, with retrieval or without."""
     return make_id("response", pair_id, row, model, *([] if retrieval else [_ALONE]))
 
 
 def ways(settings: Evaluate, *, contexts: bool) -> tuple[bool, ...]:
-    """How a pair is asked: with retrieval, without, or both. One of a file that brought no `contexts` is asked alone."""
+    """How a pair is asked: with retrieval, without, or both. A pair of a file without `contexts` is asked without."""
     if settings.pairs and not contexts:
         return (False,)
     return (True, False) if settings.without_retrieval else (True,)

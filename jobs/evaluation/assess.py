@@ -1,8 +1,8 @@
-"""The `assess` job: what the metrics of ``evaluate.metrics`` say of each response, one row for each of both.
+"""The `assess` job: one row for each response and each metric of ``evaluate.metrics``.
 
-Those that ask a model make one request for each of both; a judge whose answer cannot be read leaves that cell unscored.
-A job of its own, so that a metric that is switched on later adds rows and makes none stale. What was assessed stays when
-its metric is switched off: it may have been paid for.
+A metric that needs a model makes one request per row; if the judge's answer cannot be read, the row is unscored. It is
+a job of its own so that a metric that is switched on later adds rows and makes none stale. Rows stay when their metric
+is switched off, because they may have been paid for.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def check_metrics(metrics: Iterable[str]) -> None:
 
 
 def applies(metric: str, response: Response) -> bool:
-    """Whether `metric` can say anything of `response`."""
+    """Whether `metric` applies to `response`: some metrics need contexts."""
     return metric not in SUPPORT or bool(response.contexts)
 
 
@@ -142,7 +142,7 @@ def _row(asked: _Asked, finding: Finding) -> Assessment:
 
 
 async def _contexts(asked: _Asked, retriever: Retriever) -> list[str]:
-    """The texts of all contexts, in their order. Pairs that came from a file have theirs beside them, and no store."""
+    """The texts of all contexts, in their order. Pairs from a file bring their texts and have no vector store."""
     ids = [context.chunk_id for context in asked.response.contexts]
     elsewhere = [id_ for id_ in ids if id_ not in asked.texts]
     found = dict(zip(elsewhere, await retriever.texts(elsewhere), strict=True)) if elsewhere else {}

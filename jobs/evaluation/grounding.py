@@ -1,7 +1,7 @@
-"""Faithfulness and relevancy, as LlamaIndex's evaluators of these names ask for them: a yes or a no, in one request.
+"""Faithfulness and relevancy, with the prompts of LlamaIndex's evaluators of these names: yes or no, in one request.
 
-Their prompts are used word for word, with all contexts in one prompt. Their reader is not: it takes every answer that holds
-the letters "yes" anywhere for one, and every other for a no.
+The prompts are used word for word, with all contexts in one prompt. LlamaIndex's parser is not used: it reads every
+answer that contains the letters "yes" as yes, and every other as no.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobs.records import Response
 __all__ = ["SUPPORT", "Finding", "read_yes_or_no", "support"]
 
 SUPPORT = ("faithfulness", "relevancy")
-"""The metrics that say how a response stands to its contexts; they say nothing of one without any."""
+"""The metrics that compare a response with its contexts; they do not apply to a response without contexts."""
 
 _AT_FIRST = re.compile(r"\W*(?:answer\W+)?(yes|no)\b", re.IGNORECASE)
 _CAPITALS = re.compile(r"\b(?:YES|NO)\b")
@@ -27,7 +27,7 @@ _CAPITALS = re.compile(r"\b(?:YES|NO)\b")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a metric says of one response: ``score`` on its own scale, None when it could not be had; see `Assessment`."""
+    """A metric's result for one response: ``score`` is on its own scale, None if there is none; see `Assessment`."""
 
     score: float | None
     passing: bool | None = None
@@ -47,7 +47,7 @@ async def support(metric: str, call: Call, response: Response, contexts: Sequenc
 
 
 def read_yes_or_no(text: str) -> bool | None:
-    """Whether an answer says yes: its first word, else the one of YES and NO that stands in it in capitals."""
+    """Whether an answer says yes, by its first word, else by YES or NO in capitals; None if it says neither or both."""
     answer = spoken(text)
     if first := _AT_FIRST.match(answer):
         return first[1].lower() == "yes"

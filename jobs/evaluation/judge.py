@@ -1,7 +1,7 @@
 """The `similarity` and `judge` jobs: two scores for each response, beside its reference answer.
 
-They are two jobs because each may have one paid request a record: what a crash can lose stays what is in flight.
-`judge` joins both into verdicts. What cannot be scored is left unscored and counted, never taken for zero.
+They are two jobs because a record may have only one paid request, so that a crash loses only requests in flight.
+`judge` joins both into verdicts. A response that cannot be scored is counted as unscored, never as zero.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FEEDBACK_TOKENS = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What a judge says of one response; `correctness` runs from 1 to 5."""
+    """A judge's result for one response; `correctness` is from 1 to 5."""
 
     correctness: float
     passing: bool
@@ -36,7 +36,7 @@ class Judgement:
 
 
 Method = Callable[[Response, Call], Awaitable[Judgement]]
-"""How a response is judged, in one call; raises `Permanent` (kind "malformed") when the judge's answer is no score."""
+"""How a response is judged, in one call; raises `Permanent` (kind "malformed") when the answer holds no score."""
 
 
 def similarity(*, shows: Shows, fingerprint: Mapping[str, Any], slots: int) -> Job:
@@ -71,7 +71,9 @@ def similarity(*, shows: Shows, fingerprint: Mapping[str, Any], slots: int) -> J
 
 
 def judge(*, method: Method, shows: Shows, fingerprint: Mapping[str, Any], slots: int) -> Job:
-    """Correctness by `method`, joined with the similarity, as one verdict a response for which `shows` is true."""
+    """The job that scores correctness by `method`: one verdict, with the similarity, per response for which `shows` is
+    true.
+    """
 
     def expand(shard: ShardRows) -> Iterator[Item]:
         similarities = {row.parent: row.semantic_similarity for row in shard["similarities"]}
@@ -97,7 +99,7 @@ def judge(*, method: Method, shows: Shows, fingerprint: Mapping[str, Any], slots
 
 
 async def by_score(response: Response, call: Call) -> Judgement:
-    """LlamaIndex's `CorrectnessEvaluator`: a score from 1 to 5, read robustly."""
+    """LlamaIndex's `CorrectnessEvaluator`: a score from 1 to 5, with our parser of the answer."""
     messages = judge_messages(query=response.question, response=response.response, reference=response.reference)
     score = await ask_until_valid(call, chat("judge", messages, max_tokens=_FEEDBACK_TOKENS), _read_score)
     return Judgement(correctness=score.score, passing=score.passing, feedback=score.feedback)
@@ -122,7 +124,7 @@ def _read_score(answer: str) -> Score:
 def verdict(
     response: Response, semantic_similarity: float | None, judgement: Judgement | None, feedback: str
 ) -> Verdict:
-    """The row of one response; `judgement` is None where there is no score, and `feedback` says why."""
+    """The row of one response; `judgement` is None if there is no score, and `feedback` says why."""
     return Verdict(
         id=make_id("verdict", response.id),
         parent=response.id,

@@ -1,8 +1,8 @@
 """Metrics that compare the words of a response with those of its reference answer; they cost nothing.
 
-Exact match and token F1 are those of SQuAD's evaluation script (Rajpurkar et al., 2016), with version 2's rule for texts
-without a word; ROUGE-L is the F-measure that Google's rouge-score calls ``rougeL``, without its stemmer. That one knows
-only ASCII letters and digits, so it says nothing of texts in other scripts.
+Exact match and token F1 are those of SQuAD's evaluation script (Rajpurkar et al., 2016), with version 2's rule for
+texts without a word. ROUGE-L is the F-measure that Google's rouge-score calls ``rougeL``, without its stemmer; it knows
+only ASCII letters and digits, so it does not work for other scripts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def exact_match(response: str, reference: str) -> float:
 
 
 def token_f1(response: str, reference: str) -> float:
-    """The harmonic mean of precision and recall over the words that both have, each as often as both have it."""
+    """The harmonic mean of precision and recall over the common words, each counted as often as both texts have it."""
     ours, theirs = _words(response), _words(reference)
     if not ours or not theirs:
         return float(ours == theirs)
@@ -33,7 +33,7 @@ def token_f1(response: str, reference: str) -> float:
 
 
 def rouge_l(response: str, reference: str) -> float:
-    """The same over the longest series of words that both have in this order, with gaps or without."""
+    """The same over the longest common subsequence of words."""
     ours, theirs = (_NO_WORD.sub(" ", text.lower()).split() for text in (response, reference))
     return _f_measure(_longest_common(ours, theirs), ours, theirs)
 

@@ -38,10 +38,10 @@ def evaluator_class(metric: str) -> type[BaseEvaluator]:
 
 
 async def evaluate(metric: str, call: Call, response: Response, contexts: Sequence[str], *, max_tokens: int) -> Finding:
-    """What the evaluator finds; it is made with the judge and the embedding where its constructor takes one.
+    """The evaluator's result; its constructor gets the judge and the embedding if it takes them.
 
-    Raises what `call` raises, and `Permanent`: of kind "second_request" where one request is not enough for it, since a
-    record may have only one; "malformed" where it fails or gives no score.
+    Raises the errors of `call`, and `Permanent`: of kind "second_request" if the evaluator needs more than one request,
+    because a record may have only one; "malformed" if it fails or gives no score.
     """
     kind, once = evaluator_class(metric), _Once(call, metric)
     takes = inspect.signature(kind).parameters
@@ -74,7 +74,7 @@ class _Once:
     async def __call__(self, request: Request) -> Reply:
         if self._used:
             raise Permanent(
-                f"{self._metric} wants a second request for one response, and a record may have only one",
+                f"{self._metric} needs a second request for one response, and a record may have only one",
                 kind="second_request",
             )
         self._used = True

@@ -1,7 +1,7 @@
 """The `prefer` job: the judge sees two models' answers to one question and says which is better.
 
-The prompts and the reader of the answers are LlamaIndex's `PairwiseComparisonEvaluator`'s. A judge likes what it reads
-first, so each two are asked about twice, with positions swapped; each is a record of its own, with one paid request.
+The prompts and the parser of the answers are those of LlamaIndex's `PairwiseComparisonEvaluator`. Judges prefer what
+they read first, so each two answers are judged twice, in both orders; each order is a record with one paid request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["duel_ids", "prefer"]
 _AGAINST = "base"
 _MODEL_FIRST, _AGAINST_FIRST = "model first", "against first"
 _VERDICTS = {"[[A]]": 0, "[[B]]": 1, "[[C]]": None}
-"""What the judge ends with, and whose answer it means: the first, the second, or neither."""
+"""The mark at the end of the judge's answer, and the answer that it prefers: the first, the second, or neither."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class _Duel:
 
     @property
     def sides(self) -> tuple[str, str]:
-        """Whose answer the judge reads first, and whose then."""
+        """The model whose answer the judge reads first, and the other."""
         return ("model", "against") if self.order == _MODEL_FIRST else ("against", "model")
 
     @property
@@ -87,12 +87,12 @@ def prefer(*, chosen: Sample, shows: Shows, max_tokens: int, fingerprint: Mappin
 
 
 def duel_ids(responses: Sequence[Response]) -> set[str]:
-    """The ids of the preferences that there may be between `responses`."""
+    """The ids of all possible preferences between `responses`."""
     return {duel.id for duel in _duels(responses)}
 
 
 def _duels(responses: Sequence[Response]) -> Iterator[_Duel]:
-    """Each response beside the base's to the same question, asked in the same way, in both orders."""
+    """Each response with the base's to the same question (with retrieval or without, as its own), in both orders."""
     bases = {(row.pair_id, row.retrieval): row for row in responses if row.model == _AGAINST}
     for response in responses:
         base = bases.get((response.pair_id, response.retrieval))
@@ -122,7 +122,7 @@ def _row(duel: _Duel, choice: _Choice | None, unscored: str) -> Preference:
 
 
 def _read(answer: str) -> _Choice:
-    """The one verdict in the judge's answer. Raises `Malformed` for none, and for several that differ."""
+    """The verdict in the judge's answer. Raises `Malformed` if there is none, or several that differ."""
     places = {place for mark, place in _VERDICTS.items() if mark in answer}
     if len(places) != 1:
         raise Malformed("End with exactly one of [[A]], [[B]] and [[C]].")

@@ -1,7 +1,7 @@
-"""The `rejudge` job: the judge is asked a second time about a sample of answers, word for word the same.
+"""The `rejudge` job: the judge scores a sample of answers a second time, with the same prompt.
 
-What first and second score differ by is the judge's own noise. A model at temperature 0 may still differ from itself,
-as providers do not promise the same answer twice.
+The difference between the two scores is the judge's own noise. Even at temperature 0 a model may differ from itself,
+because providers do not promise the same answer twice.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The `respond` job: what each model answers to a sample of the questions, with the same contexts before it.
+"""The `respond` job: each model answers a sample of the questions, with the same contexts.
 
-The contexts are those that `augment` retrieved, the prompt and the system prompt are those of the training data, for
-every model alike: nothing differs but the model. For the ablation each model is also asked the bare question, under the
-same system prompt.
+The contexts are those that `augment` retrieved; the prompt and the system prompt are those of the training data. Only
+the model differs. For the comparison without retrieval each model also gets the bare question, with the same system
+prompt.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Responder:
 def _questions(
     shard: ShardRows, models: Mapping[str, Compared], sample: Sample, settings: Evaluate
 ) -> Iterator[_Question]:
-    """What is asked about the pairs of a shard: of every model with retrieval, then of every model without it."""
+    """The questions about the pairs of a shard: to every model with retrieval, then to every model without it."""
     contexts: dict[str, list[Example]] = {}
     for example in shard["examples"]:
         contexts.setdefault(example.pair_id, []).append(example)
@@ -126,7 +126,7 @@ def _row(question: _Question, response: str) -> Response:
 
 
 async def _prompt(question: _Question, retriever: Retriever) -> str:
-    """The example's own prompt; where the contexts make an example each, all of them in one."""
+    """The example's own prompt; if each context has an example of its own, a prompt with all contexts."""
     if not question.retrieval:
         return question.pair.question
     if len(question.prompts) == 1:

@@ -1,6 +1,6 @@
-"""The sample of pairs that models are compared on: so many of each split, those whose id has the smallest hash.
+"""The sample of pairs on which models are compared: a number of each split, those whose id has the smallest hash.
 
-The same pairs for every model and in every restart; a smaller sample lies within a larger one.
+Every model and every restart gets the same pairs; a smaller sample is part of a larger one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Sample", "choose"]
 
 
 class Sample:
-    """`size` pairs of each split of `pairs`; empty until it is drawn, which takes all pairs to be there."""
+    """`size` pairs of each split of `pairs`; empty until it is drawn, when all pairs exist."""
 
     def __init__(self, pairs: Dataset[Pair], size: int, seed: int) -> None:
         self._pairs = pairs
@@ -31,7 +31,7 @@ class Sample:
         return pair_id in self._chosen
 
     def stamp(self) -> str:
-        """What changes with the sample, for a job's ``variant``."""
+        """A string that changes with the sample, for a job's ``variant``."""
         return make_id(*sorted(self._chosen))
 
 

@@ -1,8 +1,8 @@
-"""Judge correctness as LlamaIndex's CorrectnessEvaluator does: its prompt, its scale, and a reader for the answers.
+"""Judging correctness as LlamaIndex's CorrectnessEvaluator does: its prompt, its scale, and a parser for the answers.
 
-Its own parser raises on "4.0" without a second line and takes "Score: 4" for no score at all. This one agrees with it
-wherever it reads a number from 1 to 5, reads what else is plainly a score, and gives None for all the rest: an answer
-that could not be read is unscored, never 0.
+LlamaIndex's parser raises on "4.0" without a second line and finds no score in "Score: 4". This one agrees with it
+wherever it reads a number from 1 to 5, reads other plain scores too, and returns None for the rest: an answer that
+cannot be read is unscored, never 0.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["THRESHOLD", "Score", "judge_messages", "parse_score", "scored", "spo
 T = TypeVar("T")
 
 THRESHOLD = 4.0
-"""A score from here on is passing (CorrectnessEvaluator's score_threshold)."""
+"""The lowest score that passes (CorrectnessEvaluator's score_threshold)."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """A judge's score, 1 (worst) to 5 (best), and what it said beside it."""
+    """A judge's score, 1 (worst) to 5 (best), and its feedback."""
 
     score: float
     feedback: str
@@ -37,7 +37,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def scored(judgement: Awaitable[T]) -> tuple[T | None, str]:
-    """What a judge says, and ""; or None, and why there is no score: a judge who cannot be read costs that score alone."""
+    """A judge's result and ""; or None and the reason, if its answer cannot be read. Other errors are raised."""
     try:
         return await judgement, ""
     except Permanent as error:
@@ -58,11 +58,11 @@ def judge_messages(*, query: str, response: str, reference: str) -> list[dict[st
 
 
 def parse_score(text: str) -> Score | None:
-    """Read a judge's answer; None when it holds no score from 1 to 5, or several that differ.
+    """The score in a judge's answer; None if it holds no score from 1 to 5, or several that differ.
 
     In this order: a first line that is a number; a JSON object with a score; lines that are nothing but a score ("4",
-    "**4.5**", "Score: 4/5", "Rating: 3.5 out of 5"); a score named within a sentence. What a model thinks aloud
-    before its answer (``<think>``) is not looked at.
+    "**4.5**", "Score: 4/5", "Rating: 3.5 out of 5"); a score named within a sentence. Reasoning before the answer
+    (``<think>``) is ignored.
     """
     first, _, rest = text.partition("\n")
     try:
@@ -73,7 +73,7 @@ def parse_score(text: str) -> Score | None:
 
 
 def spoken(text: str) -> str:
-    """What a model says, without what it thinks aloud before that; cut to what is read of it."""
+    """A model's answer without the reasoning before it, cut to the length that is parsed."""
     return _THOUGHT.sub("", text)[:LONGEST]
 
 

@@ -1,4 +1,6 @@
-"""The stage in which models answer and are scored, as a run is configured: each function builds one job of `jobs.registry`."""
+"""The stage in which models answer and are scored, as a run is configured: each function builds one job of
+`jobs.registry`.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ def _label(context: RunContext, candidate: Model) -> str:
 
 
 def build_respond(context: RunContext) -> Job:
-    """What every model answers."""
+    """The job in which every model answers."""
     config, models = context.config, context.config.models
     system_prompt = config.export.system_prompt
     responder = Responder(
@@ -78,13 +80,13 @@ def build_respond(context: RunContext) -> Job:
 
 
 def build_similarity(context: RunContext) -> Job:
-    """How near each answer is to its reference."""
+    """The job that measures how near each answer is to its reference."""
     model = context.config.models.embedding
     return judging.similarity(shows=shows_in(context), fingerprint=embedding_fingerprint(model), slots=slots(model))
 
 
 def build_judge(context: RunContext) -> Job:
-    """What the judge says of each answer."""
+    """The job in which the judge scores each answer."""
     return judging.judge(
         method=_method(context),
         shows=shows_in(context),
@@ -94,7 +96,7 @@ def build_judge(context: RunContext) -> Job:
 
 
 def build_assess(context: RunContext) -> Job | None:
-    """What further metrics say of each answer. Each has rows of its own, so which they are changes the meaning of none."""
+    """The job of the further metrics; None without any. Each has its own rows, so changing them makes no row stale."""
     settings, model = context.config.evaluate, context.config.models.judge
     if not settings.metrics:
         return None
@@ -110,7 +112,7 @@ def build_assess(context: RunContext) -> Job | None:
 
 
 def build_rejudge(context: RunContext) -> Job | None:
-    """What the judge says of some answers when it is asked again."""
+    """The job in which the judge scores some answers a second time; None if it is off."""
     config = context.config
     if not config.evaluate.rejudge:
         return None
@@ -124,7 +126,7 @@ def build_rejudge(context: RunContext) -> Job | None:
 
 
 def build_prefer(context: RunContext) -> Job | None:
-    """Which of two answers the judge prefers, asked in both orders."""
+    """The job in which the judge compares answers in both orders; None if it is off."""
     config, model = context.config, context.config.models.judge
     if not config.evaluate.pairwise:
         return None
@@ -142,7 +144,7 @@ def _method(context: RunContext) -> judging.Method:
 
 
 def _asked(context: RunContext) -> dict[str, Any]:
-    """What of the judge decides the meaning of what it says."""
+    """The settings of the judge that belong into fingerprints."""
     model = context.config.models.judge
     return {**RELEASE, "judge": context.name(model), "temperature": model.temperature, **model.meaning()}
 
