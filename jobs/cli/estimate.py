@@ -5,16 +5,20 @@ The figures are upper bounds on requests. Tokens are counted as four characters 
 
 from __future__ import annotations
 
+import math
 import sys
+from collections import defaultdict
+from collections.abc import Mapping
 
 from engine.datasets import Dataset
 from engine.requests import Usage
 from jobs.config import Config, Model
 from jobs.evaluation.lexical import LEXICAL
 from jobs.records import Chunk
+from jobs.registry import declared
 from jobs.run.model_names import model_name
 
-__all__ = ["estimate", "print_estimate"]
+__all__ = ["estimate", "print_estimate", "together_s"]
 
 _CHARACTERS_PER_TOKEN = 4
 _QUESTION_TOKENS = 25
@@ -24,12 +28,16 @@ _JUDGE_TOKENS = 400
 _RUBRIC_TOKENS = 150
 
 
-def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
-    """For each job, an upper bound of its requests, and its tokens and dollars about; blocks."""
+def estimate(config: Config, chunks: Dataset[Chunk], *, times: float = 1.0) -> dict[str, Usage]:
+    """For each job, an upper bound of its requests, and about how many tokens and dollars it takes; blocks.
+
+    The corpus has `times` as many papers as those whose `chunks` are there.
+    """
     count = characters = 0
     for chunk in chunks.rows():
         count += 1
         characters += len(chunk.text)
+    count, characters = round(count * times), round(characters * times)
     chunk_tokens = characters // (_CHARACTERS_PER_TOKEN * count) if count else 0
     questions = min(count * config.ask.questions_per_chunk, config.ask.max_questions or sys.maxsize)
     asked = min(count, questions)
@@ -91,18 +99,60 @@ def _critique(judge: Model, questions: int, chunk_tokens: int) -> Usage:
     return _usage(judge, questions, questions * asked, questions * _ANSWER_TOKENS)
 
 
-def print_estimate(config: Config, chunks: Dataset[Chunk]) -> None:
-    """Print the estimate as one line a job, and their sum."""
-    jobs = estimate(config, chunks)
+def print_estimate(config: Config, chunks: Dataset[Chunk], *, times: float = 1.0) -> None:
+    """Print the estimate as one line a job, and their sum, each with the time that it takes at the configured limits."""
+    jobs = estimate(config, chunks, times=times)
     whole = Usage()
     for job, usage in jobs.items():
         whole += usage
-        print(f"{job:<11}{_words(usage)}")
-    print(f"{'together':<11}{_words(whole)}")
+        print(f"{job:<11}{_words(usage)}{_at_least(max(_seconds(config, job, usage).values(), default=0.0))}")
+    print(f"{'together':<11}{_words(whole)}{_at_least(together_s(config, jobs))}")
+    if not any(model.requests_per_minute or model.tokens_per_minute for model in _models(config)):
+        print("no limits are configured, so the time is not known: gristmill bench measures what an endpoint can do")
     unpriced = sorted({model_name(model) for model in _models(config) if not model.priced})
     if unpriced:
         print(f"no price configured for {', '.join(unpriced)}: set input_usd_per_million and output_usd_per_million")
     print("nothing was sent")
+
+
+def together_s(config: Config, jobs: Mapping[str, Usage]) -> float:
+    """The least time of all `jobs` in seconds, at the configured limits: jobs run side by side, but share models."""
+    by_model: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for job, usage in jobs.items():
+        for model, seconds in _seconds(config, job, usage).items():
+            by_model[model] += seconds
+    return max(by_model.values(), default=0.0)
+
+
+def _seconds(config: Config, job: str, usage: Usage) -> dict[tuple[str, str], float]:
+    """The least time of a job, by the address and name of each model that it asks; `respond` asks all of them alike."""
+    role = declared("papers")[job].role or ""
+    sections = [role]
+    if job == "respond":
+        tuned = [] if config.finetune.backend == "none" else [role]
+        sections += [*tuned, *(f"candidates.{name}" for name in config.models.candidates)]
+    found: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for model in map(config.model, sections):
+        found[model.base_url, model.model] += _least_s(model, usage, share=len(sections))
+    return found
+
+
+def _least_s(model: Model, usage: Usage, *, share: int) -> float:
+    tokens = usage.prompt_tokens + usage.completion_tokens
+    minutes = [
+        amount / share / limit
+        for amount, limit in ((usage.requests, model.requests_per_minute), (tokens, model.tokens_per_minute))
+        if limit
+    ]
+    return 60 * max(minutes, default=0.0)
+
+
+def _at_least(seconds: float) -> str:
+    if not seconds:
+        return ""
+    minutes = math.ceil(seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    return f", at least {hours} h {rest} min" if hours else f", at least {minutes} min"
 
 
 def _usage(model: Model, requests: int, prompt_tokens: int, completion_tokens: int) -> Usage:

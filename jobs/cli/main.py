@@ -115,8 +115,11 @@ def _add_run(commands: Any) -> None:
     )
     run.add_argument("--redo", choices=redoable(), metavar="JOB", help="make this job's rows, and what follows, anew")
     run.add_argument(
-        "--dry-run", action="store_true", help="parse, estimate requests, tokens and cost, and send nothing"
+        "--dry-run",
+        action="store_true",
+        help="parse some papers, estimate requests, tokens, cost and time; send nothing",
     )
+    run.add_argument("--all-papers", action="store_true", help="with --dry-run: parse every paper, and keep it")
     run.set_defaults(command=_run)
 
 
@@ -147,10 +150,8 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from engine.errors import BadInput
-    from jobs.cli.working import STOPPED, prepared, work_on
+    from jobs.cli.working import prepared, work_on
     from jobs.run import configfile
     from jobs.run.folder import RunFolder
     from jobs.work import Selection
@@ -161,16 +162,12 @@ def _run(arguments: argparse.Namespace) -> int:
     folder.check_usable()
     table = configfile.load(arguments.config) if arguments.config else folder.table() if folder.exists else {}
     configfile.assign(table, arguments.set)
-    last = "parse" if arguments.dry_run else arguments.until
-    work = prepared(folder, arguments.papers, table, Selection(until=last, redo=arguments.redo))
-    if not arguments.dry_run:
-        return work_on(work)
-    from jobs.cli.estimate import print_estimate
+    if arguments.dry_run:
+        from jobs.cli.dry_run import dry_run
 
-    code = work_on(replace(work, keeps_settings=folder.exists))
-    if code != STOPPED:
-        print_estimate(work.config, folder.datasets()["chunks"])
-    return code
+        return dry_run(folder, arguments.papers, table, every=arguments.all_papers)
+    selection = Selection(until=arguments.until, redo=arguments.redo)
+    return work_on(prepared(folder, arguments.papers, table, selection))
 
 
 def _finetune(arguments: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ from jobs.report.retrieval_quality import retrieval_quality
 from jobs.report.shown import preferred, rejudged
 from jobs.report.text_coverage import text_coverage
 from jobs.run.folder import RunFolder, beginning
-from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
+from jobs.run.model_names import EMBEDDED_EMBEDDING, is_small, model_name
 from jobs.tuning.lora.losses import read_losses
 
 __all__ = [
@@ -108,12 +108,14 @@ def judge_note(config: Config) -> str:
     if config.evaluate.method == "agreement":
         generator = used(config).get("generator")
         same = generator is not None and model_name(config.models.judge) == model_name(generator)
+        judge = config.models.judge
+        who = "a small local model" if is_small(judge) else "the local judge" if judge.local else "the judge"
         return (
-            "demo judge: 1 + 4 × the probability that a small local model gives to “agrees with the reference”"
+            f"demo judge: 1 + 4 × the probability that {who} gives to “agrees with the reference”"
             f"{', by the same model that wrote the questions' if same else ''}; not a rating. "
             "Semantic similarity carries the meaning here"
         )
-    if config.models.judge.local:
+    if is_small(config.models.judge):
         return "the judge is a small local model, which cannot rate from 1 to 5 reliably"
     return ""
 

@@ -1,0 +1,69 @@
+"""`gristmill run --dry-run`: what a run would ask, cost and take, from a sample of its papers."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.records import make_id
+from jobs.cli.estimate import print_estimate
+from jobs.cli.working import STOPPED, prepared, work_on
+from jobs.parsing.find import find_papers
+from jobs.run import configfile
+from jobs.run.folder import RunFolder
+from jobs.work import Selection
+
+__all__ = ["SAMPLE", "dry_run"]
+
+SAMPLE = 20
+"""Papers that are parsed for an estimate, unless all are asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample:
+    files: Sequence[Path]
+    total: int
+
+
+def dry_run(folder: RunFolder, papers: Sequence[Path], table: Mapping[str, Any], *, every: bool) -> int:
+    """Parse and print the estimate; returns the exit code.
+
+    With `every`, for few papers and for a run that is there, all papers are parsed into the run, which goes on from
+    there. Else a sample is parsed elsewhere, and nothing is written to the run. Raises `BadInput` as `prepare` does.
+    """
+    sample = None if every or folder.exists else _sample(papers, table)
+    if sample is None or sample.total <= len(sample.files):
+        work = prepared(folder, papers, table, Selection(until="parse"))
+        code = work_on(replace(work, keeps_settings=folder.exists))
+        if code != STOPPED:
+            print_estimate(work.config, folder.datasets()["chunks"])
+        return code
+    with tempfile.TemporaryDirectory(prefix="gristmill-") as scratch:
+        elsewhere = RunFolder(Path(scratch) / "run")
+        work = prepared(elsewhere, sample.files, table, Selection(until="parse"))
+        code = work_on(work)
+        if code != STOPPED:
+            print(f"from {len(sample.files)} of {sample.total:,} papers; --all-papers parses every one")
+            print_estimate(work.config, elsewhere.datasets()["chunks"], times=sample.total / len(sample.files))
+        return code
+
+
+def _sample(papers: Sequence[Path], table: Mapping[str, Any]) -> _Sample | None:
+    """Some files of the corpus, chosen by hash; None where a file holds many papers, as they cannot be named one by one."""
+    config = configfile.validate(table)
+    total = 0
+    smallest: list[tuple[int, Path]] = []
+    for place in find_papers(papers, parser=config.parse.parser):
+        if place.line:
+            return None
+        total += 1
+        key = (-int(make_id("dry run", config.seed, place.name), 16), place.path)
+        if len(smallest) < SAMPLE:
+            heapq.heappush(smallest, key)
+        else:
+            heapq.heappushpop(smallest, key)
+    return _Sample(files=sorted(path for _, path in smallest), total=total)
