@@ -11,6 +11,8 @@ from formats_made import MADE, TEXT
 
 from jobs.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 
 def rows(run: Path, dataset: str) -> list[dict[str, object]]:
     paths = sorted((run / dataset).glob("0*.jsonl"))
@@ -55,6 +57,11 @@ def test_a_folder_of_all_kinds(
     chunks = {paths[row["paper_id"]]: row for row in rows(out, "chunks")}
     assert chunks.keys() | FAILURES.keys() == set(paths.values())
     assert "notes.doc" not in paths.values()
+    sections = {name: row["section"] for name, row in chunks.items() if Path(name).suffix not in (".pdf", ".txt")}
+    kinds = {"md": "markdown", "xml": "jats", "tex": "latex", "jsonl#1": "jsonl"}
+    for name in sections.keys() - {"mill.jsonl#2"}:
+        kind = name.partition(".")[2]
+        assert f"Stones of {kinds.get(kind, kind)}" in sections[name]
     assert {name for name, row in chunks.items() if row["page_first"] != 0} == {"mill.pdf"}
     assert chunks["mill.jsonl#2"]["title"] == "b2"
     assert rows(out, "pairs")

@@ -171,6 +171,7 @@ def check_outputs(run: Path) -> None:
             check_chat_line(line)
 
 
+@pytest.mark.papers
 def test_every_file_is_accounted_for(
     real_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Collection, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 __all__ = ["INSTALL", "can_read", "scanned_pages", "searchable"]
@@ -12,6 +15,13 @@ DPI = 300
 MOST_PIXELS = 30_000_000  # of a page; a larger one is read at fewer dots to the inch
 MOST_PAGES = 500
 LANGUAGE = "eng"
+
+_USUAL = (
+    "usr/share/tesseract-ocr/*/tessdata",
+    "usr/share/tessdata",
+    "usr/local/share/tessdata",
+    "opt/*/share/tessdata",
+)
 
 INSTALL = "it is a scan: install Tesseract to have it read, as by apt install tesseract-ocr"
 
@@ -70,9 +80,10 @@ def _page(document: Any, number: int) -> bytes | None:
 
 @cache
 def _language_data() -> str | None:
-    import pymupdf
-
-    try:
-        return str(pymupdf.get_tessdata())
-    except RuntimeError:
-        return None
+    """The folder of Tesseract's language data: that of the environment, else where installers put it."""
+    stated = os.environ.get("TESSDATA_PREFIX")
+    program = shutil.which("tesseract")
+    beside = [Path(program).resolve().parents[1] / "share" / "tessdata"] if program else []
+    usual = [found for folder in _USUAL for found in sorted(Path("/").glob(folder), reverse=True)]
+    places = [Path(stated)] if stated else [*beside, *usual]
+    return next((str(place) for place in places if (place / f"{LANGUAGE}.traineddata").is_file()), None)

@@ -68,7 +68,7 @@ def test_chunks_are_those_of_llama_index(text: str, sizes: tuple[int, int]) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PAPERS.is_dir(), reason="the example papers are not here")
+@pytest.mark.papers
 def test_real_papers_chunk_as_in_llama_index() -> None:
     """At the default size and at the demo's, for every example paper with text, Arabic and Korean too."""
     compared = 0

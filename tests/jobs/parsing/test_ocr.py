@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pymupdf
 import pytest
 
@@ -76,6 +78,15 @@ def test_a_page_that_tesseract_cannot_read_stays_silent(monkeypatch: pytest.Monk
     with pytest.raises(Permanent) as caught:
         read(scan(pages=1))
     assert caught.value.kind == "no_text"
+
+
+def test_the_language_data_is_found_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without that of English is none."""
+    monkeypatch.setenv("TESSDATA_PREFIX", str(tmp_path))
+    find = ocr._language_data.__wrapped__
+    assert find() is None
+    (tmp_path / "eng.traineddata").touch()
+    assert find() == str(tmp_path)
 
 
 def test_ranges_of_pages() -> None:

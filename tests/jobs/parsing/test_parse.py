@@ -185,7 +185,7 @@ def test_an_unknown_split_is_refused() -> None:
         job(Workers(processes=1), split_by="sentence")
 
 
-@pytest.mark.skipif(not PAPERS.is_dir(), reason="the example papers are not here")
+@pytest.mark.papers
 async def test_every_example_paper_is_accounted_for() -> None:
     """All 47 files end as chunks or as a failure from the closed list; every copy of a text is found."""
     files = sorted(path for folder in ("good", "nasty") for path in (PAPERS / folder).iterdir())

@@ -236,10 +236,7 @@ def test_mupdf_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr() == ("", "")
 
 
-needs_papers = pytest.mark.skipif(not PAPERS.is_dir(), reason="the example papers are not here")
-
-
-@needs_papers
+@pytest.mark.papers
 @pytest.mark.parametrize("name", NASTY)
 def test_nasty_files(name: str) -> None:
     """Each is read, or fails for the reason in the table."""
@@ -255,13 +252,13 @@ def outcome(path: Path) -> str:
     return ""
 
 
-@needs_papers
+@pytest.mark.papers
 def test_the_table_is_complete() -> None:
     """No file of the nasty set is left out."""
     assert {path.name for path in (PAPERS / "nasty").iterdir()} == set(NASTY)
 
 
-@needs_papers
+@pytest.mark.papers
 @pytest.mark.parametrize("prefix", TITLES)
 def test_good_papers(prefix: str) -> None:
     """Each has its whole title, and its pages are clean."""
@@ -271,7 +268,7 @@ def test_good_papers(prefix: str) -> None:
     assert not re.search(r"[a-z]-\n[a-z]", text(extracted))
 
 
-@needs_papers
+@pytest.mark.papers
 def test_hidden_text_is_only_text() -> None:
     """Instructions hidden in white print are read as words of the page; they change neither title nor page count."""
     plain = extract(str(next((PAPERS / "good").glob("bobocep*"))))

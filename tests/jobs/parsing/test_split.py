@@ -86,7 +86,7 @@ def test_chunks_with_the_same_letters_share_a_key() -> None:
     assert chunk_key("One chunk") != chunk_key("Two chunks")
 
 
-@pytest.mark.skipif(not PAPERS.is_dir(), reason="the example papers are not here")
+@pytest.mark.papers
 def test_variants_of_real_papers_meet() -> None:
     """Re-saved, rotated, locked, damaged and poisoned copies have the key of the paper that they were made from."""
     variants = ["duplicate-same-bytes", "duplicate-resaved", "rotated-pages", "owner-password-nocopy", "zeroed-blocks"]
@@ -99,7 +99,7 @@ def test_variants_of_real_papers_meet() -> None:
     assert len({key_of(path) for path in (PAPERS / "good").glob("*.pdf") if path.stat().st_size < 10**6}) == 5
 
 
-@pytest.mark.skipif(not PAPERS.is_dir(), reason="the example papers are not here")
+@pytest.mark.papers
 @pytest.mark.parametrize("name", ["duplicate-resaved", "rotated-pages", "owner-password-nocopy"])
 def test_variants_meet_by_their_text_alone(name: str) -> None:
     """Copies with the same words meet even where no title is found."""
