@@ -57,18 +57,16 @@ def test_a_folder_of_all_kinds(
     chunks = {paths[row["paper_id"]]: row for row in rows(out, "chunks")}
     assert chunks.keys() | FAILURES.keys() == set(paths.values())
     assert "notes.doc" not in paths.values()
-    sections = {name: row["section"] for name, row in chunks.items() if Path(name).suffix not in (".pdf", ".txt")}
-    kinds = {"md": "markdown", "xml": "jats", "tex": "latex", "jsonl#1": "jsonl"}
-    for name in sections.keys() - {"mill.jsonl#2"}:
-        kind = name.partition(".")[2]
-        assert f"Stones of {kinds.get(kind, kind)}" in sections[name]
+    stated = {name: row["section"] for name, row in chunks.items() if row.get("section")}
+    for kind in ("markdown", "html", "latex", "epub", "docx"):
+        assert stated[MADE[kind][0]] == [f"Stones of {kind}"]
+    assert stated["mill.jsonl#1"] == ["Stones of jsonl"]
     assert {name for name, row in chunks.items() if row["page_first"] != 0} == {"mill.pdf"}
     assert chunks["mill.jsonl#2"]["title"] == "b2"
     assert rows(out, "pairs")
     assert json.loads((out / "results.json").read_bytes())["rows"]
 
 
-@pytest.mark.processes
 def test_a_run_that_was_made_before_reads_no_new_kinds(tmp_path: Path, example_papers: Path) -> None:
     """Without the key in its run.toml a run goes on with PDF files only, until it is told otherwise."""
     out, papers = tmp_path / "run", tmp_path / "papers"
