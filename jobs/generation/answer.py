@@ -1,7 +1,8 @@
-"""The `answer` job: a reference answer for each question, from the chunk that it was asked of.
+"""The `answer` job: a reference answer for each question, from the question's chunk.
 
-A question that was asked before of the same paper is left out: neighbouring chunks overlap. With quotes, what an
-answer quotes must stand in the chunk: it is repaired once, and then the question fails as "unfaithful_quote".
+A question that was asked before about the same paper is left out, because neighbouring chunks overlap. With quotes,
+every quote of an answer must be in the chunk: the model may correct its answer once, then the question fails with the
+kind "unfaithful_quote".
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["answer", "read_answer"]
 
 
 def answer(*, max_tokens: int, quotes: bool = False, fingerprint: Mapping[str, Any], slots: int) -> Job:
-    """Answer each question in a call of its own; one that came with a draft costs none."""
+    """The job that answers each question with one request; a question with a draft needs none."""
     ask = _ask_quoted if quotes else _ask
 
     async def process(value: tuple[Question, str], call: Call) -> Sequence[Record]:
@@ -58,7 +59,7 @@ def answer(*, max_tokens: int, quotes: bool = False, fingerprint: Mapping[str, A
 
 
 def read_answer(text: str) -> str:
-    """The answer as it is; raises `Malformed` for LlamaIndex's own word for having none."""
+    """The answer, unchanged; raises `Malformed` for a blank one and for LlamaIndex's "Empty Response"."""
     if text.strip(" .").casefold() in ("", "empty response"):
         raise Malformed("It is empty.")
     return text

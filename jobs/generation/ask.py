@@ -4,7 +4,7 @@ Two recipes: LlamaIndex's own prompts, whose answer is a list of lines; and for 
 gives a sentence of the chunk, the question that it answers and the answer, in a form that can be checked.
 
 A cap on questions is spread evenly: of N chunks, chunk number j gets the whole numbers between j·cap/N and
-(j+1)·cap/N, so every part of every paper has its share, and nothing is generated to be thrown away.
+(j+1)·cap/N, so every part of every paper has its share, and no question is generated in vain.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Asked", "Quota", "Recipe", "ask", "evidence", "llama_index", "read_q
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One question as a recipe reads it from an answer; `evidence` and `draft` where the recipe has them."""
+    """One question that a recipe has read from an answer; `evidence` and `draft` are set if the recipe has them."""
 
     question: str
     evidence: str = ""
@@ -39,7 +39,7 @@ class Asked:
 
 
 Recipe = Callable[[Chunk, int, Call], Awaitable[list[Asked]]]
-"""From (chunk, number of questions, call) to what was asked."""
+"""A function from (chunk, number of questions, call) to the questions."""
 
 
 def ask(
@@ -50,9 +50,9 @@ def ask(
     fingerprint: Mapping[str, Any],
     slots: int,
 ) -> Job:
-    """Ask about every chunk as many questions as `quota` gives it.
+    """The job that asks about every chunk as many questions as `quota` gives it.
 
-    ``side_of_question`` gives a question's split from its id, when the split is by question.
+    ``side_of_question`` returns a question's split by its id, if the split is by question.
     """
 
     async def process(value: tuple[Chunk, int], call: Call) -> Sequence[Record]:
@@ -88,7 +88,7 @@ def ask(
 
 
 class Quota:
-    """How many questions each chunk gets: ``per_chunk``, or its share of ``cap`` over all `chunks` (None is no cap).
+    """How many questions each chunk gets: ``per_chunk``, or its share of ``cap`` over all `chunks` (None: no cap).
 
     Only chunks that are `worth` asking about get any, and a share of the cap.
     """
@@ -116,7 +116,7 @@ class Quota:
             self._before = [0, *await asyncio.to_thread(lambda: list(accumulate(self._counts())))]
 
     def _counts(self) -> Iterator[int]:
-        """Of each shard, the chunks that are worth asking about."""
+        """The number of chunks of each shard that are worth asking about."""
         for shard in range(len(list(self._chunks.seals()))):
             yield sum(map(self._worth, self._chunks.read(shard)))
 
@@ -134,7 +134,7 @@ class Quota:
 
 
 def llama_index(max_tokens: int) -> Recipe:
-    """LlamaIndex's question prompt; its answer's lines, cleaned."""
+    """The recipe "llama-index": LlamaIndex's question prompt, and the lines of the answer, cleaned."""
 
     async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
         query = prompts().question_query.format(num_questions_per_chunk=count)
@@ -146,14 +146,15 @@ def llama_index(max_tokens: int) -> Recipe:
 
 
 def _with_section(chunk: Chunk) -> str:
-    """The chunk's text, with the headings that it stands under before it."""
+    """The chunk's text, preceded by its headings."""
     return f"Section: {' > '.join(chunk.section)}\n\n{chunk.text}" if chunk.section else chunk.text
 
 
 def evidence(hook: Hook) -> Recipe:
-    """A sentence of the chunk, its question and its answer in one call, each checked; see `jobs.generation.evidence`.
+    """The recipe "evidence": a sentence, its question and its answer in one request, each checked.
 
-    A chunk without a sentence worth asking about costs no request. `hook` is told of pairs that fail a check.
+    See `jobs.generation.evidence`. A chunk without a sentence worth asking about costs no request. `hook` gets an event
+    for pairs that fail a check.
     """
 
     async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
@@ -169,9 +170,9 @@ def evidence(hook: Hook) -> Recipe:
 
 
 def read_questions(answer: str, count: int) -> list[Asked]:
-    """At most `count` questions from an answer of one question a line.
+    """At most `count` questions from an answer with one question per line.
 
-    Numbers, bullets and emphasis are taken off; preambles, fragments and repetitions are left out. Raises `Malformed`
+    Numbers, bullets and emphasis are removed; preambles, fragments and repetitions are left out. Raises `Malformed`
     when nothing is left.
     """
     found: dict[str, Asked] = {}
@@ -188,7 +189,7 @@ def read_questions(answer: str, count: int) -> list[Asked]:
 
 
 def normalised(question: str) -> str:
-    """What two questions must share to be the same: their letters and digits."""
+    """The letters and digits of a question; two questions with the same ones are the same."""
     return "".join(letter for letter in question.casefold() if letter.isalnum())
 
 

@@ -1,8 +1,8 @@
-"""Dealing a file of pairs into shards: a run that begins with its pairs, because somebody else has made them.
+"""Dealing a file of pairs into shards: the start of a run whose pairs exist already.
 
-Beside the pairs stand their contexts as chunks and their prompts as examples, where they have any, so that all that
-follows is as in a run of papers. Nothing here is paid for: a shard whose pairs have changed is written anew, and what was
-answered to those that are still there stays, because a pair's id is a hash of what it says.
+The contexts of pairs are written as chunks, and their prompts as examples, so that later jobs work as in a run of
+papers. Nothing here is paid for: a shard whose pairs have changed is written again. Responses to unchanged pairs stay,
+because a pair's id is a hash of its content.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SYSTEM_PROMPT = "You are a helpful assistant that answers questions."
 
 @dataclass(slots=True, kw_only=True)
 class _Rows:
-    """What becomes one shard."""
+    """The rows of one shard of each dataset."""
 
     pairs: list[Pair] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
@@ -57,9 +57,9 @@ class _Rows:
 
 
 def configured(path: Path, folder: RunFolder, settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The configuration, as a table, of the run that `folder` is or becomes, whose pairs are those in the file at `path`.
+    """The configuration, as a table, of the run in `folder`, new or not, with the pairs of the file at `path`.
 
-    `settings` are those of a run that begins, as a table; None means those that the run has. Raises `BadInput` when the
+    `settings` is the table of a new configuration; None means the configuration of the run. Raises `BadInput` when the
     file holds no pairs, and for a folder that is another run.
     """
     folder.check_usable()
@@ -77,7 +77,7 @@ def configured(path: Path, folder: RunFolder, settings: Mapping[str, Any] | None
 
 
 def deal_pairs(path: Path, datasets: Mapping[str, Dataset[Any]], *, sample: int, stop: Stop, hook: Hook) -> Step:
-    """Fill ``pairs``, ``chunks`` and ``examples`` from the file at `path`; when it is gone, what was dealt stays."""
+    """The step that writes ``pairs``, ``chunks`` and ``examples`` from the file at `path`; if it is gone, they stay."""
 
     async def run() -> None:
         pairs = datasets["pairs"]
@@ -159,7 +159,7 @@ def _example(pair: Pair, given: GivenPair, chunks: Sequence[Chunk]) -> Example:
 
 
 def _write(datasets: Mapping[str, Dataset[Any]], index: int, rows: _Rows) -> Seal:
-    """Write one shard of each dataset, the pairs last; nothing where they are there already."""
+    """Write one shard of each dataset, the pairs last; nothing if they exist already."""
     seal = datasets["pairs"].shard(index).seal()
     digest = sha256(b"".join(map(encode, rows.pairs))).hexdigest()
     if seal is not None and seal.sha256 == digest and seal.failures == rows.failures:

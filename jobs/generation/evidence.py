@@ -1,10 +1,9 @@
-"""The evidence recipe: questions and answers that a small model can write and that we can check.
+"""The evidence recipe: questions and answers that a small model can write and that can be checked.
 
-For each pair the model first copies a sentence, then asks what it answers, then answers. A JSON schema leaves it no
-other form, and no other sentence than those of the chunk that are worth asking about; each pair has sentences of its
-own to choose from, so no two pairs ask about the same one. Lengths are bounded by the schema, so the answer always
-ends. What comes back is still a small model's: a pair is kept only when every check below passes, and each that is
-not is counted by the reason.
+For each pair the model copies a sentence, then writes a question that it answers, then the answer. A JSON schema allows
+no other form, and only those sentences of the chunk that are worth asking about; each pair chooses from its own
+sentences, so no two pairs use the same one. The schema bounds lengths, so the answer always ends. A pair is kept only
+if it passes every check below; the others are counted by reason.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _TOKENS_PER_PAIR = 400  # three times what sensible text needs within these leng
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidencePair:
-    """``evidence`` stands in the chunk, word for word but for white space."""
+    """One pair. ``evidence`` is in the chunk, word for word except for white space."""
 
     evidence: str
     question: str
@@ -38,7 +37,7 @@ class EvidencePair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The pairs that passed, and how many did not by the first check that they failed."""
+    """The pairs that passed, and the number of others by the first check that they failed."""
 
     pairs: tuple[EvidencePair, ...] = ()
     rejected: Mapping[str, int] = field(default_factory=dict)
@@ -47,7 +46,8 @@ class Reading:
 def evidence_request(text: str, *, title: str = "", section: Sequence[str] = (), count: int = 2) -> Request | None:
     """The request for `count` pairs about a chunk's `text`, or for fewer when it has fewer sentences to ask about.
 
-    `section` are the headings above it, which the model is shown with the title of the paper. None where it has none at all: a list of references, a table, a page of formulas.
+    `section` holds the headings above it, which the model sees with the title of the paper. None if the chunk has no
+    such sentence: a list of references, a table, a page of formulas.
     """
     choices = _dealt(worth_asking(text), count)
     if not choices:
@@ -64,7 +64,7 @@ def evidence_request(text: str, *, title: str = "", section: Sequence[str] = (),
 
 
 def parse_reply(reply: str, text: str) -> Reading:
-    """Read the model's answer to `evidence_request` and keep the pairs that pass every check against the chunk."""
+    """Parse the model's answer to `evidence_request`; keep the pairs that pass every check against the chunk."""
     whole = _joined(text)
     kept: list[EvidencePair] = []
     rejected: Counter[str] = Counter()
@@ -79,7 +79,7 @@ def parse_reply(reply: str, text: str) -> Reading:
 
 
 def _schema(choices: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """An object of numbered pairs: the grammar keeps the order of properties, in which one thing leads to the next."""
+    """The schema of an object of numbered pairs; the grammar keeps the order of properties: sentence, question, answer."""
 
     def strictly(properties: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -104,13 +104,13 @@ def _schema(choices: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 
 def _dealt(found: Sequence[str], count: int) -> list[Sequence[str]]:
-    """The sentences in `count` runs of equal length, in their order, so that the pairs are spread over the chunk."""
+    """The sentences in `count` groups of equal length, in order, so that the pairs are spread over the chunk."""
     count = min(count, len(found))
     return [found[len(found) * index // count : len(found) * (index + 1) // count] for index in range(count)]
 
 
 def _pairs(reply: str) -> Iterator[EvidencePair | None]:
-    """Each pair of the reply, None for what is none; a reply that is no object at all counts as one such."""
+    """Each pair of the reply, None for an entry that is no pair; a reply that is no object counts as one such entry."""
     try:
         values = list(json.loads(reply).values())
     except (AttributeError, RecursionError, ValueError):
@@ -133,7 +133,7 @@ def _pairs(reply: str) -> Iterator[EvidencePair | None]:
 
 
 def worth_asking(text: str) -> list[str]:
-    """The sentences of `text` that stand for themselves: prose that says something without pointing elsewhere."""
+    """The sentences of `text` that can be understood alone: prose that does not point elsewhere."""
     found = sentences(text)
     if sum(bool(_REFERENCE.search(sentence)) for sentence in found) > len(found) / 3:
         return []  # a list of references: its few whole sentences are titles
@@ -192,7 +192,7 @@ _FRONT_MATTER = re.compile(
 
 
 def _fault(pair: EvidencePair, text: str, kept: Sequence[EvidencePair]) -> str:
-    """The first check that `pair` fails, "" for none. `text` is the chunk's, with single spaces."""
+    """The first check that `pair` fails, or "". `text` is the chunk's, with single spaces."""
     asked, answered, known = _terms(pair.question), _terms(pair.answer), _terms(pair.evidence)
     checks = {
         "not_evidence": not pair.evidence or pair.evidence not in text,
@@ -211,13 +211,13 @@ def _fault(pair: EvidencePair, text: str, kept: Sequence[EvidencePair]) -> str:
 
 
 def _supported(pair: EvidencePair, text: str) -> EvidencePair:
-    """`pair` with the sentence that supports its answer best: the model may copy one and answer from its neighbour."""
+    """`pair` with the sentence that supports its answer best: the model may copy one and use its neighbour."""
     best = max([pair.evidence, *sentences(text)], key=lambda sentence: _support(pair, sentence))
     return replace(pair, evidence=best)
 
 
 def _support(pair: EvidencePair, sentence: str) -> float:
-    """The share of what the answer adds to the question that `sentence` says."""
+    """The share of the answer's new terms, not in the question, that `sentence` contains."""
     added = _terms(pair.answer) - _terms(pair.question)
     return len(added & _terms(sentence)) / len(added) if added else 1.0
 

@@ -1,7 +1,7 @@
 """Rows of training files as pairs of question and answer: chats, ShareGPT, Alpaca, TRL and Parquet, as we export them.
 
-Their questions stand in LlamaIndex's QA prompt, behind the contexts. It is taken apart again, so that the question is the
-question and the contexts are contexts; all contexts of one prompt come back as one text, as nothing parts them for sure.
+Their questions are in LlamaIndex's QA prompt, after the contexts. The prompt is split again into the question and its
+contexts; all contexts of one prompt become one text, because no separator is certain.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["as_fields", "unpacked"]
 
 
 def as_fields(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`row` with ``question``, ``answer`` and ``contexts``, where it is one of an export; any other row as it is."""
+    """`row` with ``question``, ``answer`` and ``contexts``, if it is from an export; any other row unchanged."""
     match row:
         case {"messages": list(turns)}:
             question, answer = _said(turns, "user"), _said(turns, "assistant")
@@ -52,7 +52,7 @@ def unpacked(text: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 def _said(turns: Sequence[Any], *speakers: str) -> Any:
-    """What one of `speakers` said last; None where none said anything."""
+    """The last message of one of `speakers`; None if there is none."""
     said = [
         turn.get("content", turn.get("value"))
         for turn in turns

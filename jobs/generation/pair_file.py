@@ -1,8 +1,9 @@
-"""Reading pairs of question and answer from a file: LlamaIndex's QueryResponseDataset, JSON lines, or one of our exports.
+"""Reading pairs of question and answer from a file: LlamaIndex's QueryResponseDataset, JSON lines, or one of our
+exports.
 
-A line is an object with ``question`` (or ``query``), ``answer`` (or ``response``, ``reference``), and by choice
-``contexts``, a list of texts (or ``context``, one), and ``paper``, a name that pairs of one source share. Other fields
-are left alone. What cannot be read is a `Permanent` in its place, with the reason.
+A line is an object with ``question`` (or ``query``), ``answer`` (or ``response``, ``reference``), and optionally
+``contexts``, a list of texts (or ``context``, one text), and ``paper``, a name that pairs of one source share. Other
+fields are ignored. A line that cannot be read yields a `Permanent` with the reason.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _LINES = {".jsonl", ".ndjson"}
 
 
 class GivenPair(msgspec.Struct, frozen=True, kw_only=True):
-    """A question, its reference answer, and the contexts to put before it, none where it is to be asked alone."""
+    """A question, its reference answer, and its contexts; without any, the question is asked alone."""
 
     question: str
     answer: str
@@ -32,7 +33,7 @@ class GivenPair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_pairs(path: Path) -> Generator[tuple[str, GivenPair | Permanent]]:
-    """Each pair of the file with its place there ("line 7"); blocks. Raises `BadInput` when the file is no such file."""
+    """Each pair of the file with its place ("line 7"); blocks. Raises `BadInput` for a file of another kind."""
     try:
         suffix = path.suffix.lower()
         read = _from_parquet if suffix == ".parquet" else _from_lines if suffix in _LINES else _from_document
@@ -42,7 +43,7 @@ def read_pairs(path: Path) -> Generator[tuple[str, GivenPair | Permanent]]:
 
 
 def check_pairs(path: Path) -> None:
-    """Raise `BadInput` unless there is a pair in the file that can be read; blocks."""
+    """Raise `BadInput` unless the file holds at least one readable pair; blocks."""
     first = ""
     for place, pair in read_pairs(path):
         if isinstance(pair, GivenPair):
@@ -113,7 +114,7 @@ def _pair(fields: Any) -> GivenPair | Permanent:
 
 
 def _text(fields: Mapping[str, Any], *names: str) -> str:
-    """The first of these fields that is a text and not blank; "" where none is."""
+    """The first of these fields that is a text and not blank; else ""."""
     texts = (fields.get(name) for name in names)
     return next((text.strip() for text in texts if isinstance(text, str) and text.strip()), "")
 

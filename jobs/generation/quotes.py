@@ -1,8 +1,8 @@
-"""Answers that quote their source (RAFT, arXiv 2403.10131): what is quoted must stand in the chunk.
+"""Answers that quote their source (RAFT, arXiv 2403.10131): every quote must be in the chunk.
 
-The model marks its quotes with ``<quote>`` and ``</quote>``; the answer that is kept has quotation marks instead. A
-quote may differ from the chunk in white space, ligatures, the shape of quotation marks and dashes, the case of its
-first letter and the stop at its end, and in nothing else; and it may not begin or end within a word or a number.
+The model marks its quotes with ``<quote>`` and ``</quote>``; the stored answer has quotation marks instead. A quote may
+differ from the chunk only in white space, ligatures, the shape of quotation marks and dashes, the case of its first
+letter and the stop at its end. It may not begin or end within a word or a number.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ __all__ = ["Quoted", "find_quote", "quoted_prompt", "read_quoted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quoted:
-    """An answer with its quotes in quotation marks, and where each stands in the chunk."""
+    """An answer with its quotes in quotation marks, and the place of each in the chunk."""
 
     answer: str
     quotes: tuple[Quote, ...]
 
 
 def quoted_prompt(question: str, text: str) -> str:
-    """LlamaIndex's QA prompt, with the wish for quotes."""
+    """LlamaIndex's QA prompt, with an instruction to quote."""
     return own_prompt("quoted_answer").format(context_str=text, query_str=question)
 
 
 def read_quoted(answer: str, text: str) -> Quoted:
     """Find every quote of `answer` in the chunk's `text`.
 
-    Raises `Malformed`, naming the quote, for one that is not there, and for an answer that quotes nothing or says
-    nothing beside its quotes.
+    Raises `Malformed` for a quote that is not there, which it names, and for an answer that has no quote or nothing but
+    quotes.
     """
     parts = _MARKED.split(answer)
     own, marked = parts[::2], parts[1::2]
@@ -51,7 +51,7 @@ def read_quoted(answer: str, text: str) -> Quoted:
 
 
 def find_quote(quote: str, text: str) -> tuple[int, int] | None:
-    """Where `quote` stands in `text` (start, end), None where it does not."""
+    """The place of `quote` in `text` (start, end); None if it is not there."""
     wanted = _plain(quote).text.strip().rstrip(".,;: ")
     if not wanted:
         return None
@@ -107,19 +107,19 @@ def _plain(text: str) -> _Plain:
 
 
 def _spelled(character: str) -> str:
-    """Ligatures spelled out; no superscript, fraction or other number is taken for its plain digits."""
+    """`text` with ligatures spelled out; superscripts, fractions and other numbers do not become plain digits."""
     if "\ufb00" <= character <= "\ufb06":
         return unicodedata.normalize("NFKC", character)
     return character.translate(_ALIKE) if character != "\u00ad" else ""
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether the piece begins and ends where words and numbers do."""
+    """Whether the piece begins and ends at the boundaries of words and numbers."""
     return not (_cut(text, start) or _cut(text, end))
 
 
 def _cut(text: str, at: int) -> bool:
-    """Whether a word or a number goes on over this place: "12" is no quote of "12.5" or "125", nor "2.5"."""
+    """Whether a word or a number continues across this place: "12" is no quote of "12.5" or "125", nor is "2.5"."""
     before, after = text[:at][-2:], text[at : at + 2]
     two = before[-1:] + after[:1]
     if len(two) == 2 and two.isalnum():

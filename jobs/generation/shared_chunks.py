@@ -1,7 +1,7 @@
-"""The order of requests in which a provider's prefix cache finds the most.
+"""The order of requests that makes the best use of a provider's prefix cache.
 
-Prompts about one chunk begin alike. Requests that are in flight together find nothing of each other, because a prompt
-is in a cache only once it was read; those that follow soon after find it.
+Prompts about one chunk have the same beginning. Requests in flight at the same time cannot use each other's cache
+entry, because it exists only after the first prompt was read; requests that follow soon after can.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["by_turns"]
 def by_turns(chunk_of: Callable[[Any], str], *, together: int) -> Callable[[Sequence[Item]], Iterable[Item]]:
     """An order for `Job.feeds`: the first items of `together` chunks, then their second ones, and so on.
 
-    `together` is how many requests are in flight: by the time of a chunk's second item its first was answered. The last
-    chunks come first, as a cache that is smaller than a shard holds what it was asked last. `chunk_of` gives the id of
-    the chunk from an item's value.
+    `together` is the number of requests in flight: a chunk's first item is answered before its second one starts. The
+    last chunks come first, because a cache that is smaller than a shard holds the latest prompts. `chunk_of` returns
+    the id of the chunk of an item's value.
     """
 
     def ordered(items: Sequence[Item]) -> Iterable[Item]:

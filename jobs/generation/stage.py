@@ -22,7 +22,7 @@ __all__ = ["build_answer", "build_ask", "build_deal"]
 
 
 def build_deal(context: RunContext) -> Step:
-    """The pairs of the file that a run begins with instead of papers."""
+    """The step that deals the pairs of a file, for a run that begins with pairs instead of papers."""
     settings = context.config.evaluate
     return deal_pairs(
         Path(settings.pairs), context.datasets, sample=settings.sample, stop=context.stop, hook=context.hook
@@ -30,7 +30,7 @@ def build_deal(context: RunContext) -> Step:
 
 
 def build_ask(context: RunContext) -> Job:
-    """Questions about each chunk."""
+    """The job that asks questions about each chunk."""
     settings, model = context.config.ask, context.config.models.generator
     evidence = settings.recipe == "evidence"
     return asking.ask(
@@ -53,13 +53,13 @@ def build_ask(context: RunContext) -> Job:
 
 
 def _choices(settings: Ask) -> dict[str, Any]:
-    """What of them is not the default. Runs made before there was a choice have chunks that it does not touch."""
+    """The settings that are not at their default, so that runs made before these settings existed can resume."""
     chosen = {"skip_sections": settings.skip_sections, "numbers": settings.numbers}
     return {key: value for key, value in chosen.items() if value != Ask.model_fields[key].default}
 
 
 def build_answer(context: RunContext) -> Job:
-    """An answer to each question."""
+    """The job that answers each question."""
     settings, model = context.config.answer, context.config.models.generator
     return answer(
         max_tokens=model.max_tokens,
@@ -70,7 +70,7 @@ def build_answer(context: RunContext) -> Job:
 
 
 def _fingerprint(context: RunContext) -> dict[str, Any]:
-    """What of the generator decides the meaning of questions and answers."""
+    """The settings of the generator that belong into fingerprints."""
     model = context.config.models.generator
     return {
         **RELEASE,

@@ -1,4 +1,4 @@
-"""Which chunks are worth a question: not thanks and duties, not bare numbers, not lists of references."""
+"""Which chunks are worth a question: no acknowledgements and declarations, no bare numbers, no lists of references."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WorthAsking:
         return not self.reason(chunk)
 
     def reason(self, chunk: Chunk) -> str:
-        """Why nothing is asked about `chunk`: the entry of ``skip_sections``, or "numbers"; "" where something is."""
+        """Why nothing is asked about `chunk`: the entry of ``skip_sections``, or "numbers"; "" if it is asked about."""
         if chunk.mostly_numbers and not self.numbers:
             return "numbers"
         for entry in self.skip_sections:
@@ -37,7 +37,7 @@ class WorthAsking:
 
 
 def worth_asking(settings: Ask) -> WorthAsking:
-    """Which chunks the settings let ask about."""
+    """The rule that the settings make of which chunks are asked about."""
     return WorthAsking(skip_sections=settings.skip_sections, numbers=settings.numbers)
 
 

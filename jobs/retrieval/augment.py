@@ -1,8 +1,8 @@
-"""The `augment` job: for each pair, the chunks that retrieval finds, put before the question as LlamaIndex's QA prompt.
+"""The `augment` job: for each pair, the retrieved chunks and the question, joined by LlamaIndex's QA prompt.
 
-The notebook's `augment_data_with_retrieval`: the contexts are joined into one example, or make one example each. With
-distractors, training pairs get RAFT's contexts instead (`jobs.retrieval.distractors`). Where `probe` has embedded the question,
-nothing is asked for; where pairs are curated, only those that are kept are used.
+It is the notebook's `augment_data_with_retrieval`: the contexts are joined into one example, or make one example each.
+With distractors, training pairs get RAFT's contexts instead (`jobs.retrieval.distractors`). If `probe` has embedded the
+question, no request is made; if pairs are curated, only the kept ones are used.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Work:
 class Augmenter:
     """Makes the examples of each pair, from the ``top_k`` chunks nearest to its question or from its distractors.
 
-    ``curated`` and ``probed`` say whether these datasets are there to be read; ``seed`` decides the draws.
+    ``curated`` and ``probed`` say whether the run has these datasets; ``seed`` is the seed of the draws.
     """
 
     retriever: Retriever

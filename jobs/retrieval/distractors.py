@@ -1,8 +1,9 @@
 """Distractors (RAFT, arXiv 2403.10131): retrieved chunks that look like the answer's source and are not.
 
-A training pair that is drawn for it has its own chunk among k distractors, in shuffled order, or k distractors alone.
-No distractor is the source, stands next to it in the paper (neighbours overlap), shares a passage with it, or lies so
-near to it that it says the same. All draws are hashes of the seed and the pair: nothing depends on time or order.
+A drawn training pair gets its own chunk among k distractors, in shuffled order, or k distractors without it. No
+distractor is the source, its neighbour in the paper (neighbours overlap), a chunk that shares a passage with it, or one
+so near to it that both say the same. All draws are hashes of the seed and the pair, so they do not depend on time or
+order.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from jobs.run.normal_text import words
 __all__ = ["NEAR", "Distractors", "Found", "Setting", "overlap", "setting"]
 
 NEAR = 0.95
-"""Chunks whose cosine is this or more say the same."""
+"""From this cosine on, two chunks say the same."""
 
 _PASSAGE_WORDS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What one pair's example is to have: distractors or not, and its source or not."""
+    """Whether one pair's example gets distractors, and whether it gets its source."""
 
     distracted: bool
     with_source: bool
@@ -43,7 +44,7 @@ class Found:
 
 
 def setting(pair: Pair, settings: Augment, seed: int) -> Setting:
-    """Drawn by hash; only training pairs are distracted, so that validation stays what a user would retrieve."""
+    """The draw for one pair, by hash. Only training pairs get distractors: validation uses what a user would retrieve."""
     distracted = (
         settings.distractors > 0
         and pair.split == "train"
@@ -55,7 +56,7 @@ def setting(pair: Pair, settings: Augment, seed: int) -> Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distractors:
-    """Finds the contexts of examples that are to have distractors."""
+    """Finds the contexts of examples with distractors."""
 
     retriever: Retriever
     settings: Augment
@@ -66,8 +67,8 @@ class Distractors:
     ) -> list[Found]:
         """The contexts of one example, in shuffled order; `paper` holds the chunks of the pair's paper.
 
-        Fewer distractors than asked for where the corpus has no more. Raises `Permanent` (kind "no_context") when there
-        is neither source nor distractor to show.
+        There are fewer distractors than configured if the corpus has no more. Raises `Permanent` (kind "no_context")
+        when there is neither source nor distractor.
         """
         source = next(chunk for chunk in paper if chunk.id == pair.chunk_id)
         neighbours = {chunk.id for chunk in paper if abs(chunk.position - source.position) <= 1}
@@ -88,7 +89,7 @@ class Distractors:
     async def _nearest(
         self, pair: Pair, vector: Sequence[float], source: Chunk, neighbours: set[str]
     ) -> list[tuple[str, float, str]]:
-        """The nearest to the question that are no kin of the source; looks further while too few are found."""
+        """The nearest chunks to the question that can be distractors; searches further while there are too few."""
         settings, wide = self.settings, 2 * self.settings.distractors + 8
         while True:
             found = await self.retriever.search(
@@ -120,5 +121,5 @@ def _passages(text: str) -> set[str]:
 
 
 def _draw(what: str, seed: int, id_: str) -> float:
-    """A number from 0 to 1 (exclusive) that only its arguments decide."""
+    """A number from 0 to 1 (exclusive), determined by the arguments alone."""
     return int(make_id(what, seed, id_)[:13], 16) / 16**13

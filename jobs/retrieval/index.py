@@ -1,7 +1,8 @@
-"""The `index` job: an embedding for each chunk, and from all of them the vector store.
+"""The `index` job: an embedding for each chunk, and the vector store that is built from all of them.
 
-The vectors are what is paid for, so they are journalled as rows like everything else. The store is made from them when
-the last shard is sealed, and again only when a seal has changed; it can be deleted at any time and costs no request.
+The vectors are what is paid for, so they are written as rows like everything else. The store is built from them when
+the last shard is sealed, and again only if a seal has changed; it can be deleted at any time, and building it costs no
+request.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Retriever", "index"]
 
 BATCH = 256
-"""Searches of one pass: their results are in memory at once."""
+"""The most searches of one pass, because all its results are in memory at once."""
 
 
 def index(
@@ -45,7 +46,7 @@ def index(
     slots: int,
     retriever: Retriever,
 ) -> Job:
-    """Embed every chunk; `retriever` opens the store that is made from them."""
+    """The job that embeds every chunk; `retriever` builds the store from the vectors."""
 
     async def process(chunk: Chunk, call: Call) -> Sequence[Record]:
         reply = await call(embedding([chunk.text]))
@@ -78,7 +79,7 @@ class Retriever:
         self._batches: dict[_Kind, _Batch] = {}
 
     async def build(self, chunks: Dataset[Chunk], written: Dataset[Vector]) -> None:
-        """Make the store anew unless it was made from just these shards."""
+        """Build the store, unless it was built from exactly these shards; raises `Fatal` when it cannot be used."""
         stamp = await asyncio.to_thread(_stamp, chunks, written)
         path = self._folder / "stamp"
         if await asyncio.to_thread(lambda: path.exists() and path.read_bytes() == stamp):
@@ -100,7 +101,8 @@ class Retriever:
         """The `top_k` nearest chunks, nearest first, each as (id, cosine, text).
 
         With `paper_id` only chunks of that paper are searched, with `without_split` none of that split. Searches that
-        differ only in their vector and arrive while another one runs are made in one pass over the store.
+        differ only in their vector and arrive while another one runs share one pass over the store. Raises `Fatal` when
+        the store cannot be used.
         """
         kind = _Kind(top_k=top_k, paper_id=paper_id, without_split=without_split)
         batch = self._batches.get(kind)
@@ -112,7 +114,7 @@ class Retriever:
         return (await asyncio.shield(batch.found))[place]
 
     async def _send(self, kind: _Kind, batch: _Batch) -> None:
-        """Wait for the search before, and for those who come in the same turn; nobody joins what is on its way."""
+        """Wait for the search before this one, then run; no search can join after that."""
         try:
             await asyncio.sleep(0)
             async with self._searching:
@@ -138,7 +140,7 @@ class Retriever:
         return [[(row["id"], store.similarity(row), row["text"]) for row in rows] for rows in found]
 
     async def texts(self, chunk_ids: Sequence[str]) -> list[str]:
-        """The texts of these chunks, in this order."""
+        """The texts of these chunks, in this order; raises `Fatal` when the store cannot be used."""
         opened = await self._opened()
         with _naming_the_store(self._folder):
             nodes = await opened.aget_nodes(list(chunk_ids))
@@ -146,7 +148,9 @@ class Retriever:
         return [by_id[id_] for id_ in chunk_ids]
 
     async def vectors(self, chunk_ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """The vectors of these chunks, by id; a chunk whose embedding failed has none."""
+        """The vectors of these chunks, by id, without chunks whose embedding failed; raises `Fatal` for an unusable
+        store.
+        """
         opened = await self._opened()
         with _naming_the_store(self._folder):
             return await opened.vectors(chunk_ids)
@@ -162,7 +166,9 @@ class Retriever:
 
 @contextlib.contextmanager
 def _naming_the_store(folder: Path) -> Iterator[None]:
-    """LanceDB raises a full disk and a damaged file as the same RuntimeError: its own words tell which."""
+    """Turn LanceDB's errors into `Fatal`. A full disk and a damaged file raise the same RuntimeError: its text is
+    shown.
+    """
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
@@ -174,7 +180,7 @@ def _naming_the_store(folder: Path) -> Iterator[None]:
 
 
 class _Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """What searches must have in common to be made in one pass."""
+    """What searches must have in common to share one pass."""
 
     top_k: int
     paper_id: str | None
@@ -182,7 +188,7 @@ class _Kind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Batch:
-    """Searches that are made in one pass. The first to join makes it, the others wait for `found`."""
+    """Searches that share one pass. The first to join runs it; the others wait for `found`."""
 
     def __init__(self) -> None:
         self.vectors: list[Sequence[float]] = []

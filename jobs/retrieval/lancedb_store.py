@@ -1,6 +1,6 @@
 """The vector store: LanceDB on disk behind LlamaIndex's vector-store interface.
 
-Importing this module loads both libraries, which costs seconds: import it where a search is made.
+Importing this module imports both libraries, which takes seconds: import it where it is used.
 
 LlamaIndex has an integration of its own, but it calls LanceDB synchronously inside ``aquery``, which stops the event
 loop, and brings 230 MB that nothing here uses. The table has the columns of that integration (``id``, ``doc_id``,
@@ -37,11 +37,11 @@ from jobs.records import Chunk
 __all__ = ["APPROXIMATE_FROM", "ChunkStore", "condition", "similarity"]
 
 APPROXIMATE_FROM = 50_000
-"""Vectors from which on the search is approximate; below, every vector is compared.
+"""The number of vectors from which search is approximate; with fewer, every vector is compared.
 
-Measured (benchmarks/bench_retrieval.py, 384 dimensions, 2 idle cores): a search among others in one pass costs 0.1 ms
-for each thousand vectors, and 3 to 4 ms with the index, which costs 0.3 to 0.7 ms a vector to build. With the two
-questions a chunk that are asked by default, the index costs 1.6 times as much in all at 20,000, and 0.9 at 50,000.
+Measured (benchmarks/bench_retrieval.py, 384 dimensions, 2 idle cores): one of many searches in a pass takes 0.1 ms per
+thousand vectors, and 3 to 4 ms with the index, which takes 0.3 to 0.7 ms per vector to build. With two questions per
+chunk, the default, the index takes 1.6 times the total time at 20,000 vectors, and 0.9 times at 50,000.
 """
 
 _TABLE = "chunks"
@@ -80,7 +80,7 @@ class ChunkStore(BasePydanticVectorStore):
     async def build(cls, folder: Path, batches: Iterable[Sequence[tuple[Chunk, NDArray[np.float32]]]]) -> ChunkStore:
         """Write a table of all `batches`, in their order, and index it when it is large.
 
-        Two builds from the same batches answer alike: no row depends on when it was embedded.
+        Two builds from the same batches give the same answers.
         """
         connection = await lancedb.connect_async(folder)
         table = None
@@ -108,8 +108,8 @@ class ChunkStore(BasePydanticVectorStore):
     ) -> list[list[dict[str, Any]]]:
         """For each of `vectors` the rows of its nearest chunks, nearest first, equal ones in order of id.
 
-        `condition` is SQL over the columns. Many vectors are searched for in one pass, which finds for each what it
-        would find alone. LanceDB does it in threads of its own, off the event loop.
+        `condition` is SQL over the columns. Many vectors share one pass, with the same results as searches one by one.
+        LanceDB searches in its own threads, not on the event loop.
         """
         if self._empty:  # its vectors have no length yet, and LanceDB would refuse any
             return [[] for _ in vectors]
@@ -181,7 +181,7 @@ class ChunkStore(BasePydanticVectorStore):
 
 
 def _in_thread(batches: Iterable[Any]) -> Iterator[Any]:
-    """Awaitables of the next batch, read in a thread; of None at the end."""
+    """Awaitables of the next batch, read in a thread; the last one gives None."""
     source = iter(batches)
     while True:
         yield asyncio.to_thread(next, source, None)
@@ -230,12 +230,12 @@ def _conditions(query: VectorStoreQuery) -> Iterator[str]:
 
 
 def similarity(row: Mapping[str, Any]) -> float:
-    """The cosine of a row that was found."""
+    """The cosine of a found row."""
     return float(round(1.0 - row["_distance"], 6))
 
 
 def condition(*, paper_id: str | None, without_split: str | None) -> str:
-    """For `ChunkStore.search`: only chunks of that paper, none of that split."""
+    """A condition for `ChunkStore.search`: only chunks of one paper, none of one split; None for neither."""
     parts = [f"doc_id = {_quoted(paper_id)}"] if paper_id else []
     if without_split:
         parts.append(f"split != {_quoted(without_split)}")

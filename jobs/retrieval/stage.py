@@ -17,17 +17,17 @@ __all__ = ["build_augment", "build_index", "embedding_fingerprint", "embedding_s
 
 
 def embedding_fingerprint(model: Model) -> dict[str, Any]:
-    """What of the embedding `model` decides the meaning of vectors."""
+    """The settings of the embedding `model` that belong into fingerprints."""
     return {"embedding": model_name(model, EMBEDDED_EMBEDDING), **model.meaning()}
 
 
 def embedding_slots(model: Model) -> int:
-    """How many records that embed may be in flight: one batch fills while another is answered."""
+    """How many records that need embeddings may be in flight: one batch fills while another is answered."""
     return max(slots(model), 2 * model.batch_size)
 
 
 def build_index(context: RunContext) -> Job:
-    """An embedding for each chunk, and the vector store."""
+    """The job that embeds each chunk and builds the vector store."""
     model = context.config.models.embedding
     return index(
         chunks=context.datasets["chunks"],
@@ -39,7 +39,7 @@ def build_index(context: RunContext) -> Job:
 
 
 def build_augment(context: RunContext) -> Job:
-    """The examples of each pair that is kept."""
+    """The job that makes the examples of each kept pair."""
     config, model = context.config, context.config.models.embedding
     draws = {"seed": config.seed} if config.augment.distractors else {}
     augmenter = Augmenter(
