@@ -1,4 +1,4 @@
-"""The command line: reads arguments, opens a run, shows its progress, and says how it ended.
+"""The command line: parses arguments, opens a run, shows its progress and its result.
 
 In: arguments. Out: an exit code, and text on the terminal. May import every other package; none imports it.
 """

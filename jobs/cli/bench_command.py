@@ -13,13 +13,15 @@ __all__ = ["add_bench"]
 
 def add_bench(commands: Any) -> None:
     """Add the command to `commands`."""
-    text = "what an endpoint can do at each load, where its knee is, and the settings that follow"
+    text = "measure an endpoint at each load: its knee, and the settings that follow"
     bench = commands.add_parser("bench", help=text, description=f"{text}; a simulated endpoint where none is named")
     bench.add_argument("--config", type=Path, metavar="FILE.toml", help="measure a model of this configuration")
     bench.add_argument("--role", choices=ROLES, default="generator", metavar="ROLE", help=f"which: {', '.join(ROLES)}")
     bench.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible endpoint")
     bench.add_argument("--model", help="the model's name there")
-    bench.add_argument("--api-key-env", metavar="NAME", help="the variable that holds the key, if it wants one")
+    bench.add_argument(
+        "--api-key-env", metavar="NAME", help="the environment variable that holds the key, if it needs one"
+    )
     loads = bench.add_mutually_exclusive_group()
     loads.add_argument(
         "--concurrency",
@@ -28,12 +30,15 @@ def add_bench(commands: Any) -> None:
         metavar="N,N,...",
         help="requests in flight (closed loop; default: 1,4,16,64,256)",
     )
-    loads.add_argument("--rate", type=_rates, metavar="R,R,...", help="requests a second (open loop)")
+    loads.add_argument("--rate", type=_rates, metavar="R,R,...", help="requests per second (open loop)")
     bench.add_argument(
         "--requests", type=_count, metavar="N", help="at most, at each load (default: 64, or 4 for each in flight)"
     )
     bench.add_argument(
-        "--seconds", type=_rate, metavar="S", help="send for at most so long at each load (default: 60; at a rate 10)"
+        "--seconds",
+        type=_rate,
+        metavar="S",
+        help="seconds of sending at each load, at most (default: 60; at a rate 10)",
     )
     bench.add_argument("--stream", action="store_true", help="ask for streams, and time the first token")
     bench.add_argument(

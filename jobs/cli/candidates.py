@@ -1,8 +1,8 @@
 """Candidates from the command line: what ``gristmill evaluate --model NAME=SPEC`` means, as sections of run.toml.
 
-A SPEC is a model at the base's address (``MODEL``), one elsewhere (``MODEL@BASE_URL``), the embedded one (``local``) or a
-file that llama.cpp reads (``local:FILE.gguf``). What is not named is as with the base, so that nothing but the model
-differs; a key goes to no address but those that the configuration gives it to.
+A SPEC is a model at the base's address (``MODEL``), at another address (``MODEL@BASE_URL``), the embedded one
+(``local``) or a file that llama.cpp reads (``local:FILE.gguf``). All other settings are those of the base, so that only
+the model differs. A key is sent only to the addresses for which the configuration names it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _LIKE_THE_BASE = {"temperature", "max_tokens", "timeout_s"}
 
 
 def add_candidates(table: dict[str, Any], models: Iterable[str], *, answered: Collection[str] = ()) -> None:
-    """Put each of `models` (NAME=SPEC) into the configuration `table`; one that is there already stays as it is.
+    """Add each of `models` (NAME=SPEC) to the configuration `table`; one that is there already stays as it is.
 
-    Raises `BadInput` for what is no SPEC, and for another model under the name of one that has `answered`.
+    Raises `BadInput` for an invalid SPEC, and for another model under the name of one that has `answered`.
     """
     config = validate(table)
     candidates = table.setdefault("models", {}).setdefault("candidates", {})
@@ -41,7 +41,7 @@ def add_candidates(table: dict[str, Any], models: Iterable[str], *, answered: Co
 
 
 def drop_candidates(table: dict[str, Any], names: Iterable[str]) -> None:
-    """Take each of `names` out of the configuration `table`. Raises `BadInput` for a name that is no candidate's."""
+    """Remove each of `names` from the configuration `table`. Raises `BadInput` for a name that is no candidate."""
     candidates = table.get("models", {}).get("candidates", {})
     for name in names:
         if name not in candidates:
@@ -69,7 +69,7 @@ def _section(name: str, spec: str, config: Config) -> dict[str, Any]:
 
 
 def _key_for(url: str, config: Config) -> str:
-    """The variable of the key that the configuration sends to this host already; "" where it sends none there."""
+    """The variable of the key that the configuration sends to this host already; "" if it sends none there."""
     known = [*(model for model in config.models.sections().values() if not model.local), Model()]
     return next((model.api_key_env for model in known if _host(model.base_url) == _host(url)), "")
 

@@ -1,4 +1,4 @@
-"""What a run would ask and cost, from the parsed chunks alone; no request is sent.
+"""An estimate of a run's requests and cost, from the parsed chunks; no request is sent.
 
 The figures are upper bounds on requests. Tokens are counted as four characters each, answers as `_ANSWER_TOKENS`.
 """

@@ -16,10 +16,10 @@ __all__ = ["export_to", "push_to"]
 
 
 def export_to(folder: RunFolder, settings: Config, *, format: str, path: Path, partial: bool) -> None:
-    """Write the examples to `path` and say how many rows each file has.
+    """Write the examples to `path` and print how many rows each file has.
 
-    Raises `BadInput` for a run that is not finished, unless `partial` asks for what is there, and for one without
-    examples; nothing is written then.
+    Raises `BadInput` for a run without examples, and for an unfinished run unless `partial` is set; nothing is written
+    then.
     """
     from jobs.tuning.export import export
 
@@ -32,7 +32,7 @@ def export_to(folder: RunFolder, settings: Config, *, format: str, path: Path, p
 
 
 def push_to(folder: RunFolder, repository: str, *, public: bool, partial: bool) -> None:
-    """Put the run's ``dataset/`` on the Hub and print its address; raises `BadInput` as `export_to` does."""
+    """Upload the run's ``dataset/`` to the Hub and print its address; raises `BadInput` as `export_to` does."""
     from jobs.tuning.hub import push
 
     _check_finished(folder, partial=partial)
@@ -53,7 +53,7 @@ def _check_finished(folder: RunFolder, *, partial: bool) -> None:
 
 
 def _missing(folder: RunFolder) -> str:
-    """What a run has not finished that examples need, "" where nothing is missing; blocks."""
+    """The unfinished jobs that examples depend on, in words; "" if none is unfinished; blocks."""
     datasets = folder.datasets()
     first = datasets["papers" if beginning(datasets) == "papers" else "pairs"]
     shards = len(first.sealed())

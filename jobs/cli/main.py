@@ -1,4 +1,4 @@
-"""The command line. What a command does is imported when it is called, so that ``--help`` answers at once."""
+"""The command line. Each command imports its code when it is called, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gristmill: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print("gristmill: stopped at once; run the same command again to go on", file=sys.stderr)
+        print("gristmill: stopped at once; run the same command again to resume", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -53,22 +53,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gristmill",
         description="Grind papers into retrieval-augmented fine-tuning data, and see whether tuning helped.",
-        epilog="exit codes: 0 done; 3 done, with some records failed; 130 stopped, to be resumed; 1 an error; 2 usage",
+        epilog="exit codes: 0 done; 3 done, with some records failed; 130 stopped, can be resumed; 1 an error; 2 usage",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(commands)
     for name, command, text in (
         ("finetune", _finetune, "tune the base model on the run's training data"),
-        ("report", _report, "write results.json and report.html from what is there"),
+        ("report", _report, "write results.json and report.html from the present rows"),
     ):
         _add(commands, name, command, text)
     _add_evaluate(commands)
-    status = _add(commands, "status", _status, "what is done and what failed, with reasons")
+    status = _add(commands, "status", _status, "show what is done and what failed, with reasons")
     status.add_argument("--json", action="store_true", help="as one JSON object")
-    retry = _add(commands, "retry", _retry, "try failed records again, and go on from there")
+    retry = _add(commands, "retry", _retry, "try failed records again, and the jobs after them")
     retry.add_argument("--only", metavar="KIND", help="only failures of this kind, as status names it")
-    _add(commands, "verify", _verify, "check that every shard is there, and what was sealed")
+    _add(commands, "verify", _verify, "check that every shard exists and is as it was sealed")
     export = _add(commands, "export", _export, "write the examples in another format, or put them on the Hub")
     export.add_argument("--format", metavar="F", help=", ".join(EXPORTERS))
     export.add_argument("--to", type=Path, metavar="PATH", help="a file (training side), or a folder")
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--public", action="store_true", help="with --push: anyone may see it")
     export.add_argument("--partial", action="store_true", help="also of a run that is not finished")
     add_bench(commands)
-    commands.add_parser("simulate", help="serve a simulated OpenAI endpoint, with limits and faults as wanted")
+    commands.add_parser("simulate", help="serve a simulated OpenAI endpoint, with limits and faults by choice")
     return parser
 
 
@@ -100,7 +100,7 @@ def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], int],
 
 
 def _add_run(commands: Any) -> None:
-    text = "all jobs on these papers; goes on where it stopped"
+    text = "run all jobs on these papers; resumes where it stopped"
     run = commands.add_parser("run", help=text, description=text)
     run.add_argument(
         "papers", nargs="+", type=Path, metavar="PAPERS", help="papers (PDF, HTML, LaTeX and more), or folders of them"
@@ -113,7 +113,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument(
         "--until", choices=stoppable(), metavar="JOB", help=f"stop after this job: {', '.join(stoppable())}"
     )
-    run.add_argument("--redo", choices=redoable(), metavar="JOB", help="make this job's rows, and what follows, anew")
+    run.add_argument("--redo", choices=redoable(), metavar="JOB", help="repeat this job and those after it")
     run.add_argument(
         "--dry-run",
         action="store_true",
@@ -243,7 +243,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         whole = False
         print(line)
     if whole:
-        print(f"{sum(len(dataset.sealed()) for dataset in datasets.values())} sealed shards are what was sealed")
+        print(f"{sum(len(dataset.sealed()) for dataset in datasets.values())} sealed shards are as they were sealed")
     return 0 if whole else 1
 
 

@@ -1,6 +1,6 @@
-"""What a run shows while it works: a live table on a terminal, a plain line a job now and then elsewhere.
+"""The progress of a run: a live table on a terminal; elsewhere a plain line per job from time to time.
 
-It is a hook: it receives events and asks the engine nothing.
+It is a hook: it receives events and does not call the engine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LONG_WAIT_S = 2.0
 
 @dataclass(slots=True)
 class _Line:
-    """How one job is shown: its figures, its rate, and what it waits for."""
+    """The line of one job: its figures, its rate, and what it waits for."""
 
     counts: JobCounts
     trouble: str = ""
@@ -113,7 +113,7 @@ class Progress:
             self._print_plainly()
 
     def _show_wait(self, event: AttemptFailed, line: _Line) -> None:
-        """A wait is shown with the job; a long one is also told at once, so that a run that stands still says why."""
+        """Show a wait with its job; print a long one at once, so that the user sees why the run pauses."""
         line.trouble = f"{event.kind}: again in {event.wait_s:.0f} s"
         now = time.monotonic()
         if event.wait_s >= _LONG_WAIT_S and now - line.trouble_shown_at >= _PLAIN_EVERY_S:
@@ -123,7 +123,7 @@ class Progress:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Show progress while inside; the last state stays on the screen."""
+        """Show progress inside the block; the last state stays on the screen."""
         if not self._console.is_terminal:
             yield
             self._print_plainly(last=True)

@@ -1,4 +1,4 @@
-"""`gristmill status`: what is done, and every failure with its reason."""
+"""`gristmill status`: the state of each job, and every failure with its reason."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ _PARTS: dict[str, Callable[[Usage], str]] = {
     "cached": lambda usage: _share(usage.cached_tokens, usage.prompt_tokens),
     "thoughts": lambda usage: _share(usage.reasoning_tokens, usage.completion_tokens),
 }
-"""Columns for the share of the prompts that a provider's cache held, and of the answers that were thoughts."""
+"""Columns for the share of prompt tokens from a provider's cache, and of answer tokens that were reasoning."""
 
 
 def _named(failure: Failure) -> str:

@@ -1,4 +1,4 @@
-"""Output that any terminal or pipe takes: what its encoding lacks is written in plain letters, or as "?"."""
+"""Output for any terminal or pipe: characters that its encoding lacks are written in ASCII, or as "?"."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NAME = "gristmill_plain"
 
 
 def make_printable() -> None:
-    """Have stdout and stderr write in plain letters what their encoding lacks, instead of raising an error."""
+    """Make stdout and stderr write ASCII for characters that their encoding lacks, instead of raising an error."""
     codecs.register_error(_NAME, _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") not in ("utf8", "utf8sig"):

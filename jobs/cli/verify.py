@@ -1,4 +1,4 @@
-"""Looking at a whole run: is every shard there, and is each what was sealed? It reads everything and changes nothing."""
+"""`gristmill verify`: whether every shard exists and is as it was sealed. It reads everything and changes nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["damage"]
 def damage(datasets: Mapping[str, Dataset[Any]]) -> Iterator[str]:
     """One line for each shard that is missing or damaged; blocks.
 
-    Shards are opened in order and never deleted, so a number that is left out is a shard that was lost. Whatever
-    number any dataset has, the papers must have too, or the pairs where a run begins with them.
+    Shards are opened in order and never deleted, so a missing number is a lost shard. The papers (or the pairs, in a
+    run that begins with pairs) must have every number that any dataset has.
     """
     behind = {name: max(dataset.numbers(), default=-1) + 1 for name, dataset in datasets.items()}
     behind[beginning(datasets)] = max(behind.values())

@@ -1,4 +1,4 @@
-"""A session on the terminal: its progress while it works, signals that stop it, and how it ended as an exit code."""
+"""A session on the terminal: its progress, the signals that stop it, and its exit code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["DONE", "FAILED_RECORDS", "STOPPED", "prepared", "work_on"]
 DONE, FAILED_RECORDS, STOPPED = 0, 3, 130
 """Exit codes: all done; done, with some records failed; stopped by a signal, to be resumed."""
 
-_STOPPING = "stopping: what is in flight is finished and saved; once more to stop at once"
+_STOPPING = "stopping: requests in flight are finished and saved; Ctrl-C again to stop at once"
 
 
 def prepared(
@@ -31,12 +31,12 @@ def prepared(
     settings: Mapping[str, Any] | None = None,
     selection: Selection | None = None,
 ) -> Work:
-    """`prepare`, with the download of weights told on stderr. Before the event loop runs, an interrupt ends it at once."""
+    """`prepare`, with a note on stderr when weights are downloaded. Before the event loop runs, Ctrl-C ends it at once."""
     return prepare(folder, papers, settings, selection=selection, tell=lambda line: print(line, file=sys.stderr))
 
 
 def work_on(work: Work) -> int:
-    """Do the work and show it; returns the exit code. Raises `BadInput` and other `Fatal` errors, in one line each."""
+    """Run the session with its progress; returns the exit code. Raises `BadInput` and other `Fatal` errors."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     outcome = asyncio.run(_worked(work, console))
     if outcome.stopped:

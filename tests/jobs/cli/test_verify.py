@@ -35,7 +35,7 @@ def verified(run: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[s
 
 def test_a_whole_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where all is there, open shards among it, it says how much that is."""
-    assert verified(run, capsys) == (0, ["7 sealed shards are what was sealed"])
+    assert verified(run, capsys) == (0, ["7 sealed shards are as they were sealed"])
 
 
 def lose(*names: str) -> Callable[[Path], None]:
