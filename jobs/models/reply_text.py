@@ -104,6 +104,7 @@ _MARKS = re.compile(_MARK)
 _HEADER = r"<\|start_header_id\|>\s*\w+\s*<\|end_header_id\|>|<\|im_start\|>\s*\w+\s*\n|<start_of_turn>\s*\w+\s*\n"
 _LEADING = re.compile(rf"\A(?:\s*(?:{_HEADER}|{_MARK}))+")
 _TRAILING = re.compile(rf"(?:{_MARK}\s*)+\Z")
+_LINE_END = re.compile(rf"[ \t]*(?:{_MARK}[ \t]*)+$", re.MULTILINE)
 _NEXT_TURN = re.compile(
     r"<\|(?:im_end|eot_id|end|eom_id|endoftext|end_of_text|end_of_turn|END_OF_TURN_TOKEN)\|>\s*<\|"
     r"|<end_of_turn>\s*<start_of_turn>|</s>\s*(?:<s>|\[INST\])|<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>"
@@ -111,11 +112,11 @@ _NEXT_TURN = re.compile(
 
 
 def _without_marks(text: str) -> str:
-    """`text` up to where a model goes on with the next turn by itself, without a template's marks at either end."""
+    """`text` up to where a model goes on with the next turn by itself, without a template's marks at the end of a line."""
     text = _LEADING.sub("", text)
     if turn := _NEXT_TURN.search(text):
         text = text[: turn.start()]
-    return _TRAILING.sub("", text)
+    return _LINE_END.sub("", _TRAILING.sub("", text))
 
 
 _FENCE = re.compile(r"\A```[\w-]*\s*\n?(.*?)\s*```\s*\Z", re.DOTALL)

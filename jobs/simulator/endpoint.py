@@ -23,6 +23,7 @@ from jobs.simulator.counters import Counters
 from jobs.simulator.limits import Limits, format_duration, retry_after
 from jobs.simulator.openai import Asked, Refused, Written, read, write
 from jobs.simulator.prefix_cache import PrefixCache
+from jobs.simulator.quirky import Quirks
 from jobs.simulator.settings import Fault, Simulation, fault_picker, latency_s
 from jobs.simulator.slots import Slots
 from jobs.simulator.tuning import Platform
@@ -88,6 +89,7 @@ class Endpoint:
         self._limits: dict[str, Limits] = {}
         self._prefixes = PrefixCache(simulation.prefix_cache_tokens) if simulation.prefix_cache_tokens else None
         self._slots = Slots(simulation.slots, clock)
+        self._quirks = Quirks(simulation.quirk)
         self._storm_ends_s = -math.inf
         self._log = _open_log(simulation.log_path)
 
@@ -149,6 +151,9 @@ class Endpoint:
     def _paid(self, route: str, request: Received) -> Play:
         if request.method != "POST":
             raise Refused(405, f"Not allowed to {request.method} on {request.path}")
+        if (refusal := self._quirks.refusal(route, request)) is not None:
+            self.counters.refused += 1
+            return _plain(refusal.status, refusal.data, _lines(refusal.headers), refusal.content_type)
         asked = read(self.simulation, route, request.body)
         if not self._platform.knows(asked.model):
             message = f"The model `{asked.model}` does not exist or you do not have access to it."
@@ -159,7 +164,8 @@ class Endpoint:
             return _plain(fault.status, _scripted(fault).body, headers + _scripted(fault).headers)
         kind = fault.kind if fault is not None and fault.kind not in _ON_THE_WIRE else ""
         asked = self._looked_up(asked)
-        written = write(self.simulation, asked, kind)
+        written = self._quirks.altered(write(self.simulation, asked, kind))
+        headers += self._quirks.headers
         latency = latency_s(self.simulation, route, asked.key)
         whole_s = latency + self._writing_s(written)
         first_s = min(self.simulation.first_byte_s or (latency if written.events else whole_s), whole_s)
@@ -269,13 +275,17 @@ def _scripted(fault: Fault) -> Refused:
     return Refused(fault.status, fault.message, type=kind, code=fault.code, headers=headers)
 
 
-def _plain(status: int, body: bytes, headers: bytes = b"") -> Play:
-    return Play(pieces=((0.0, _head(status, len(body), headers) + body),))
+def _plain(status: int, body: bytes, headers: bytes = b"", content_type: str = "application/json") -> Play:
+    return Play(pieces=((0.0, _head(status, len(body), headers, content_type) + body),))
 
 
-def _head(status: int, length: int, headers: bytes) -> bytes:
-    kind = b"content-type: application/json\r\ncontent-length: %d\r\n" % length
+def _head(status: int, length: int, headers: bytes, content_type: str = "application/json") -> bytes:
+    kind = f"content-type: {content_type}\r\ncontent-length: {length}\r\n".encode()
     return _status_line(status) + kind + headers + b"\r\n"
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
 
 
 @cache

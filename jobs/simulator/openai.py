@@ -215,7 +215,7 @@ def _usage(asked: Asked, completion_tokens: int) -> dict[str, Any]:
 def _choice(simulation: Simulation, asked: Asked, request: ChatRequest, fault: str, index: int) -> dict[str, Any]:
     key = f"{asked.key}#{index}" if index else asked.key
     finish_reason = "stop"
-    text = say(simulation, key=key, model=asked.model, prompt=asked.prompt, schema=_schema(request))
+    text = say(simulation, key=key, model=asked.model, prompt=asked.prompt, schema=_schema(request, asked.prompt))
     limit = _max_tokens(request)
     if fault == "wrong":
         text = _BESIDE_THE_POINT
@@ -233,9 +233,17 @@ def _choice(simulation: Simulation, asked: Asked, request: ChatRequest, fault: s
     return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def _schema(request: ChatRequest) -> Any:
-    """The schema that the answer must conform to, None for free text; raises `Refused` when none was given."""
+def _schema(request: ChatRequest, prompt: str) -> Any:
+    """The schema that the answer must conform to, None for free text; raises `Refused` when none was given.
+
+    One that stands in the prompt, behind the words "JSON Schema", is followed too.
+    """
     asked = request.response_format or {}
+    if asked.get("type") != "json_schema" and "JSON Schema" in prompt:
+        try:
+            return msgspec.json.decode(prompt[prompt.index("{", prompt.rindex("JSON Schema")) :])
+        except (ValueError, msgspec.DecodeError):
+            return None
     if asked.get("type") == "json_object":
         return {"type": "object", "properties": {"answer": {"type": "string"}}}
     if asked.get("type") != "json_schema":

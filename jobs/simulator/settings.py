@@ -7,6 +7,7 @@ requests change no latency and no fault.
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import os
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from typing import TypeVar
 import msgspec
 
 from engine.errors import BadInput
+from jobs.simulator.quirks import QUIRKS
 
 __all__ = ["Fault", "Simulation", "arguments", "draw", "fault_picker", "from_arguments", "latency_s", "lognormal"]
 
@@ -71,6 +73,7 @@ class Simulation:
     fault_duplicate_keys: float = knob(0.0, "... JSON in which a key stands twice")
     fault_huge: float = knob(0.0, "... an answer of huge-bytes")
     fault_sticky: float = knob(0.0, "share of prompts whose first fate, good or bad, is that of every retry")
+    quirk: tuple[str, ...] = knob((), "what real servers do that OpenAI's does not, by name, several by commas")
     storm_s: float = knob(2.0, "how long a storm lasts, in seconds")
     slow_s: float = knob(5.0, "how late a slow first byte is, in seconds")
     huge_bytes: int = knob(10_000_000, "how large a huge answer is")
@@ -94,6 +97,11 @@ class Simulation:
                 raise BadInput(f"{item.name} is {value}: set it to 0 or more")
         if sum(share for _, share in self.fault_shares()) > 1 or self.fault_sticky > 1:
             raise BadInput("the fault_* shares are of all attempts: set them to at most 1 together")
+        for name in self.quirk:
+            if name not in QUIRKS:
+                near = difflib.get_close_matches(name, QUIRKS, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(QUIRKS)}"
+                raise BadInput(f"there is no quirk {name!r}: {hint}")
         if self.bucket_s == 0:
             raise BadInput("bucket_s is 0: set it to the seconds that a bucket holds, such as 10")
 
@@ -187,4 +195,4 @@ def from_arguments(parsed: argparse.Namespace) -> Simulation:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
+    return tuple(name.strip() for name in text.split(",") if name.strip())

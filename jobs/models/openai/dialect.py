@@ -40,7 +40,9 @@ class Dialect:
         Returns the line that says what is done from now on, None where nothing known is named. ``version`` counts what
         was learned.
         """
-        line = self._learn_batch(words, texts) or self._learn_parameter(words)
+        if words.has("context length", "context_length", "context window"):
+            return None  # such a refusal names the bound on an answer too, but it is the prompt that is too long
+        line = self._learn_encoding(words) or self._learn_batch(words, texts) if texts else self._learn_parameter(words)
         self.version += line is not None
         return line
 
@@ -51,7 +53,6 @@ class Dialect:
             self._learn_form,
             self._learn_system,
             self._learn_alternatives,
-            self._learn_encoding,
             self._learn_stream,
         ):
             if line := lesson(words):
@@ -117,7 +118,7 @@ class Dialect:
 
     def _learn_batch(self, words: Words, texts: int) -> str | None:
         """A bound on the texts of one request, which servers tell among other numbers."""
-        if texts < 2 or not words.has("batch", "inputs", "input array", "array"):
+        if texts < 2 or not words.has("batch", "inputs", "input array", "array", "too many", "at most"):
             return None
         bounds = [int(number) for number in re.findall(r"\b\d{1,5}\b", words.message)]
         self.most_texts = max((number for number in bounds if 0 < number < texts), default=texts // 2)

@@ -173,8 +173,8 @@ class Endpoint:
         return Reply(vectors=vectors, usage=usage, server_limits=parts[-1].server_limits)
 
 
-_TEACHING = (400, 413, 415, 422, 501)
-"""Statuses of a refusal that may name a parameter."""
+_TEACHING = (400, 413, 415, 422, 500, 501)
+"""Statuses of a refusal that may name a parameter: a template that fails is a server error to some."""
 
 
 class _Taught(Exception):

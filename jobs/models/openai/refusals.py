@@ -40,7 +40,11 @@ _QUOTA = (
         "insufficient_balance",
         "insufficient credit",
         "billing",
-        "balance",
+        "account balance",
+        "balance is",
+        "balance not",
+        "balance too",
+        "quota_exceeded",
     ),
     *(
         "exceeded your current quota",
@@ -65,6 +69,7 @@ _DAY = (
     ),
     *("today", "monthly limit", "per month", "monthly quota", "monthly spend"),
 )
+_MINUTE = ("per minute", "per min", "(rpm)", "(tpm)", "perminute", "per second")
 _KEY = (
     *("api key", "api_key", "apikey", "invalid_api_key", "authentication", "unauthorized", "unauthenticated", "token"),
     *("credential", "permission_denied", "access denied", "no auth", "subscription key"),
@@ -208,12 +213,12 @@ class Refusals:
 
     def _too_many(self, message: str, words: Words, told: _Told) -> Transient | Fatal:
         """A minute's limit passes; what is gone for the day, or until somebody pays, does not."""
-        if words.has(*_QUOTA) and not words.has("per minute", "(rpm)", "(tpm)"):
-            return Fatal(f"the quota at {self.way.shown} is used up ({message}); add to it, {_AGAIN}")
-        soon = told.resets_s is not None and told.resets_s <= _SOON_S
-        if words.has(*_DAY) and not soon:
+        day = words.has(*_DAY)
+        if day and not (told.resets_s is not None and told.resets_s <= _SOON_S):
             when = f" It resets in about {_duration(told.resets_s)}." if told.resets_s else ""
             return Fatal(f"the day's limit at {self.way.shown} is used up ({message}).{when} Wait for it, {_AGAIN}")
+        if words.has(*_QUOTA) and not day and not words.has(*_MINUTE):
+            return Fatal(f"the quota at {self.way.shown} is used up ({message}); add to it, {_AGAIN}")
         return Transient(message, kind="rate_limited", retry_after_s=told.after_s, server_limits=told.limits)
 
     def _server_error(self, message: str, words: Words, told: _Told) -> Transient | Permanent:

@@ -64,6 +64,7 @@ def words_of(body: Any, *, key: str = "") -> Words:
     nested = inner.get("innererror") or inner.get("inner_error")
     if isinstance(nested, Mapping):
         codes.append(nested.get("code"))
+    codes += _violations(inner.get("details"))
     return Words(
         message=_one_line(" ".join(dict.fromkeys(_sentences(body, inner, error, metadata))), key),
         codes=tuple(str(code).casefold() for code in codes if code not in (None, "") and not isinstance(code, bool)),
@@ -73,6 +74,13 @@ def words_of(body: Any, *, key: str = "") -> Words:
         ),
         parameter=str(inner.get("param") or ""),
     )
+
+
+def _violations(details: Any) -> list[Any]:
+    """The quotas that Google names in the details of a refusal, as "GenerateRequestsPerDayPerProject"."""
+    parts = [part for part in details if isinstance(part, Mapping)] if isinstance(details, list) else []
+    listed = [part["violations"] for part in parts if isinstance(part.get("violations"), list)]
+    return [each.get("quotaId") for violations in listed for each in violations if isinstance(each, Mapping)]
 
 
 def _sentences(body: Mapping[str, Any], inner: Mapping[str, Any], error: Any, metadata: Any) -> Iterator[str]:
@@ -100,6 +108,8 @@ def _fault(item: Any) -> str:
     """One entry of a list of faults: FastAPI's has a place and a message."""
     if not isinstance(item, Mapping):
         return str(item)
+    if isinstance(item.get("detail"), list):  # Mistral: FastAPI's list, one level deeper
+        return "; ".join(_fault(each) for each in item["detail"][:3])
     place = (
         ".".join(str(part) for part in item.get("loc", ()) if part != "body")
         if isinstance(item.get("loc"), list)

@@ -1,0 +1,24 @@
+"""Quirks: what real servers do that OpenAI's does not, by name, for ``gristmill simulate --quirk NAME``.
+
+answers    what stands in an answer beside the answer: thoughts, marks, fences, parts, finish reasons, usage
+vectors    how embeddings are written
+wishes     parameters that a server refuses, and the way in which it wants to be asked
+refusals   requests that are turned away: for a record, for a moment, or for good
+
+A new quirk is one line in one of these tables. Each names the family of servers that it was seen at, and a public report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from jobs.simulator.quirks.answers import ANSWERS
+from jobs.simulator.quirks.quirk import Exchange, Quirk, Refusal
+from jobs.simulator.quirks.refusals import REFUSALS
+from jobs.simulator.quirks.vectors import VECTORS
+from jobs.simulator.quirks.wishes import WISHES
+
+__all__ = ["QUIRKS", "Exchange", "Quirk", "Refusal"]
+
+QUIRKS: Mapping[str, Quirk] = MappingProxyType({**ANSWERS, **VECTORS, **WISHES, **REFUSALS})
