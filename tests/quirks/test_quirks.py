@@ -112,9 +112,20 @@ def test_a_thinking_model_through_a_whole_run(
 ) -> None:
     """No file of the run holds a thought or a mark: not one row, not one training example, not the page."""
     out = tmp_path / "run"
-    config = configured(simulate("--quirk", quirks), "[ask]\nmax_questions = 12\n[curate]\ncritic = true\ncritic_passing = 1\n")
+    config = configured(
+        simulate("--quirk", quirks), "[ask]\nmax_questions = 12\n[curate]\ncritic = true\ncritic_passing = 1\n"
+    )
     assert main(["run", str(example_papers), "--out", str(out), "--config", str(config)]) == 0
     files = [path for path in out.rglob("*") if path.suffix in (".jsonl", ".json", ".html", ".md", ".toml", ".txt")]
     assert {"train.jsonl", "results.json"} <= {path.name for path in files}
     for path in files:
         assert not FOREIGN.search(path.read_text("utf-8")), path
+
+
+def test_the_documented_quirks() -> None:
+    """docs/endpoints.md lists every quirk as its table has it."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "endpoints.md").read_text("utf-8")
+    listed = re.findall(r"^\| `([\w-]+)` \| (.+?) \| (.+) \| (\S+) \|$", page, re.MULTILINE)
+    assert listed == [
+        (name, quirk.server, quirk.about.replace("|", "\\|"), quirk.report or "—") for name, quirk in QUIRKS.items()
+    ]
