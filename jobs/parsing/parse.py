@@ -138,11 +138,15 @@ def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
 
 
 def _paper_text(extracted: Extracted) -> PaperText:
+    first_page = 1 if extracted.paged else 0
     return PaperText(
         pages=len(extracted.pages) if extracted.paged else 0,
         characters=sum(map(len, extracted.pages)),
         left_out=extracted.left_out,
-        omitted=[LeftOut(kind=each.kind, page=each.page + 1, text=printable(each.text)) for each in extracted.omitted],
+        omitted=[
+            LeftOut(kind=each.kind, page=each.page + first_page, text=printable(each.text))
+            for each in extracted.omitted
+        ],
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, groupby
 
 import msgspec
 
 from jobs.parsing.cleaning import clean_pages, letters_and_digits
-from jobs.parsing.extracted import MAX_CHARACTERS, MIN_CHARACTERS, Extracted, Heading
+from jobs.parsing.extracted import MAX_CHARACTERS, MIN_CHARACTERS, Extracted, Heading, LeftOut, Part
 from jobs.parsing.failures import failed
 from jobs.parsing.parsers import Options
 
@@ -81,17 +82,26 @@ def assemble(blocks: Iterable[Block], options: Options, *, title: str = "", rema
     title = " ".join(clean_pages([title])[0].split())
     if not title and kept and kept[0].level and not _SECTION.fullmatch(kept[0].text):
         title = " ".join(kept[0].text.split())
-    left_out: dict[str, int] = {}
-    for block in cleaned:
-        if not options.keeps(block.kind):
-            left_out[block.kind] = left_out.get(block.kind, 0) + len(block.text)
+    dropped = [block for block in cleaned if not options.keeps(block.kind)]
+    left_out = Counter[str]()
+    for block in dropped:
+        left_out[block.kind] += len(block.text)
     text = "\n\n".join(block.text for block in kept)
     characters = sum(map(str.isalnum, text))
     if characters < MIN_CHARACTERS:
         raise failed("no_text", f"{characters} letters and digits")
-    headings = _headings(kept, title)
     return Extracted(
-        title=title, pages=[text], paged=False, headings=headings, left_out=left_out, remarks=list(remarks)
+        title=title,
+        pages=[text],
+        paged=False,
+        headings=_headings(kept, title),
+        parts=_parts(kept),
+        left_out=dict(left_out),
+        omitted=[
+            LeftOut(kind=kind, page=0, text="\n\n".join(block.text for block in run))
+            for kind, run in groupby(dropped, key=lambda block: block.kind)
+        ],
+        remarks=list(remarks),
     )
 
 
@@ -106,12 +116,23 @@ def _with_references(blocks: Iterable[Block]) -> list[Block]:
     return listed
 
 
+def _starts(blocks: Sequence[Block]) -> Iterator[int]:
+    """Where each block stands in the text of all of them."""
+    return accumulate((len(block.text) + 2 for block in blocks), initial=0)
+
+
+def _parts(blocks: Sequence[Block]) -> list[Part]:
+    """Where the kind of text changes; none where all of it is body."""
+    kinds = [block.kind for block in blocks]
+    placed = zip(["", *kinds], kinds, _starts(blocks), strict=False)
+    return [Part(kind=kind, page=0, start=start) for before, kind, start in placed if kind != before]
+
+
 def _headings(blocks: Sequence[Block], title: str) -> list[Heading]:
     """Where they stand, the outermost with level 1; one that is the title is none."""
-    starts = accumulate((len(block.text) + 2 for block in blocks), initial=0)
     found = [
         Heading(level=block.level, title=" ".join(block.text.split()), page=0, start=start)
-        for block, start in zip(blocks, starts, strict=False)
+        for block, start in zip(blocks, _starts(blocks), strict=False)
         if block.level
     ]
     if found and letters_and_digits(found[0].title) == letters_and_digits(title):

@@ -31,6 +31,20 @@ def test_headings_stand_where_they_are_said_to(blocks: list[Block]) -> None:
     assert document.left_out.get("references", 0) + len(document.pages[0]) <= len(kept.pages[0])
 
 
+def test_references_that_stay_are_a_part_and_others_can_be_looked_at() -> None:
+    """Where they stay, the text says where they begin and end; where they go, their text is beside the document."""
+    blocks = [Block(text=TEXT), Block(text="References", level=1), Block(text="Smith"), Block(text="Next", level=1)]
+    marked = assemble(blocks, Options(references="mark"))
+    assert [(part.kind, marked.pages[0][part.start :].split("\n")[0]) for part in marked.parts] == [
+        ("references", "References"),
+        ("", "Next"),
+    ]
+    assert (marked.left_out, marked.omitted) == ({}, [])
+    dropped = assemble(blocks, Options())
+    assert [(each.kind, each.text) for each in dropped.omitted] == [("references", "References\n\nSmith")]
+    assert (dropped.parts, dropped.left_out) == ([], {"references": 15})
+
+
 def test_few_words_are_no_paper() -> None:
     """Less than 100 letters and digits is "no_text"."""
     with pytest.raises(Permanent, match=r"no text to speak of.*\(8 letters and digits\)") as caught:
