@@ -34,6 +34,7 @@ from jobs.run.context import RunContext
 from jobs.run.counts import Counts
 from jobs.run.event_log import EventLog
 from jobs.run.own_jobs import own_datasets, with_own_jobs
+from jobs.run.traffic import Traffic
 from jobs.tuning.tuning_jobs import served, tuned_model
 from jobs.work import Work
 
@@ -65,6 +66,7 @@ class Session:
     pipeline: Pipeline
     calls: ModelCalls
     counts: Counts
+    traffic: Traffic
     reports: Sequence[ReportData]
 
     async def run(self) -> Outcome:
@@ -109,7 +111,15 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
         stack.enter_context(work.folder.held(None if work.keeps_settings else work.config))
         stack.enter_context(log.to(work.folder.log))
         await asyncio.to_thread(_discard, redone, context)
-        yield Session(work=work, context=context, pipeline=chosen, calls=calls, counts=counts, reports=reports)
+        yield Session(
+            work=work,
+            context=context,
+            pipeline=chosen,
+            calls=calls,
+            counts=counts,
+            traffic=calls.traffic,
+            reports=reports,
+        )
 
 
 async def _context(

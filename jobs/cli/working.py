@@ -22,7 +22,7 @@ __all__ = ["DONE", "FAILED_RECORDS", "STOPPED", "prepared", "work_on"]
 DONE, FAILED_RECORDS, STOPPED = 0, 3, 130
 """Exit codes: all done; done, with some records failed; stopped by a signal, to be resumed."""
 
-_STOPPING = "stopping: requests in flight are finished and saved; Ctrl-C again to stop at once"
+_STOPPING = "stopping: {} finished and saved; Ctrl-C again to stop at once"
 
 
 def prepared(
@@ -54,5 +54,9 @@ def work_on(work: Work) -> int:
 async def _worked(work: Work, console: Console) -> Outcome:
     stop, progress = Stop(), Progress(console, ("deal", *stoppable()))
     async with opened(work, stop=stop, hook=progress) as session:
-        with stop_on_signals(stop, on_first=lambda: console.print(_STOPPING)), progress.showing():
+
+        def tell() -> None:
+            console.print(_STOPPING.format(session.traffic.words()))
+
+        with stop_on_signals(stop, on_first=tell), progress.showing():
             return await session.run()

@@ -28,6 +28,7 @@ from jobs.models.providers import Target, check_provider, provider
 from jobs.models.usage import price_of
 from jobs.run.background_imports import imported
 from jobs.run.model_names import model_name
+from jobs.run.traffic import Traffic
 
 if TYPE_CHECKING:
     from jobs.models.gguf import Served
@@ -94,7 +95,7 @@ class ModelCalls:
     """The `Call` of a whole run: it sends each request to the model of the section that the request names.
 
     ``tuned`` gives the tuned model's name, None while there is none; it answers at the address of [models.base], or is
-    ``served`` here, where it was tuned here. ``weights`` are those of the embedded model, where a role has it.
+    ``served`` here, where it was tuned here. ``traffic`` counts what is under way. ``weights`` are those of the embedded model, where a role has it.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class ModelCalls:
         self._servers: dict[tuple[Path, Path | None], LocalServer] = {}
         self._limits: dict[tuple[str, ...], Limit] = {}
         self._reached: set[Any] = set()
+        self.traffic = Traffic()
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -148,7 +150,7 @@ class ModelCalls:
                 raise Fatal("there is no tuned model; run gristmill finetune first")
         model = self._config.model("base" if role == "tuned" else role)
         endpoint = await self._endpoint(role, model, name or model.model)
-        call = limited(endpoint, self._limit(model))
+        call = limited(self.traffic.watched(endpoint), self._limit(model))
         if self._budget.usd is not None or self._budget.tokens is not None:
             call = budgeted(call, self._budget, price=_price(model))
         call = retrying(call, RetryPolicy(), sleep=self._stop.sleep, hook=self._hook)

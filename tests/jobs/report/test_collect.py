@@ -276,8 +276,9 @@ def test_the_estimate_without_retrieval(tmp_path: Path) -> None:
 def test_the_printed_estimate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A line a job and their sum; models without a price are named, and that nothing was sent."""
     print_estimate(REMOTE, corpus(tmp_path, 30))
-    *jobs, together, unpriced, last = capsys.readouterr().out.splitlines()
+    *jobs, together, untimed, unpriced, last = capsys.readouterr().out.splitlines()
     assert len(jobs) == 7
     assert "up to 129 requests" in together
+    assert "no limits are configured" in untimed
     assert "no price configured for small, strict, vectors" in unpriced
     assert last == "nothing was sent"

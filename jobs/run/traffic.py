@@ -1,0 +1,46 @@
+"""How many requests are at endpoints now, and how long one takes: what a user wants to know who waits for a stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from engine.requests import Call, Reply, Request
+
+__all__ = ["Traffic"]
+
+_WEIGHT = 0.1
+"""How much the newest answer counts in the mean of how long answers take."""
+
+
+class Traffic:
+    """Counts the requests of all calls that it watches. ``mean_s`` is how long answers took of late, None before one."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.mean_s: float | None = None
+
+    def watched(self, call: Call) -> Call:
+        """`call`, whose requests count while they are under way."""
+
+        async def sent(request: Request) -> Reply:
+            clock = asyncio.get_running_loop().time
+            began = clock()
+            self.in_flight += 1
+            try:
+                reply = await call(request)
+            finally:
+                self.in_flight -= 1
+            took = clock() - began
+            self.mean_s = took if self.mean_s is None else self.mean_s + _WEIGHT * (took - self.mean_s)
+            return reply
+
+        return sent
+
+    def words(self) -> str:
+        """What is in flight, for a line that goes on with what becomes of it."""
+        if not self.in_flight:
+            return "what is in flight is"
+        requests = "1 request in flight is" if self.in_flight == 1 else f"{self.in_flight} requests in flight are"
+        if self.mean_s is None:
+            return requests
+        return f"{requests} (one takes about {max(1, round(self.mean_s))} s)"
