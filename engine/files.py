@@ -74,7 +74,7 @@ def lock(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def naming_the_disk(path: Path) -> Iterator[None]:
-    """Turn an `OSError` about `path` into a `Fatal` whose one line says what to do."""
+    """Raise `Fatal`, whose one line says what to do, for an `OSError` inside the block; `path` is the file it names."""
     try:
         yield
     except OSError as error:

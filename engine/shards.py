@@ -61,8 +61,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
     """The content of ``.done.json``, which makes a shard final. ``source`` identifies what the shard was made from.
 
-    `failures`, and `empty`, the ids of the inputs without rows, are in the order of the inputs. `kept` counts the former
-    inputs whose rows stand behind all others; it is left out where there are none.
+    `failures`, and `empty`, the ids of the inputs without rows, are in the order of the inputs. `kept` counts the
+    former inputs whose rows stand behind all others; it is left out where there are none.
     """
 
     inputs: int
@@ -122,7 +122,10 @@ class Shard:
         self._sorted = folder / f"{index:05d}.jsonl.tmp"
 
     def seal(self) -> Seal | None:
-        """The seal, or None while the shard is open. Changes nothing, so another process may be working."""
+        """The seal, or None while the shard is open. Changes nothing, so another process may be working.
+
+        Raises `Fatal` for a damaged seal.
+        """
         with naming_the_disk(self.data):
             try:
                 return msgspec.json.decode(self.done.read_bytes(), type=Seal)
@@ -173,7 +176,7 @@ class Shard:
             self.peek()
 
     def entries(self) -> list[Entry]:
-        """The committed inputs, after uncommitted bytes are cut off from both files."""
+        """The committed inputs, after uncommitted bytes are cut off from both files; raises `Fatal` for damaged files."""
         with naming_the_disk(self.data):
             lines = self._whole_lines()
             entries = [self._decoded(line, Entry) for line in lines]
@@ -227,7 +230,8 @@ class Shard:
     def committed(self, entries: Sequence[Entry], order: Mapping[str, int]) -> list[tuple[Entry, bytes]]:
         """The committed inputs that are in `order`, in that order, each with the bytes of its rows.
 
-        If an input has several entries because it failed and was tried again, the last one counts.
+        If an input has several entries because it failed and was tried again, the last one counts. Raises `Fatal` when
+        the file does not hold these rows.
         """
         with naming_the_disk(self.data):
             data = self.data.read_bytes()

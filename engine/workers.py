@@ -45,7 +45,7 @@ _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 class Workers:
-    """Up to `processes` child processes, each started when it is first needed.
+    """Up to `processes` child processes, each started when it is first needed. Raises `ValueError` for less than one.
 
     One input may take `timeout_s` seconds and its child `memory_bytes` of memory. `initializer` ("module:function") is
     called once in each child before its first input: import there what is slow to import.

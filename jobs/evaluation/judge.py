@@ -106,7 +106,10 @@ async def by_score(response: Response, call: Call) -> Judgement:
 
 
 async def by_agreement(response: Response, call: Call) -> Judgement:
-    """The probability that the judge gives to “agrees with the reference”, on the scale of 1 to 5."""
+    """The probability that the judge gives to “agrees with the reference”, on the scale of 1 to 5.
+
+    Raises `Permanent` (kind "malformed") when its reply has no probability of either word.
+    """
     request = agreement_request(question=response.question, reference=response.reference, response=response.response)
     agreement = read_agreement(await call(request))
     if agreement is None:

@@ -76,6 +76,7 @@ class Responder:
             yield Item(id=question.id, value=question)
 
     async def process(self, question: _Question, call: Call) -> Sequence[Record]:
+        """Ask one model; raises `Permanent` (kind "no_context") for a pair without contexts that should have some."""
         if not question.contexts and not self.settings.pairs:
             raise Permanent("no chunk was retrieved for this question", kind="no_context")
         prompt = await _prompt(question, self.retriever)

@@ -106,7 +106,10 @@ class _Split(msgspec.Struct, frozen=True):
 def split(
     text: str, *, chunk_size: int, chunk_overlap: int, first: int = 0, last: int | None = None
 ) -> list[tuple[int, int]]:
-    """Where `SentenceSplitter(chunk_size=…, chunk_overlap=…)` would cut ``text[first:last]``: start and end of each chunk."""
+    """Where `SentenceSplitter(chunk_size=…, chunk_overlap=…)` would cut ``text[first:last]``: start and end of each chunk.
+
+    Raises `ValueError` when the overlap is larger than the chunk.
+    """
     if chunk_overlap > chunk_size:
         raise ValueError(f"chunk_overlap is {chunk_overlap}: set it to at most chunk_size, {chunk_size}")
     part = text[first:last]

@@ -17,7 +17,7 @@ __all__ = ["naming_the_database"]
 
 @contextlib.contextmanager
 def naming_the_database(path: Path, *, made_from: str) -> Iterator[None]:
-    """Turn SQLite's errors about the database `path` into `Fatal`; `made_from` names what it is rebuilt from."""
+    """Raise `Fatal` for SQLite's errors about the database `path`; `made_from` names what it is rebuilt from."""
     try:
         yield
     except sqlite3.Error as error:

@@ -139,7 +139,7 @@ def served(folder: Path, base_name: str) -> Served | None:
 
 
 def read_models(path: Path) -> Models:
-    """Read a ``models.json``; one that is not there is empty, one that cannot be read is `Fatal`."""
+    """Read a ``models.json``; one that is not there is empty, raises `Fatal` for one that cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Models)
     except FileNotFoundError:

@@ -63,7 +63,7 @@ class Trained:
         return sum(weight.numel() for weight in self._weights)
 
     def advance(self) -> float:
-        """Do the next step; returns the mean loss of its tokens before it."""
+        """Do the next step; returns the mean loss of its tokens before it. Raises `Fatal` when that is not finite."""
         step = self.step + 1
         torch.manual_seed(self.schedule.random_seed(step))
         for group in self._optimizer.param_groups:
@@ -125,7 +125,10 @@ class Trained:
 
 
 def train(training: Training, tell: Callable[[News], None], stopping: Callable[[], bool]) -> Trained | None:
-    """Train up to the configured number of steps, from the last checkpoint on; None when `stopping` came first."""
+    """Train up to the configured number of steps, from the last checkpoint on; None when `stopping` came first.
+
+    Raises `BadInput` when no example is left, and `Fatal` when the loss is not finite.
+    """
     settings = training.settings
     base = load_base(Path(training.base), settings.precision)
     data = read_chats(Path(training.train), base.tokenizer, settings.max_length)

@@ -10,6 +10,8 @@ import pytest
 
 from jobs.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "koi8-r"])
 def test_any_encoding_of_the_terminal(encoding: str) -> None:
