@@ -69,11 +69,14 @@ def _runs(layout: Layout, numbers: Iterable[int]) -> Iterator[_Run]:
 
 def _is_body(block: Sequence[Line], body: int) -> bool:
     """Whether most of a block is in the body's print, on lines of some length, and it is no caption."""
-    if _CAPTION.match(block[0].text):
-        return False
-    letters = sum(len(line.text) for line in block)
-    own = sum(len(line.text) for line in block if abs(line.font.size - body) <= NEAR)
-    return 2 * own > letters and max(len(line.text) for line in block) >= WORDS
+    letters = own = longest = 0
+    for line in block:
+        length = len(line.text)
+        letters += length
+        longest = max(longest, length)
+        if -NEAR <= line.font.size - body <= NEAR:
+            own += length
+    return 2 * own > letters and longest >= WORDS and not _CAPTION.match(block[0].text)
 
 
 def _are_floats(lines: Sequence[Line], blocks: Sequence[Sequence[int]], body: int) -> bool:

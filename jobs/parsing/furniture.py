@@ -203,19 +203,24 @@ def _repeated(edges: Sequence[_Edge], folded: Sequence[str], pages: int, body: i
 def _page_numbers(layout: Layout, edges: Sequence[_Edge]) -> set[int]:
     """Lines of a number alone that goes up with the pages, or stands outermost where those of other pages do."""
     counted: defaultdict[tuple[bool, int], list[_Edge]] = defaultdict(list)
-    level: defaultdict[tuple[bool, int], list[_Edge]] = defaultdict(list)
+    level: defaultdict[tuple[bool, int], dict[int, tuple[int, _Edge]]] = defaultdict(dict)
     for edge in edges:
         text = layout.lines[edge.number].text.strip()
         match = _NUMBER.fullmatch(text) if len(text) < 20 else None
         if match is None:
             continue
-        if match[1].isdecimal():
-            counted[edge.is_upper, int(match[1]) - edge.page].append(edge)
+        value = int(match[1]) if match[1].isdecimal() else 0
+        if value:
+            counted[edge.is_upper, value - edge.page].append(edge)
         if edge.row == 0:
-            level[edge.is_upper, edge.y // NEAR].append(edge)
-    groups = [own for own in (*counted.values(), *level.values()) if len({edge.page for edge in own}) >= FEW_PAGES]
+            level[edge.is_upper, edge.y // NEAR][edge.page] = (value, edge)
+    groups = [own for own in counted.values() if len({edge.page for edge in own}) >= FEW_PAGES]
     if len(layout.pages) < 2 * FEW_PAGES:
         groups += [own for own in counted.values() if len({edge.page for edge in own}) == 2]
+    for at in level.values():
+        values = [value for _, (value, _) in sorted(at.items()) if value]
+        if len(at) >= FEW_PAGES and all(before < after for before, after in pairwise(values)):
+            groups.append([edge for _, edge in at.values()])
     return {edge.number for own in groups for edge in own}
 
 
@@ -233,20 +238,16 @@ def _by_words(layout: Layout, edges: Sequence[_Edge], folded: Sequence[str], fou
 
 
 def _in_bands(layout: Layout, edges: Sequence[_Edge], found: set[int]) -> set[int]:
-    """Lines that stand where many other pages have their furniture, printed as large as it."""
-    bands: defaultdict[tuple[bool, int, int], set[int]] = defaultdict(set)
-    for edge in edges:
+    """Lines that stand where many other pages have words as furniture, in the same row and printed as large."""
+    bands: defaultdict[tuple[bool, int, int, int], set[int]] = defaultdict(set)
+    worded = [edge for edge in edges if any(map(str.isalpha, layout.lines[edge.number].text))]
+    for edge in worded:
         if edge.number in found:
             for shift in (-1, 0, 1):
-                bands[edge.is_upper, edge.y // NEAR + shift, edge.size // UNITS].add(edge.page)
+                bands[edge.is_upper, edge.row, edge.y // NEAR + shift, edge.size // UNITS].add(edge.page)
     enough = max(FEW_PAGES, len(layout.pages) // 4)
     full = {place for place, pages in bands.items() if len(pages) >= enough}
-    return {
-        edge.number
-        for edge in edges
-        if (edge.is_upper, edge.y // NEAR, edge.size // UNITS) in full
-        and any(map(str.isalpha, layout.lines[edge.number].text))
-    }
+    return {edge.number for edge in worded if (edge.is_upper, edge.row, edge.y // NEAR, edge.size // UNITS) in full}
 
 
 def _outermost(layout: Layout, edges: Sequence[_Edge], found: set[int]) -> set[int]:

@@ -10,7 +10,7 @@ behind them are told from each other by the same rule.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -27,6 +27,8 @@ _HEADINGS = frozenset(
     "supplementaryreferences supplementalreferences onlinecontentreferences".split()
 )
 _LONGEST_HEADING = 48
+_LAST_LETTERS = frozenset(letter for heading in _HEADINGS for letter in heading[-1] + heading[-1].upper())
+_NUMBERS = frozenset("[( 0123456789")
 _ENUMERATED = re.compile(r"\s*[\[(]?(\d{1,3})[\].)](?:\s|$)")
 _ENTRY = re.compile(r"\s*(?:[\[(]?\d{1,3}[\].)](?:\s|$)|\[[A-Z][\w+-]{1,8}\])")
 _END = re.compile(
@@ -37,16 +39,24 @@ _END = re.compile(
     r"biograph(?:y|ies)|about the authors?|ethics|abbreviations|open access|this article|this work is|reprints|correspondence|"
     r"peer review|proofs?\b|付録|附录|附錄|致谢|致謝|謝辞|作者简历|apéndice|anexo|anhang|annexe)"
 )
-_EVIDENCE = re.compile(
-    r"(?P<cited>\bet al\.?,? ?[\[(]?(?:19|20)\d\d)|"
-    r"(?P<pages>\b\d+ ?\(\d+\) ?[:,]|\d ?[:,] ?[a-z]?\d+ ?[-–—] ?[a-z]?\d+|\bpp?\. ?\d|\b\d{2,4} ?[–—-] ?\d{2,4}[.,]|\b[Vv]ol\. ?\d|\d+ ?[-–—] ?\d+[.,]? ?\(?(?:19|20)\d\d)|"
-    r"(?P<initials>\b[A-Z]\.[ -]?(?:[A-Z]\.[ -]?)*(?:[A-Z][a-zà-ÿ’]|,|;|and\b|&)|[A-Z][\w’-]+,? [A-Z]{1,3}(?=[,;.] )|[A-Z][\w’-]+, [A-Z]\.)|"
-    r"(?P<venue>(?i:\bdoi\b|\barxiv\b|https?:|(?:^|[.,”\"] )in:? [A-Z]|\bproceedings\b|\bjournal of\b|\bpress\b|\bspringer\b|\beds?\.|"
-    r"\bconference\b|\btrans(?:actions|\.)|\bpreprint\b|\bISBN|\bwiley\b|\belsevier\b|\bsymp(?:osium|\.)|\bPMID|"
-    r"\bPhD thesis|\badvances in\b|\bavailable (?:from|at|online)|\baccessed\b)|\bJ\. )|"
-    r"(?P<dated>\((?:19|20)\d\d[a-z]?\)[.,:]|[.,] ?(?:19|20)\d\d[a-z]?\.)|(?P<year>(?<![\d-])(?:19|20)\d\d[a-z]?\b)|"
-    r"(?P<capitals>(?:\b[A-Z][a-zà-ÿ]+[ ,:.-]+(?:of |and |the |for |on |in )*){3,})|(?P<names>\b[A-Z][a-zà-ÿ]+ (?:[A-Z]\. )?[A-Z][\w’-]+(?:,| and\b))"
+# Each pattern begins with a set of letters, which is searched for fast; what must stand before it is looked at after.
+_ET_AL = re.compile(r"et al\.?,? ?[\[(]?(?:19|20)\d\d")
+_PAGES = re.compile(
+    r"\d+ ?\(\d+\) ?[:,]|\d ?[:,] ?[a-z]?\d+ ?[-–—] ?[a-z]?\d+|\d{2,4} ?[–—-] ?\d{2,4}[.,]|\d+ ?[-–—] ?\d+[.,]? ?\(?(?:19|20)\d\d"
 )
+_INITIALS = re.compile(
+    r"[A-Z](?:(?<!\w.)\.[ -]?(?:[A-Z]\.[ -]?)*(?:[A-Z][a-zà-ÿ’]|,|;|and\b|&)|[\w’-]+(?:,? [A-Z]{1,3}(?=[,;.] )|, [A-Z]\.))"
+)
+_YEAR = re.compile(r"[12](?<![\d-].)[09]\d\d(?!\d)")
+_CAPITALS = re.compile(
+    r"[A-Z](?<!\w.)[a-zà-ÿ]+[ ,:.-]+(?:(?:of|and|the|for|on|in) )*(?:[A-Z][a-zà-ÿ]+[ ,:.-]+(?:(?:of|and|the|for|on|in) )*){2}"
+)
+_NAMES = re.compile(r"[A-Z](?<!\w.)[a-zà-ÿ]+ (?:[A-Z]\. )?[A-Z][\w’-]+(?:,| and\b)")
+_VENUES = frozenset(
+    "doi arxiv proceedings journal press springer ed eds conference trans transactions preprint isbn wiley elsevier symp symposium "
+    "pmid phd accessed proc adv advances vol pp in: elife ieee acm workshop biorxiv".split()
+)
+_LINKS = ("http", "doi:", "arxiv:", "doi.org", " In ")
 _WEIGHTS = {
     "cited": -1.2,
     "pages": 1.7,
@@ -74,12 +84,11 @@ BEHIND = 80  # so many lines behind the last list none goes on
 
 def find_references(layout: Layout, skipped: Collection[int] = ()) -> list[range]:
     """The lists as ranges of lines; furniture, which is `skipped`, may stand in them. A heading belongs to its list."""
-    rows = _rows(layout, skipped)
     found: list[range] = []
     done = 0
-    for start in _candidates(rows):
+    for start in _candidates(layout.lines, skipped):
         if start >= done:
-            own, done = _divide(layout, rows, start)
+            own, done = _divide(layout, _rows(layout, skipped, start))
             found += own
     return found
 
@@ -92,22 +101,22 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-def _rows(layout: Layout, skipped: Collection[int]) -> list[_Row]:
-    rows: list[_Row] = []
+def _rows(layout: Layout, skipped: Collection[int], start: int) -> Iterator[_Row]:
+    """The rows from line `start` on."""
     lines = layout.lines
-    start = last = -1
-    for number, line in enumerate(lines):
+    first = last = -1
+    for number in range(start, len(lines)):
         if number in skipped:
             continue
-        if start >= 0 and line.y == lines[last].y and line.x > lines[last].x and number == last + 1:
+        line = lines[number]
+        if first >= 0 and line.y == lines[last].y and line.x > lines[last].x and number == last + 1:
             last = number
             continue
-        if start >= 0:
-            rows.append(_row(lines, start, last))
-        start = last = number
-    if start >= 0:
-        rows.append(_row(lines, start, last))
-    return rows
+        if first >= 0:
+            yield _row(lines, first, last)
+        first = last = number
+    if first >= 0:
+        yield _row(lines, first, last)
 
 
 def _row(lines: Sequence[Line], first: int, last: int) -> _Row:
@@ -115,52 +124,60 @@ def _row(lines: Sequence[Line], first: int, last: int) -> _Row:
     return _Row(first, last, text)
 
 
-def _candidates(rows: Sequence[_Row]) -> list[int]:
-    """Where a list may begin, as indexes: at headings, and where three numbers of entries follow each other."""
-    found: list[int] = []
+def _candidates(lines: Sequence[Line], skipped: Collection[int]) -> list[int]:
+    """Where a list may begin: at headings, and where three numbers of entries follow each other."""
+    found: set[int] = set()
     before: dict[int, int] = {}  # where each number stood last
-    for index, row in enumerate(rows):
-        text = row.text
-        if len(text) < _LONGEST_HEADING and _is_heading(text):
-            found.append(index)
-        elif text[:1] in "[(0123456789 " and (match := _ENUMERATED.match(text)):
+    for number, line in enumerate(lines):
+        text = line.text
+        if text[:1] in _NUMBERS and (match := _ENUMERATED.match(text)):
             value = int(match[1])
             first, second = before.get(value - 2, -99), before.get(value - 1, -99)
-            if index - second <= 12 and 0 < second - first <= 12:
-                found.append(first)
-            before[value] = index
-    return sorted(set(found))
+            if number - second <= 15 and 0 < second - first <= 15 and _is_listed(lines[first : number + 1]):
+                found.add(first)
+            before[value] = number
+        if 1 < len(text) < _LONGEST_HEADING and text.rstrip(" .:\n")[-1:] in _LAST_LETTERS and _is_heading(text):
+            found.add(number)
+    return sorted(found.difference(skipped))
+
+
+def _is_listed(lines: Sequence[Line]) -> bool:
+    """Whether a few lines are more likely entries of references than any enumeration."""
+    return sum(bool(_YEAR.search(line.text)) + bool(_INITIALS.search(line.text)) for line in lines) >= 2
 
 
 def _is_heading(text: str) -> bool:
-    return "".join(filter(str.isalpha, text)).casefold() in _HEADINGS or (
-        " " in text[:4] and "".join(filter(str.isalpha, text.partition(" ")[2])).casefold() in _HEADINGS
-    )
+    letters = "".join(filter(str.isalpha, text)).casefold()
+    if letters in _HEADINGS:
+        return True
+    return " " in text[:4] and "".join(filter(str.isalpha, text.partition(" ")[2])).casefold() in _HEADINGS
 
 
-def _divide(layout: Layout, rows: Sequence[_Row], start: int) -> tuple[list[range], int]:
-    """The lists between `start` and the row behind which none goes on, and the index of that row.
+def _divide(layout: Layout, upcoming: Iterable[_Row]) -> tuple[list[range], int]:
+    """The lists in the rows up to the one behind which none goes on, and the number of the line behind it.
 
     The three states are the text before any list, a list, and the text behind one.
     """
     before, inside, behind = 0.0, OPEN, OPEN + CLOSE
+    rows: list[_Row] = []
     opened: list[int] = []  # for each row: from which state the best path enters the list; 0 where it is in it already
     closed: list[bool] = []
-    last = index = start
-    for index in range(start, len(rows)):
-        weight, opening = _weight(rows[index].text)
-        closing = _closing(layout, rows, index)
+    last = 0
+    for index, row in enumerate(upcoming):
+        weight, opening = _weight(row.text)
+        closing = _closing(layout, rows[-1] if rows else row, row)
         enter, again = before + opening, behind + max(REOPEN, opening)
         best = max(enter, again, inside)
+        rows.append(row)
         opened.append(0 if best == inside else 1 if best == enter else 2)
         closed.append(inside + closing > behind)
         inside, behind = best + weight, max(behind, inside + closing)
-        if inside > max(before, behind) or index == start:
+        if inside > max(before, behind):
             last = index
         elif index - last > BEHIND:
             break
     spans = _traced(opened, closed, inside, behind, before)
-    return [range(rows[start + a].first, rows[start + b].last + 1) for a, b in spans], index + 1
+    return [range(rows[a].first, rows[b].last + 1) for a, b in spans], rows[-1].last + 1
 
 
 def _traced(
@@ -195,19 +212,48 @@ def _weight(text: str) -> tuple[float, float]:
         return HEADING, 0.0
     if _END.match(text):
         return NOTHING, OPEN
-    said = {match.lastgroup or "" for match in _EVIDENCE.finditer(text)}
+    said = _said(text)
     weight = sum(map(_WEIGHTS.__getitem__, said)) + (NOTHING if len(text) > SHORT else LITTLE)
     if _ENTRY.match(text):
         return min(weight + (NUMBER if said else NUMBER / 4), MOST), OPEN_AT_NUMBER
     return min(weight, SOME if said <= _PEOPLE else MOST), OPEN
 
 
-def _closing(layout: Layout, rows: Sequence[_Row], index: int) -> float:
+def _said(text: str) -> set[str]:
+    """Which of the kinds of evidence a row has."""
+    said: set[str] = set()
+    if "et al" in text and _ET_AL.search(text):
+        said.add("cited")
+    if _PAGES.search(text):
+        said.add("pages")
+    if _INITIALS.search(text):
+        said.add("initials")
+    if not _VENUES.isdisjoint(text.lower().replace(".", " ").replace(",", " ").split()) or any(
+        link in text for link in _LINKS
+    ):
+        said.add("venue")
+    if match := _YEAR.search(text):
+        before, after = text[max(0, match.start() - 2) : match.start()], text[match.end() : match.end() + 3]
+        said.add("dated" if _is_date(before, after.lstrip("abcdef")) else "year")
+    if _CAPITALS.search(text):
+        said.add("capitals")
+    if _NAMES.search(text):
+        said.add("names")
+    return said
+
+
+def _is_date(before: str, after: str) -> bool:
+    """Whether a year stands as those of references do: "(2019).", or ", 2019."."""
+    if before.endswith("("):
+        return after[:1] == ")" and after[1:2] in (".", ",", ":")
+    return before.strip()[-1:] in (".", ",") and after[:1] == "."
+
+
+def _closing(layout: Layout, before: _Row, row: _Row) -> float:
     """What it costs that a list ends before a row."""
-    number, before = rows[index].first, rows[index - 1].last
-    is_new = layout.block_of[number] != layout.block_of[before]
-    line, last = layout.lines[number], layout.lines[before]
-    if _END.match(rows[index].text):
+    is_new = layout.block_of[row.first] != layout.block_of[before.last]
+    line, last = layout.lines[row.first], layout.lines[before.last]
+    if _END.match(row.text):
         return CLOSE_AT_HEADING if is_new else 2 * CLOSE_AT_HEADING
     if is_new and (abs(line.font.size - last.font.size) > 0.7 * UNITS or line.is_bold > last.is_bold):
         return CLOSE_AT_STYLE

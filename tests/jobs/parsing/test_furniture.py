@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from printed_papers import Print, column, layout_of, prose, texts
+
+from jobs.parsing.furniture import find_furniture
+
+THEMES = ("mill", "stream", "baker", "field", "market", "winter")
+
+
+def body(number: int) -> list[Print]:
+    return column(prose(20, THEMES[number]), y=120)
+
+
+def test_running_heads_feet_and_page_numbers() -> None:
+    """What repeats at one height, numbers aside, and numbers that count with the pages; and no line of the text."""
+    pages = [
+        [
+            Print(72, 40, f"Miller et al. / Journal of Mills 12 ({2000 + number})"),
+            *body(number),
+            Print(300, 800, str(11 + number)),
+            Print(72, 815, "Downloaded from mills.example"),
+        ]
+        for number in range(6)
+    ]
+    layout = layout_of(pages)
+    expected = [each.text for page in pages for each in (page[0], *page[-2:])]
+    assert sorted(texts(layout, find_furniture(layout))) == sorted(expected)
+
+
+def test_heads_that_change_with_the_chapter() -> None:
+    """One that stands on a single page goes where the others stand."""
+    heads = ["1 Of the grain", "1 Of the grain", "1 Of the grain", "2 Of the stones", "2 Of the stones", "3 Of the end"]
+    layout = layout_of([[Print(72, 40, head, 8), *body(number)] for number, head in enumerate(heads)])
+    assert texts(layout, find_furniture(layout)) == heads
+
+
+def test_line_numbers() -> None:
+    """They count down the margin of each page; the numbers of a table's rows do not stand in the margin."""
+    pages = []
+    for page in range(3):
+        lines = body(page)
+        counted = [Print(40, line.y, str(20 * page + row + 1), 6) for row, line in enumerate(lines)]
+        table = [
+            Print(72 + 150 * side, 500 + 14 * row, str(row + 1) if not side else prose(24)[8 * page + row][:30])
+            for row in range(8)
+            for side in (0, 1)
+        ]
+        pages.append([each for pair in zip(counted, lines, strict=True) for each in pair] + table)
+    layout = layout_of(pages)
+    assert texts(layout, find_furniture(layout)) == [str(number) for number in range(1, 61)]
+
+
+def test_stamps_in_the_margin() -> None:
+    """A stamp of a preprint server that runs up the margin of the first page."""
+    stamp = "arXiv:2401.00001v1  [cs.MI]  1 Jan 2024"
+    layout = layout_of([[Print(30, 500, stamp, 16, turned=True), *body(0)], body(1)])
+    assert texts(layout, find_furniture(layout)) == [stamp]
+
+
+def test_the_imprint_of_a_first_page() -> None:
+    """At the edge of the first page, in no larger print than the text; the title below is none."""
+    layout = layout_of(
+        [[Print(72, 40, "Journal of Mills, Vol. 3, 2019", 8), Print(72, 80, "How a Mill Grinds", 18), *body(0)]]
+    )
+    assert texts(layout, find_furniture(layout)) == ["Journal of Mills, Vol. 3, 2019"]
+
+
+def test_a_form_is_no_furniture() -> None:
+    """Where all pages say the same, that is what they say."""
+    layout = layout_of([column(["The same words stand on every page.", "And so do these, at the same height."])] * 5)
+    assert find_furniture(layout) == frozenset()
+
+
+def test_captions_repeat_and_stay() -> None:
+    """Tables at the heads of pages, whose captions differ by their numbers only."""
+    pages = [[Print(72, 40, f"Table {number + 1} Grain by weight"), *body(number)] for number in range(5)]
+    layout = layout_of(pages)
+    assert find_furniture(layout) == frozenset()

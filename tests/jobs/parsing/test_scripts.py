@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from printed_papers import Print, layout_of
+
+from jobs.parsing.layout import Layout
+from jobs.parsing.scripts import with_raised
+
+
+def page(*lines: str) -> Layout:
+    """Lines in which "{…}" is raised, and "<…>" is lowered."""
+    prints = []
+    for row, line in enumerate(lines):
+        x, shift, size = 72.0, 0, 10.0
+        for piece in line.replace("{", "\0^").replace("<", "\0_").replace("}", "\0=").replace(">", "\0=").split("\0"):
+            text = piece
+            if piece[:1] in "^_=" and piece:
+                text, shift = piece[1:], {"^": 4, "_": -2, "=": 0}[piece[0]]
+                size = 10.0 if piece[0] == "=" else 6.5
+            prints.append(Print(x, 90 + 20 * row - shift, text, size))
+            x += _width(text, size)
+    return layout_of([prints])
+
+
+def _width(text: str, size: float) -> float:
+    import pymupdf
+
+    return float(pymupdf.get_text_length(text, fontsize=size))
+
+
+def read(*lines: str, citations: Literal["mark", "drop", "keep"] = "mark") -> list[str]:
+    layout = page(*lines)
+    texts = with_raised(layout, citations)
+    return [texts.get(number, line.text).strip() for number, line in enumerate(layout.lines)]
+
+
+@pytest.mark.parametrize(
+    ("printed", "text"),
+    [
+        ("for 2{19} = 524,288 steps of it", "for 2^19 = 524,288 steps of it"),
+        ("about 2.3 x 10{19} and 10{-3} of them", "about 2.3 x 10^19 and 10^-3 of them"),
+        ("a speed of 3 m s{-1} on 5 cm{2} of it", "a speed of 3 m s^-1 on 5 cm^2 of it"),
+        ("where x{2} and (a + b){3} are", "where x^2 and (a + b)^3 are"),
+        ("water is H<2>O and not more", "water is H2O and not more"),
+        ("ions of Ca{2+} are in it", "ions of Ca2+ are in it"),
+        ("the age by {14}C of the wood", "the age by 14C of the wood"),
+        ("on the 5{th} of May it was", "on the 5th of May it was"),
+    ],
+)
+def test_exponents_are_told_from_names(printed: str, text: str) -> None:
+    """What is raised and a number is one; lowered digits, charges, isotopes and endings stay."""
+    assert read(printed) == [text]
+
+
+CITED = (
+    "as the mills show{1} in winter",
+    "and all bakers know.{2,3} Then",
+    "stones wear{4} down{5-7}, and",
+    "wheels (all) turn{8} in 10{9} years",
+)
+
+
+@pytest.mark.parametrize(
+    ("citations", "expected"),
+    [
+        (
+            "mark",
+            [
+                "as the mills show [1] in winter",
+                "and all bakers know [2,3]. Then",
+                "stones wear [4] down [5-7], and",
+                "wheels (all) turn [8] in 10^9 years",
+            ],
+        ),
+        (
+            "drop",
+            [
+                "as the mills show in winter",
+                "and all bakers know. Then",
+                "stones wear down, and",
+                "wheels (all) turn in 10^9 years",
+            ],
+        ),
+        (
+            "keep",
+            [
+                "as the mills show1 in winter",
+                "and all bakers know.2,3 Then",
+                "stones wear4 down5-7, and",
+                "wheels (all) turn8 in 10^9 years",
+            ],
+        ),
+    ],
+)
+def test_citations(citations: Literal["mark", "drop", "keep"], expected: list[str]) -> None:
+    """Marked, left out or kept as they are printed; exponents are the same in any case."""
+    assert read(*CITED, citations=citations) == expected
+
+
+def test_the_marks_of_authors_stay() -> None:
+    """On a first page, behind names, they lead to addresses."""
+    names = "Anna Miller{1}, Bert Brewer{2} and Carl Cooper{1}"
+    assert read(names, *CITED)[0] == "Anna Miller1, Bert Brewer2 and Carl Cooper1"
