@@ -19,24 +19,26 @@ MAX_BYTES = 200 * 2**20
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where to find the bytes. ``offset`` is where the paper's line starts, None where the whole file is the paper;
 
-    ``length`` is that of the line. ``sha256`` is what the bytes should have, "" where that is not known."""
+    ``line`` is the line's number and ``length`` its bytes. ``sha256`` is what the bytes should have, "" where that is not known."""
 
     path: str
+    line: str = ""
     offset: int | None = None
     length: int = 0
     sha256: str = ""
 
     @property
     def label(self) -> str:
-        """What to call the paper where it has no title: by the name of its file, and where its line starts."""
-        stem = Path(self.path).stem
-        return stem if self.offset is None else f"{stem} {self.offset}"
+        """What to call the paper where it has no title: by the name of its file, and the number of its line."""
+        return f"{Path(self.path).stem} {self.line}".strip()
 
     @classmethod
     def of(cls, paper: Paper) -> Source:
         """That of `paper`; its path names the line, where it is one, after a ``#``."""
-        path = paper.path if paper.offset is None else paper.path.rpartition("#")[0]
-        return cls(path=path, offset=paper.offset, length=paper.bytes, sha256=paper.sha256)
+        path, line = paper.path, ""
+        if paper.offset is not None:
+            path, _, line = paper.path.rpartition("#")
+        return cls(path=path, line=line, offset=paper.offset, length=paper.bytes, sha256=paper.sha256)
 
 
 def read_source(source: Source, *, max_bytes: int = MAX_BYTES) -> bytes:

@@ -26,7 +26,7 @@ _GO_IN = frozenset(
     "description figure table theorem lemma proof definition corollary proposition remark example document titlepage "
     "minipage thebibliography wrapfigure wraptable sidewaystable sidewaysfigure subfigure subtable".split()
 )
-_LEFT_OUT = frozenset("tikzpicture pgfpicture picture filecontents comment CCSXML lstlisting_ keywords_".split())
+_LEFT_OUT = frozenset("tikzpicture pgfpicture picture filecontents comment CCSXML".split())
 _NAMED = {"abstract": "Abstract", "acks": "Acknowledgements", "acknowledgements": "Acknowledgements"}
 _TABULAR = frozenset("tabular tabularx tabulary longtable array".split())
 _BEFORE_STOP = re.compile(r" ([.,;:)])(?= |$)")  # where a reference was

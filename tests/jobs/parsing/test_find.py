@@ -85,6 +85,7 @@ async def test_a_line_is_dealt_with_its_place_and_its_own_checksum(folder: Path,
     rows = await dealt(folder, tmp_path / "run")
     assert [row.path for row in rows] == [f"{path}#{number}" for number in (1, 3, 5)]
     assert [read_source(Source.of(row)) for row in rows] == [LINES[0], LINES[2], LINES[4]]
+    assert [Source.of(row).label for row in rows] == ["papers 1", "papers 3", "papers 5"]
     assert rows[2].sha256 == sha256(LINES[4]).hexdigest()
     assert await dealt(folder, tmp_path / "run") == rows
     write_lines(path, [*LINES, b'{"text": "four"}'])
