@@ -1,7 +1,7 @@
 """Papers, prompts and models: the jobs that gristmill's engine runs, its command line, and its way in from Python.
 
-``from jobs import run_pipeline`` runs a pipeline in a running event loop; see docs/python.md. Each name below is imported
-when it is first used, so that ``import jobs`` costs nothing.
+``from jobs import run_pipeline`` runs a pipeline in a running event loop; see docs/python.md. Each name below is
+imported when it is first used, so that ``import jobs`` costs nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The way in from Python: run a pipeline inside a running event loop, as from a notebook or a service.
+"""The Python API: run a pipeline inside a running event loop, for example in a notebook or a service.
 
-The command line works through the same `jobs.work` and `jobs.session`. Nothing here prints, ends the process or handles
-signals; what goes wrong is raised.
+The command line uses the same `jobs.work` and `jobs.session`. Nothing here prints, ends the process or handles signals;
+errors are raised.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ __all__ = ["JobProgress", "RunResult", "run_pipeline"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgress:
-    """How far one job is, in inputs. `state` is "waits", "works" or "done".
+    """The progress of one job, in inputs. `state` is "waits", "works" or "done".
 
-    `done`, `failed` and `usage` hold what earlier calls did too; `total` grows while the job above is not finished.
-    `note` is a line for the user, "" mostly.
+    `done`, `failed` and `usage` include earlier calls; `total` grows while the job before it is not finished. `note` is
+    a line for the user, mostly "".
     """
 
     job: str
@@ -53,12 +53,12 @@ class JobProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a call of `run_pipeline` left behind.
+    """The result of a call of `run_pipeline`.
 
-    `worked` inputs were finished by this call; `failed` ones are failures, of this call or of earlier ones. `stopped` says
-    that a stop was requested before all was done: the same call goes on. `jobs` has the figures of every job, by name:
-    shards, inputs, rows, failures by kind, usage. `usage` is what the run has cost since it began. `failures` lists at most
-    1000 of each job and kind, with their reasons. `report` is None where the step `report` did not run.
+    `worked` inputs were finished by this call; `failed` counts the failures of this call and of earlier ones. `stopped`
+    means that a stop was requested before all was done: the same call resumes. `jobs` has the figures of every job, by
+    name: shards, inputs, rows, failures by kind, usage. `usage` is the total of the run. `failures` lists at most 1000
+    of each job and kind, with their reasons. `report` is None if the step `report` did not run.
     """
 
     path: Path
@@ -97,7 +97,7 @@ async def run_pipeline(
     on_progress: Callable[[JobProgress], None] | None = None,
     stop: Stop | None = None,
 ) -> RunResult:
-    """Run the pipeline on `papers` in the run folder `out`, or go on with the run that is there.
+    """Run the pipeline on `papers` in the run folder `out`, or resume the run that is there.
 
     Parameters: more than six, since they are the flags of ``gristmill run``, by the same names:
 
@@ -162,7 +162,7 @@ def _result(folder: RunFolder, own: Sequence[Job], outcome: Outcome) -> RunResul
 
 
 class _Watch:
-    """A hook that tells `on_progress` how far each job is. What that raises stops the run, and is raised at its end."""
+    """A hook that calls `on_progress` with the progress of each job. Its errors stop the run and are raised at the end."""
 
     def __init__(self, on_progress: Callable[[JobProgress], None] | None, stop: Stop) -> None:
         self._on_progress = on_progress

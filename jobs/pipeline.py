@@ -1,7 +1,7 @@
 """The pipeline of a run: every job and step that `jobs.registry` declares, built for one configuration.
 
-What each is made with, and what makes its rows stale, stands in the ``stage.py`` of its package. A fingerprint holds what
-changes the meaning of rows. Limits, timeouts and lengths are not in it, because they change none.
+The ``stage.py`` of each package builds its jobs and their fingerprints. A fingerprint holds the settings that change
+the meaning of rows. Limits, timeouts and lengths are not in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["build"]
 
 
 def build(context: RunContext) -> Pipeline:
-    """Every job and step of a run, in order: of one that begins with papers, or with the pairs of a file."""
+    """Every job and step of a run, in order, for a run that begins with papers or with the pairs of a file."""
     beginning: Beginning = "pairs" if context.config.evaluate.pairs else "papers"
     steps = (_builder(declaration)(context) for declaration in declared(beginning).values())
     return check([step for step in steps if step is not None], beginning)

@@ -1,8 +1,8 @@
 """The rows of every dataset, one class each, in the order in which they are made.
 
-The fields are a contract with users: add, never rename. Every `id` is a hash of what the row came from; `parent` is
-the id of the row that it was made from. `split` is "train" or "val", assigned before anything is generated and
-carried along; under ``split.by = "question"`` a chunk serves both sides and says "both".
+The fields are a contract with users: add, never rename. Every `id` is a hash of the row's source; `parent` is the id of
+the row that it was made from. `split` is "train" or "val"; it is assigned before anything is generated and copied to
+later rows. Under ``split.by = "question"`` a chunk serves both sides and its split is "both".
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Paper(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One paper that was found, readable or not. `parent` is empty: nothing stands above a paper.
+    """One paper that was found, readable or not. `parent` is empty, because papers come first.
 
     ``path`` is absolute; ``sha256`` is of the file's bytes ("" when they could not be read); ``bytes`` its size. Where
     the paper is one line of a file of many, ``path`` ends in ``#`` and the number of the line, ``offset`` is where the
@@ -140,7 +140,7 @@ class Probe(Record, frozen=True, kw_only=True):
 
 
 class Critique(Record, frozen=True, kw_only=True):
-    """What the critic gave a pair by its rubric, each from 1 to 5, and why."""
+    """The critic's ratings of a pair by its rubric, each from 1 to 5, and the reason."""
 
     grounded: int
     standalone: int
@@ -149,7 +149,8 @@ class Critique(Record, frozen=True, kw_only=True):
 
 
 class Curated(Record, frozen=True, kw_only=True):
-    """Whether a pair is used. ``reason`` is one stable word for why it is not ("" when kept), ``detail`` is for readers.
+    """Whether a pair is used. ``reason`` is one stable word for why it is not ("" when kept), ``detail`` is for
+    readers.
 
     Reasons: about_form, refusal, repeats_question, too_short, too_long, not_found, near_duplicate, critic."""
 
@@ -165,7 +166,8 @@ class Curated(Record, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk before the question: ``rank`` counts from 0, ``score`` is cosine similarity, None where it was given.
+    """A chunk before the question: ``rank`` counts from 0, ``score`` is cosine similarity, None for a context of a
+    file.
 
     ``role`` is "source" for the chunk that the pair came from, "distractor" for one that was chosen to mislead, and
     "retrieved" for any other that retrieval found."""
@@ -195,10 +197,10 @@ class Example(Record, frozen=True, kw_only=True):
 
 
 class Response(Record, frozen=True, kw_only=True):
-    """What one model answered to one pair's question with the retrieved contexts before it, or without any.
+    """One model's answer to one pair's question, with the retrieved contexts before it or without any.
 
-    ``model`` is the row's name in the table: "base", "tuned" or a candidate's. ``retrieval`` is False where the
-    question was asked alone; ``contexts`` is empty then."""
+    ``model`` is the row's name in the table: "base", "tuned" or a candidate's. ``retrieval`` is False if the question
+    was asked without contexts; ``contexts`` is empty then."""
 
     pair_id: str
     paper_id: str
@@ -221,8 +223,8 @@ class Similarity(Record, frozen=True, kw_only=True):
 
 class Verdict(Record, frozen=True, kw_only=True):
     """The scores of one response. ``correctness`` is 1 to 5, None when the judge's answer could not be read;
-    ``semantic_similarity`` is a cosine, None when the embedding failed. ``scores`` is filled in when the report is made:
-    the other metrics by name, from the assessments, None where one could not be had; files hold none."""
+    ``semantic_similarity`` is a cosine, None when the embedding failed. ``scores`` is filled in when the report is
+    made: the other metrics by name, from the assessments, None where one could not be had; files hold none."""
 
     pair_id: str
     paper_id: str
@@ -237,11 +239,11 @@ class Verdict(Record, frozen=True, kw_only=True):
 
 
 class Assessment(Record, frozen=True, kw_only=True):
-    """What one metric says of one response; `parent` is the response's id.
+    """The result of one metric for one response; `parent` is the response's id.
 
     ``metric`` is its name in the configuration ("token_f1", "faithfulness", "llama:GuidelineEvaluator"); ``score`` runs
-    from 0 to 1, but for LlamaIndex's evaluators, which have scales of their own. It is None when the judge's answer could
-    not be read, as is ``passing``, which only judges tell."""
+    from 0 to 1, except for LlamaIndex's evaluators, which have their own scales. It is None when the judge's answer
+    could not be read, as is ``passing``, which only judges give."""
 
     pair_id: str
     model: str
@@ -255,8 +257,8 @@ class Assessment(Record, frozen=True, kw_only=True):
 class Rejudgement(Record, frozen=True, kw_only=True):
     """One response of the sample that is judged twice; `parent` is its verdict's id. What ``first`` and ``second``
 
-    differ by is the judge's own noise. Both are on the scale of `Verdict.correctness`, None when that answer could not be
-    read."""
+    differ by is the judge's own noise. Both are on the scale of `Verdict.correctness`, None when that answer could not
+    be read."""
 
     pair_id: str
     paper_id: str

@@ -1,8 +1,9 @@
-"""The one place that declares a job: its name, its dataset, its rows, the role that it calls, and what builds it.
+"""The one place that declares a job: its name, its dataset, its rows, the role that it calls, and the module that
+builds it.
 
-Reading the table from top to bottom is reading a run. Everything else reads it too: the pipeline, the run's folder, its
-budget, status and report, the command line, and what a job may wait for. A run begins with papers, or with the pairs of
-a file (`evaluate PAIRS`).
+The table is in the order of a run. Everything else reads it: the pipeline, the run's folder, its budget, status and
+report, the command line, and the check of what a job may wait for. A run begins with papers, or with the pairs of a
+file (`evaluate PAIRS`).
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Declaration(msgspec.Struct, frozen=True):
     """One job or step: its name, and the module below `jobs` whose function ``build_NAME`` makes it of a `RunContext`.
 
     ``writes`` names the dataset of its rows, of type ``row``; a step that writes none has neither. ``role`` is the role
-    that it calls, None where it asks no model. ``optional`` says that a configuration can leave it out: then its builder
-    returns None. ``runs`` are the kinds of run that it stands in, by what they begin with.
+    that it calls, None where it asks no model. ``optional`` says that a configuration can leave it out: then its
+    builder returns None. ``runs`` are the kinds of run that it stands in, by what they begin with.
     """
 
     name: str
@@ -80,14 +81,14 @@ def stoppable() -> tuple[str, ...]:
 
 
 def redoable() -> tuple[str, ...]:
-    """The jobs whose rows can be made again (``--redo``), in order."""
+    """The jobs that can be repeated (``--redo``), in order."""
     return tuple(job.name for job in declared("papers").values() if job.writes and job.name != "deal")
 
 
 def check(pipeline: Pipeline, beginning: Beginning) -> Pipeline:
-    """`pipeline` as it is; raises `ValueError` where it does not agree with what is declared here.
+    """`pipeline`, unchanged; raises `ValueError` if it does not agree with the declarations.
 
-    A job stands under its name, with its dataset and row type, in the declared order, and waits only for declared names.
+    Each job has its declared name, dataset and row type, is in the declared order, and waits only for declared names.
     """
     known = declared(beginning)
     order = list(known)

@@ -1,6 +1,7 @@
 """One session of work on a run: open what its jobs need, run them, close everything.
 
-It prints nothing, handles no signals and never ends the process: who calls it gives a hook for what happens, and a `Stop`.
+It prints nothing, handles no signals and never ends the process: who calls it gives a hook for what happens, and a
+`Stop`.
 """
 
 from __future__ import annotations

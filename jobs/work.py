@@ -1,4 +1,4 @@
-"""What is to be done to a run: its settings, papers and jobs, all of it checked before anything is written."""
+"""The work that a run is asked to do: its settings, papers and jobs, all checked before anything is written."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _NEEDS_NO_MODEL = {"deal", "parse", "export", "report"}
 class Selection:
     """Which jobs run, and on what: all of them, those up to `until`, or just the step `only`.
 
-    The rows of the job `redo`, and all that is made from them, are deleted and made again. `retry` says which failures
-    are tried again. `dropped` are candidates of the run that it leaves out from now on.
+    The rows of the job `redo`, and all rows made from them, are deleted and made again. `retry` says which failures are
+    tried again. `dropped` are candidates that the run leaves out from now on.
     """
 
     until: str | None = None
@@ -65,8 +65,8 @@ class Selection:
 class Work:
     """One piece of work on a run, ready to be opened by `jobs.session`.
 
-    `config` is resolved, and becomes the run's unless `keeps_settings`. `own` are a user's own jobs. `weights` are those
-    of the embedded model, None where no role has it. `asks` says whether a chosen step may ask a model.
+    `config` is resolved, and becomes the run's unless `keeps_settings`. `own` are a user's own jobs. `weights` are
+    those of the embedded model, None where no role has it. `asks` says whether a chosen step may ask a model.
     """
 
     folder: RunFolder
@@ -104,7 +104,7 @@ def prepare(
     if papers and given:
         raise BadInput("a run of the pairs in a file has no papers: gristmill evaluate begins it and goes on with it")
     if not papers and not given and before is None:
-        raise BadInput(f"{folder.path} is no run yet: name the papers to begin with")
+        raise BadInput(f"{folder.path} is not a run yet: name papers to start one")
     if before is None or before.export.system_prompt != config.export.system_prompt:
         _check_system_prompt(config.export.system_prompt)
     config = config.with_parser_of(before)

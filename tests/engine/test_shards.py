@@ -716,6 +716,21 @@ async def test_broken_shard_takes_no_more(shard: Shard) -> None:
             assert disk.operations == done
 
 
+async def test_every_write_that_fails_is_fatal(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends a write, each of those who wait gets a Fatal of its own, with what it said."""
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr("engine.writers._commit", fail)
+    async with ShardWriter(shard, crowd=2) as writer:
+        appends = (writer.append(entry(number), [row(number)]) for number in range(2))
+        errors = await asyncio.gather(*appends, return_exceptions=True)
+    assert [str(error) for error in errors] == ["cannot schedule new futures after shutdown"] * 2
+    assert all(isinstance(error, Fatal) for error in errors)
+    assert errors[0] is not errors[1]
+
+
 @pytest.mark.parametrize("name", ["00000.jsonl", "00000.checkpoint.jsonl"])
 async def test_permission_denied(shard: Shard, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that may not be opened is one line, and no open file is left behind."""

@@ -217,7 +217,7 @@ async def test_an_own_job_that_cannot_be(endpoint: Running, tmp_path: Path, job:
     ("given", "said"),
     [
         ({"papers": "no-such-folder"}, "there is no file or folder no-such-folder"),
-        ({}, "is no run yet: name the papers"),
+        ({}, "is not a run yet: name papers"),
         ({"papers": PAPER, "settings": {"sead": 1}}, "did you mean seed"),
         ({"papers": PAPER, "settings": "no-such.toml"}, "cannot read the configuration no-such.toml"),
         ({"papers": PAPER, "until": "asks"}, "there is no job 'asks'"),
