@@ -69,6 +69,11 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
 
+    @property
+    def lost(self) -> bool:
+        """Whether so many of its requests failed that nothing follows from it: more than one in a hundred."""
+        return self.requests - self.answers > _FAILED * self.requests
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The settings to put under the model in the configuration."""
@@ -132,9 +137,8 @@ def percentiles(values: Sequence[float]) -> Percentiles | None:
 
 
 def capacity(loads: Sequence[Load]) -> Capacity | None:
-    """The capacity that `loads`, in rising order, show; None if nothing was answered."""
-    answered = [load for load in loads if load.answers]
-    usable = [load for load in answered if load.requests - load.answers <= _FAILED * load.requests] or answered
+    """The capacity that `loads`, in rising order, show; None if errors leave none of them to conclude from."""
+    usable = [load for load in loads if load.answers and not load.lost]
     if not usable:
         return None
     saturated = _saturated(usable)

@@ -14,7 +14,7 @@ from jobs.report.console_columns import print_columns
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Findings", "cells", "heads", "level", "notes", "print_findings", "snippet"]
+__all__ = ["Findings", "cells", "heads", "level", "marked", "notes", "print_findings", "snippet"]
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +39,11 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def level(loop: Loop, value: float) -> str:
     """A load in words: "16 in flight", "20 requests/s"."""
     return f"{value:g} {'in flight' if loop == 'closed' else 'requests/s'}"
+
+
+def marked(load: Load) -> str:
+    """The level of a load, marked where errors have cost it."""
+    return f"{load.level:g}{_LOST if load.lost else ''}"
 
 
 def snippet(findings: Findings) -> str:
@@ -68,7 +73,7 @@ def heads(findings: Findings) -> list[str]:
 
 def cells(load: Load, *, streamed: bool) -> Iterator[str]:
     """One load as a row of the table; errors of status 429 have their own column."""
-    yield f"{load.level:g}"
+    yield marked(load)
     yield f"{load.answers_per_second:,.1f}"
     yield f"{load.input_tokens_per_second:,.0f}"
     yield f"{load.output_tokens_per_second:,.0f}"
@@ -88,11 +93,17 @@ def notes(findings: Findings) -> Iterator[str]:
     """Notes on the table: where the knee is, and what limits the results."""
     if findings.stopped:
         yield "stopped before all loads were measured"
+    for load in filter(lambda load: load.lost, findings.loads):
+        failed = f"{load.requests - load.answers:,} of {load.requests:,} requests failed"
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in load.errors.items())
+        yield f"{level(load.loop, load.level)}{_LOST}: {failed} ({kinds}), so nothing is recommended from this load"
     if any(load.answers and not load.input_tokens_per_second for load in findings.loads):
         yield "the endpoint reports no usage, so tokens are unknown"
     late = max((load.late_p99_s for load in findings.loads), default=0.0)
     if late > _LATE_S:
         yield f"this machine sent up to {late:.2f} s too late (p99): it is part of what was measured"
+    if findings.loads and findings.capacity is None:
+        yield "no load is left to recommend settings from: lower the load, or see why the endpoint refuses"
     if findings.capacity is not None:
         yield from _followed(findings.capacity, findings.loads[0])
 
@@ -111,5 +122,6 @@ def _followed(found: Capacity, lowest: Load) -> Iterator[str]:
         yield f"each rate was kept for less than {_LATENCIES} latencies, too short to be sure: lengthen --seconds"
 
 
+_LOST = " ✗"
 _LATE_S = 0.05
 _LATENCIES = 5

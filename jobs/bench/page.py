@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from jobs.bench.capacity import Load, Percentiles
-from jobs.bench.findings import Findings, cells, heads, notes, snippet
+from jobs.bench.findings import Findings, cells, heads, marked, notes, snippet
 from jobs.report.html import rendered
 from jobs.report.plots import Lines, lines
 
@@ -71,4 +71,7 @@ def _plot(findings: Findings, title: str, unit: str, series: Mapping[str, Sequen
     found = findings.capacity
     named = {"knee": found.knee, "saturation": found.saturation} if found else {}
     marks = {name: level for name, level in named.items() if level is not None}
-    return Plot(title=title, unit=unit, lines=lines([load.level for load in findings.loads], series, marks))
+    levels = [load.level for load in findings.loads]
+    return Plot(
+        title=title, unit=unit, lines=lines(levels, series, marks, names=[marked(load) for load in findings.loads])
+    )

@@ -17,12 +17,16 @@ _STEPS = [step * 10.0**power for power in range(-2, 300) for step in (1, 2, 5)]
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a plot: its colour ("m0" to "m3"), and its points in a square of 100 by 100, drawn as dots or not."""
+    """One line of a plot: its colour ("m0" to "m3"), and its points in a square of 100 by 100, drawn as dots or not.
+
+    ``values`` says what each dot stands for, where that is written beside it.
+    """
 
     name: str
     hue: str
     points: str
     dots: list[tuple[float, float]]
+    values: list[str] = []
 
 
 class Lines(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,11 +106,15 @@ def curve(losses: Sequence[Loss]) -> Curve | None:
 
 
 def lines(
-    levels: Sequence[float], series: Mapping[str, Sequence[float | None]], marks: Mapping[str, float] | None = None
+    levels: Sequence[float],
+    series: Mapping[str, Sequence[float | None]],
+    marks: Mapping[str, float] | None = None,
+    *,
+    names: Sequence[str] = (),
 ) -> Lines:
     """A line for each of `series` over `levels`, which rise from above 0 and stand across by their logarithms.
 
-    None has no point. `marks` are levels with a name; what is at one level shares its mark. Up it begins at 0.
+    None has no point. `names` stand under the levels in the place of numbers. `marks` are levels with a name; what is at one level shares its mark. Up it begins at 0.
     """
     ends = [math.log(levels[0]), math.log(levels[-1])]
     across = [place(math.log(level), ends) for level in levels]
@@ -116,12 +124,20 @@ def lines(
         named.setdefault(place(math.log(level), ends), []).append(name)
     return Lines(
         ticks=ticks,
-        across=[(x, f"{level:g}") for x, level in zip(across, levels, strict=True)],
+        across=list(zip(across, names or [f"{level:g}" for level in levels], strict=True)),
         lines=[
-            _line(name, f"m{number % 4}", [(x, y) for x, y in zip(across, values, strict=True) if y is not None], ticks)
+            _valued(_line(name, f"m{number % 4}", points, ticks), points)
             for number, (name, values) in enumerate(series.items(), 1)
+            for points in [[(x, y) for x, y in zip(across, values, strict=True) if y is not None]]
         ],
         marks=[(x, ", ".join(names)) for x, names in named.items()],
+    )
+
+
+def _valued(line: Line, points: Sequence[tuple[float, float]]) -> Line:
+    """`line` with the value of each of its `points` beside it: three significant digits."""
+    return msgspec.structs.replace(
+        line, values=[f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for _, value in points]
     )
 
 

@@ -218,7 +218,7 @@ def test_a_key_goes_to_its_own_address_only(tmp_path: Path) -> None:
     ("flags", "said"),
     [
         (["--base-url", "http://127.0.0.1:9/v1", "--model", "m"], "Connection refused"),
-        (["--base-url", "URL", "--model", "no-such-model"], "knows no model 'no-such-model' (404)"),
+        (["--base-url", "URL", "--model", "no-such-model"], "knows no model 'no-such-model' (404"),
         (["--base-url", "URL", "--model", "simulated-chat", "--api-key-env", "BENCH_KEY"], "refuses the key"),
         (["--base-url", "URL", "--model", "simulated-chat", "--api-key-env", "NOT_SET"], "NOT_SET"),
         (["--base-url", "nonsense", "--model", "m"], "must begin with http:// or https://"),

@@ -76,6 +76,18 @@ def test_the_page_says_what_was_found() -> None:
         assert words in text
 
 
+def test_points_carry_values_and_lost_loads_are_marked() -> None:
+    """Each point has its value beside it; a load that lost requests is marked under the plot, in the table and in words."""
+    html = bench_html(findings([*LOADS[:2], load(64, 30, 2.1, answers=60, errors={"timeout": 4})])).decode()
+    assert (
+        html.count('class="value"') == 3 + 3 * 3 + 2 * 3
+    )  # answers a second; three times of latency; two of first tokens
+    assert ">15</text>" in html
+    assert html.count("64 ✗") == 3 + 1
+    assert "64 in flight ✗: 4 of 64 requests failed (4 timeout), so nothing is recommended from this load" in html
+    assert "max_concurrency = 8" in html
+
+
 def test_a_rate_is_drawn_beside_what_was_due() -> None:
     """In an open loop the plot holds the rate that was asked for, and the page says from when latency counts."""
     loads = [msgspec.structs.replace(load, loop="open") for load in LOADS]
@@ -97,13 +109,13 @@ def test_one_load_is_no_curve(loads: list[Load]) -> None:
     """Of a single load, or of one that was refused, there is a table and no plot."""
     reader = page(findings(loads))
     assert "svg" not in {tag for tag, _ in reader.tags}
-    assert ("Nothing was answered" in reader.text) == (loads == [REFUSED])
+    assert ("Errors leave no load" in reader.text) == (loads == [REFUSED])
 
 
 def test_a_load_without_answers_leaves_a_gap() -> None:
     """Beside loads that were answered, one that was not has its row, and its errors."""
     reader = page(findings([*LOADS, msgspec.structs.replace(REFUSED, level=128)]))
-    assert "128 0.0 0 0 – – – – – 0 64 timeout" in reader.text
+    assert "128 ✗ 0.0 0 0 – – – – – 0 64 timeout" in reader.text
     assert reader.open == []
 
 
