@@ -16,6 +16,8 @@ import msgspec
 
 from engine.errors import Permanent
 from jobs.models.prompts.llama_index import prompts
+from jobs.models.reply_text import said
+from jobs.run.normal_text import readable
 
 __all__ = ["THRESHOLD", "Score", "judge_messages", "parse_score", "scored", "spoken"]
 
@@ -61,36 +63,55 @@ def parse_score(text: str) -> Score | None:
     """The score in a judge's answer; None if it holds no score from 1 to 5, or several that differ.
 
     In this order: a first line that is a number; a JSON object with a score; lines that are nothing but a score ("4",
-    "**4.5**", "Score: 4/5", "Rating: 3.5 out of 5"); a score named within a sentence. Reasoning before the answer
-    (``<think>``) is ignored.
+    "**4.5**", "Score: 4/5", "Bewertung: 4,5", "4½"); a score named within a sentence. Reasoning before the answer and
+    the marks of chat templates are ignored.
     """
-    first, _, rest = text.partition("\n")
+    answer = said(text).text
+    first, _, rest = (text if answer == readable(text).strip() else answer).partition("\n")  # LlamaIndex keeps blanks
     try:
-        return _score(float(first), rest.lstrip("\n"))
+        return _score(float(_plain(first)), rest.lstrip("\n"))
     except ValueError:
-        answer = spoken(text)
+        answer = answer[:LONGEST]
         return _from_json(answer) or _from_lines(answer) or _from_sentences(answer)
 
 
 def spoken(text: str) -> str:
     """A model's answer without the reasoning before it, cut to the length that is parsed."""
-    return _THOUGHT.sub("", text)[:LONGEST]
+    return said(text).text[:LONGEST]
 
 
 LONGEST = 20_000  # characters of an answer that are read, and of feedback that is kept
 
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+
+def _plain(text: str) -> str:
+    """`text` with its numbers in ASCII: full-width digits, a decimal comma and halves are written 4.5."""
+    if not text.isascii():
+        text = _FRACTION.sub(lambda found: found[1] + _FRACTIONS[found[2]], text.translate(_FULL_WIDTH))
+    return _COMMA.sub(r"\1.\2", text) if "," in text else text
+
+
+_FULL_WIDTH = {0xFF10 + digit: str(digit) for digit in range(10)} | {0xFF0E: ".", 0xFF0C: ",", 0xFF0F: "/", 0xFF1A: ":"}
+_FRACTIONS = {"¼": ".25", "½": ".5", "¾": ".75"}
+_FRACTION = re.compile(r"(?<![\d.,])(\d) ?([¼½¾])(?![\d.,]*\d)")
+_COMMA = re.compile(r"(?<![\d.,])([0-5]),(\d{1,2})(?![\d.,]*\d)")
 _NUMBER = (
     r"(?<![\d.,−-])(\d+(?:\.\d+)?)(?![\d%]|[.,]\d|\s?[-–]\s?\d)"  # no part of another number, no range
-    r"(?:\s*(?:/|out of|of)\s*(\d+)(?![.,]?\d))?(?!\s*(?:/|out of)\s*\d)"  # on which scale
+    r"(?:\s*(?:/|out of|of|von|sur|de|su)\s*(\d+)(?![.,]?\d))?(?!\s*(?:/|out of|von|sur)\s*\d)"  # on which scale
 )
-_NAME = r"(?:score|rating|grade|correctness)"
+_NAME = (
+    r"(?:score|rating|grade|correctness|bewertung|wertung|punktzahl|punkte|puntuación|puntuacion|calificación|"
+    r"calificacion|puntaje|punteggio|pontuação|оценка|评分|得分|分数|評価|スコア|점수)"
+)
+_LINE_NAME = rf"(?:{_NAME}|note|nota)"
 _MARKS = r"[*_`\"'>]{0,3}"
 _SCALE = re.compile(r"[(\[]\s*(?:from )?1(?:\.0)?\s*(?:-|–|to)\s*5(?:\.0)?\s*[)\]]", re.IGNORECASE)
 _SCORE_LINE = re.compile(
-    rf"(?:[-•–] )?(?:(?:\w+ ){{0,3}}{_NAME}(?: is| of)?[^\w\n.−-]{{0,9}}(?:- )?)?{_NUMBER}", re.IGNORECASE
+    rf"(?:[-•–] )?(?:(?:\w+ ){{0,3}}{_LINE_NAME}(?: is| of| ist| est)?[^\w\n.−-]{{0,9}}(?:- )?)?{_NUMBER}",
+    re.IGNORECASE,
 )
-_SENTENCE = re.compile(rf"\b{_NAME}\b{_MARKS}(?: is| of|:| =| would be)? ?{_MARKS} ?{_NUMBER}", re.IGNORECASE)
+_SENTENCE = re.compile(
+    rf"\b{_NAME}\b{_MARKS}(?: is| of|:| =| would be| ist| est| es)? ?{_MARKS} ?{_NUMBER}", re.IGNORECASE
+)
 _DRESS = " \t\r*_`#>\"'|$:=[](){},;"
 
 
@@ -105,9 +126,9 @@ def _from_json(answer: str) -> Score | None:
     if not isinstance(found, dict):
         return None
     values = {str(key).lower(): value for key, value in found.items()}
-    named = next((values[name] for name in ("score", "rating", "grade", "correctness") if name in values), None)
+    named = next((value for key, value in values.items() if re.fullmatch(_NAME, key)), None)
     try:
-        return _score(float(str(named)), _reason(values))
+        return _score(float(_plain(str(named))), _reason(values))
     except ValueError:
         return None
 
@@ -119,14 +140,14 @@ def _reason(values: dict[str, Any]) -> str:
 
 def _from_lines(answer: str) -> Score | None:
     lines = _SCALE.sub("", answer).split("\n")
-    found = {index: _SCORE_LINE.fullmatch(line.strip(_DRESS).rstrip(".")) for index, line in enumerate(lines)}
+    found = {index: _SCORE_LINE.fullmatch(_plain(line).strip(_DRESS).rstrip(".")) for index, line in enumerate(lines)}
     matches = [match for match in found.values() if match]
     feedback = "\n".join(line for line, match in zip(lines, found.values(), strict=True) if not match)
     return _agreed(matches, feedback.strip())
 
 
 def _from_sentences(answer: str) -> Score | None:
-    return _agreed(_SENTENCE.finditer(_SCALE.sub("", answer)), answer.strip())
+    return _agreed(_SENTENCE.finditer(_plain(_SCALE.sub("", answer))), answer.strip())
 
 
 def _agreed(matches: Iterable[re.Match[str]], feedback: str) -> Score | None:
