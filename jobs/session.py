@@ -18,13 +18,14 @@ from engine.datasets import Dataset
 from engine.errors import BadInput
 from engine.events import Event, Hook
 from engine.job import Job, Pipeline
-from engine.requests import Usage
+from engine.requests import Call, Usage
 from engine.runner import run
 from engine.shards import total
 from engine.signals import Stop, Stopped
 from engine.workers import Workers
 from jobs.curation.curate import kept_pairs
 from jobs.evaluation.asked import Asked
+from jobs.models.preflight import Preflight, Trial
 from jobs.models.roles import ModelCalls, check_connections
 from jobs.parsing.deal import Catalogue
 from jobs.parsing.parse import WARM_UP
@@ -36,6 +37,7 @@ from jobs.run.counts import Counts
 from jobs.run.event_log import EventLog
 from jobs.run.own_jobs import own_datasets, with_own_jobs
 from jobs.run.traffic import Traffic
+from jobs.trials import trials
 from jobs.tuning.tuning_jobs import served, tuned_model
 from jobs.work import Work
 
@@ -65,7 +67,7 @@ class Session:
     work: Work
     context: RunContext
     pipeline: Pipeline
-    calls: ModelCalls
+    calls: Call
     counts: Counts
     traffic: Traffic
     reports: Sequence[ReportData]
@@ -108,15 +110,17 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
         if work.asks:
             await check_connections(work.config)
         calls = await stack.enter_async_context(await _calls(context, work))
+        preflight = await _preflight(work, context, calls, chosen=chosen, redone=redone)
         # What comes above this line only reads. From here on the folder is written.
         stack.enter_context(work.folder.held(None if work.keeps_settings else work.config))
         stack.enter_context(log.to(work.folder.log))
+        await preflight.keep(lambda usage: asyncio.to_thread(work.folder.add_preflight, usage))
         await asyncio.to_thread(_discard, redone, context)
         yield Session(
             work=work,
             context=context,
             pipeline=chosen,
-            calls=calls,
+            calls=preflight,
             counts=counts,
             traffic=calls.traffic,
             reports=reports,
@@ -168,6 +172,25 @@ async def _calls(context: RunContext, work: Work) -> ModelCalls:
         tuned=context.tuned,
         served=lambda: served(context.folder.path, context.name(context.config.models.base)),
     )
+
+
+async def _preflight(work: Work, context: RunContext, calls: Call, *, chosen: Pipeline, redone: Pipeline) -> Preflight:
+    """The call of the session. Models that the run has not had before are tried now, others before they are first asked."""
+    names = [step.name for step in chosen]
+    remade = [step.name for step in redone]
+    tried: Sequence[Trial] = []
+    if work.preflight and work.asks:
+        tried = await asyncio.to_thread(trials, context.config, context.datasets, names, redo=remade)
+    preflight = Preflight(tried, calls, order=names)
+    await preflight.try_sections(await asyncio.to_thread(_new_sections, work))
+    return preflight
+
+
+def _new_sections(work: Work) -> list[str]:
+    """The sections whose model is not the one that the run has had."""
+    now = work.config.models.sections()
+    before = work.folder.config().models.sections() if work.folder.exists else {}
+    return [name for name, model in now.items() if name not in before or before[name].asked() != model.asked()]
 
 
 def _refuse_changes(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], redone: Pipeline) -> None:

@@ -65,8 +65,9 @@ class Selection:
 class Work:
     """One piece of work on a run, ready to be opened by `jobs.session`.
 
-    `config` is resolved, and becomes the run's unless `keeps_settings`. `own` are a user's own jobs. `weights` are
-    those of the embedded model, None where no role has it. `asks` says whether a chosen step may ask a model.
+    `config` is resolved, and becomes the run's unless `keeps_settings`. `own` are a user's own jobs. `weights` are those
+    of the embedded model, None where no role has it. `asks` says whether a chosen step may ask a model; with `preflight`
+    each is tried with a small request first.
     """
 
     folder: RunFolder
@@ -77,6 +78,7 @@ class Work:
     asks: bool = True
     selection: Selection = field(default_factory=Selection)
     keeps_settings: bool = False
+    preflight: bool = True
 
 
 def prepare(

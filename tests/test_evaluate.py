@@ -43,7 +43,7 @@ def test_candidates_are_added_to_a_run(
     """Each candidate of the configuration gets its rows; what was answered before stays, and is not asked again."""
     url, other = simulate(), simulate("--models", "*")
     out = tmp_path / "run"
-    run = ["run", str(example_papers), "--out", str(out)]
+    run = ["run", str(example_papers), "--out", str(out), "--no-preflight"]
     assert main([*run, "--config", str(configured(url))]) == 0
     before, asked = rows(out, "responses"), counters(url)["answered"]
     prices = "input_usd_per_million = 1.0\noutput_usd_per_million = 2.0\nmax_concurrency = 2"
@@ -76,7 +76,7 @@ def test_with_and_without_retrieval(
 ) -> None:
     """The ablation asks every model the bare questions too, and the table shows both and what retrieval adds."""
     url, out = simulate("--models", "*"), tmp_path / "run"
-    run = ["run", str(example_papers), "--out", str(out)]
+    run = ["run", str(example_papers), "--out", str(out), "--no-preflight"]
     assert main([*run, "--config", str(configured(url, candidate("rival", url)))]) == 0
     before, asked = rows(out, "responses"), answered(url)
     assert main([*run, "--set", "evaluate.without_retrieval=true"]) == 0
@@ -115,7 +115,7 @@ def test_evaluate_names_models(
     said = capsys.readouterr().err
     assert "knows no model 'bgi' (404" in said
     assert "check model and base_url in [models.candidates.wrong]" in said
-    evaluate = ["evaluate", str(out), "--model", "rival=middling", "--model", f"wrong=big@{other}"]
+    evaluate = ["evaluate", str(out), "--model", "rival=middling", "--model", f"wrong=big@{other}", "--no-preflight"]
     assert main(evaluate) == 0
     assert answered(other) == {"big": sample}
     new = answered(url) - asked
@@ -185,6 +185,7 @@ def test_a_file_of_pairs(
         str(tmp_path / "config.toml"),
         "--model",
         "rival=big",
+        "--no-preflight",
     ]
     assert main(evaluate) == 0
     responses = rows(out, "responses")
@@ -214,7 +215,7 @@ def test_a_file_of_pairs(
         assert main(again) == 0
         assert "nothing is left to do" in capsys.readouterr().err
     assert (rows(out, "responses"), counters(url)["answered"]) == (before, asked)
-    assert main(["evaluate", str(out), "--model", "late=later"]) == 0
+    assert main(["evaluate", str(out), "--model", "late=later", "--no-preflight"]) == 0
     assert answered(url)["later"] == 12
     assert answered(url)["big"] == 12
     assert main(["verify", str(out)]) == 0

@@ -14,6 +14,7 @@ from engine.datasets import Dataset
 from engine.requests import Usage
 from jobs.config import Config, Model
 from jobs.evaluation.lexical import LEXICAL
+from jobs.models.roles import served_by
 from jobs.records import Chunk
 from jobs.registry import declared
 from jobs.run.model_names import model_name
@@ -101,6 +102,8 @@ def _critique(judge: Model, questions: int, chunk_tokens: int) -> Usage:
 
 def print_estimate(config: Config, chunks: Dataset[Chunk], *, times: float = 1.0) -> None:
     """Print the estimate as one line a job, and their sum, each with the time that it takes at the configured limits."""
+    for line in served_by(config):
+        print(line)
     jobs = estimate(config, chunks, times=times)
     whole = Usage()
     for job, usage in jobs.items():

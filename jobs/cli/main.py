@@ -62,12 +62,15 @@ def _parser() -> argparse.ArgumentParser:
         ("finetune", _finetune, "tune the base model on the run's training data"),
         ("report", _report, "write results.json and report.html from the present rows"),
     ):
-        _add(commands, name, command, text)
+        step = _add(commands, name, command, text)
+        if name == "finetune":
+            _add_preflight(step)
     _add_evaluate(commands)
     status = _add(commands, "status", _status, "show what is done and what failed, with reasons")
     status.add_argument("--json", action="store_true", help="as one JSON object")
     retry = _add(commands, "retry", _retry, "try failed records again, and the jobs after them")
     retry.add_argument("--only", metavar="KIND", help="only failures of this kind, as status names it")
+    _add_preflight(retry)
     _add(commands, "verify", _verify, "check that every shard exists and is as it was sealed")
     export = _add(commands, "export", _export, "write the examples in another format, or put them on the Hub")
     export.add_argument("--format", metavar="F", help=", ".join(EXPORTERS))
@@ -99,6 +102,12 @@ def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], int],
     return parser
 
 
+def _add_preflight(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-preflight", action="store_true", help="try no model with a small request before anything else is asked"
+    )
+
+
 def _add_run(commands: Any) -> None:
     text = "run all jobs on these papers; resumes where it stopped"
     run = commands.add_parser("run", help=text, description=text)
@@ -120,6 +129,7 @@ def _add_run(commands: Any) -> None:
         help="parse some papers, estimate requests, tokens, cost and time; send nothing",
     )
     run.add_argument("--all-papers", action="store_true", help="with --dry-run: parse every paper, and keep it")
+    _add_preflight(run)
     run.set_defaults(command=_run)
 
 
@@ -146,6 +156,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, as in evaluate.sample=100"
     )
+    _add_preflight(evaluate)
     evaluate.set_defaults(command=_evaluate)
 
 
@@ -167,7 +178,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         return dry_run(folder, arguments.papers, table, every=arguments.all_papers)
     selection = Selection(until=arguments.until, redo=arguments.redo)
-    return work_on(prepared(folder, arguments.papers, table, selection))
+    return work_on(prepared(folder, arguments.papers, table, selection, preflight=not arguments.no_preflight))
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
@@ -178,7 +189,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     folder, settings = _existing(arguments)
     if settings.finetune.backend == "none":
         raise BadInput('no fine-tuning is configured; set finetune.backend to "openai" or "lora", as run --set')
-    return work_on(prepared(folder, selection=Selection(until="finetune")))
+    return work_on(prepared(folder, selection=Selection(until="finetune"), preflight=not arguments.no_preflight))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -201,7 +212,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     add_candidates(table, arguments.model, answered=answered)
     configfile.assign(table, arguments.set)
     drop_candidates(table, arguments.drop_model)
-    return work_on(prepared(folder, settings=table, selection=Selection(dropped=tuple(arguments.drop_model))))
+    selection = Selection(dropped=tuple(arguments.drop_model))
+    return work_on(prepared(folder, settings=table, selection=selection, preflight=not arguments.no_preflight))
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -223,7 +235,8 @@ def _retry(arguments: argparse.Namespace) -> int:
     kinds = sorted({kind for state in job_states(folder.datasets()) for kind in state.failures})
     if kind is not None and kind not in kinds:
         raise BadInput(f"no record failed with {kind!r}; the kinds are: {', '.join(kinds) or 'none, nothing failed'}")
-    return work_on(prepared(folder, selection=Selection(retry=lambda job, failure: kind in (None, failure.kind))))
+    selection = Selection(retry=lambda job, failure: kind in (None, failure.kind))
+    return work_on(prepared(folder, selection=selection, preflight=not arguments.no_preflight))
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -39,6 +39,7 @@ def print_status(folder: RunFolder, *, as_json: bool) -> None:
             "papers": papers,
             "jobs": states,
             "text": {**msgspec.structs.asdict(text), "read": read},
+            "preflight": folder.preflight_usage(),
             "rejected": refused,
             "failures": list(failures(datasets)),
         }
@@ -48,7 +49,7 @@ def print_status(folder: RunFolder, *, as_json: bool) -> None:
     console.print(
         f"{folder.path}: {'pairs from a file' if beginning(datasets) == 'pairs' else f'{papers} papers'}", markup=False
     )
-    console.print(_table(states))
+    console.print(_table(states, folder.preflight_usage()))
     if refused:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
         console.print(
@@ -60,7 +61,7 @@ def print_status(folder: RunFolder, *, as_json: bool) -> None:
             console.print(Text(f"{job} {kind}: {visible(_named(failure), 4096)}: {visible(failure.reason)}"))
 
 
-def _table(states: list[JobState]) -> Table:
+def _table(states: list[JobState], preflight: Usage) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("job")
     parts = [name for name in _PARTS if any(map(_PARTS[name], (state.usage for state in states)))]
@@ -74,12 +75,20 @@ def _table(states: list[JobState]) -> Table:
             f"{state.inputs:,}",
             f"{state.rows:,}",
             f"{sum(state.failures.values()):,}",
-            f"{usage.requests:,}",
-            f"{usage.prompt_tokens + usage.completion_tokens:,}",
-            *(_PARTS[name](usage) for name in parts),
-            f"${usage.cost_usd:.4f}" if usage.cost_usd else "",
+            *_cost(usage, parts),
         )
+    if preflight.requests:
+        table.add_row("preflight", "", "", "", "", *_cost(preflight, parts))
     return table
+
+
+def _cost(usage: Usage, parts: list[str]) -> list[str]:
+    return [
+        f"{usage.requests:,}",
+        f"{usage.prompt_tokens + usage.completion_tokens:,}",
+        *(_PARTS[name](usage) for name in parts),
+        f"${usage.cost_usd:.4f}" if usage.cost_usd else "",
+    ]
 
 
 def _share(part: int, whole: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from engine.signals import Stop, stop_on_signals
 from jobs.cli.progress import Progress
+from jobs.models.roles import served_by
 from jobs.registry import stoppable
 from jobs.run.folder import RunFolder
 from jobs.session import Outcome, opened
@@ -30,9 +32,12 @@ def prepared(
     papers: Sequence[Path] = (),
     settings: Mapping[str, Any] | None = None,
     selection: Selection | None = None,
+    *,
+    preflight: bool = True,
 ) -> Work:
     """`prepare`, with a note on stderr when weights are downloaded. Before the event loop runs, Ctrl-C ends it at once."""
-    return prepare(folder, papers, settings, selection=selection, tell=lambda line: print(line, file=sys.stderr))
+    work = prepare(folder, papers, settings, selection=selection, tell=lambda line: print(line, file=sys.stderr))
+    return replace(work, preflight=preflight)
 
 
 def work_on(work: Work) -> int:
@@ -53,6 +58,8 @@ def work_on(work: Work) -> int:
 
 async def _worked(work: Work, console: Console) -> Outcome:
     stop, progress = Stop(), Progress(console, ("deal", *stoppable()))
+    for line in served_by(work.config) if work.asks else ():
+        console.print(line)
     async with opened(work, stop=stop, hook=progress) as session:
 
         def tell() -> None:

@@ -147,10 +147,31 @@ class Model(Section):
     def local(self) -> bool:
         return self.model == "local" or self.model.startswith("local:")
 
+    def asked(self) -> Model:
+        """This model without its limits and prices: what decides whether it can be asked, and what it answers."""
+        plain = Model()
+        return self.model_copy(update={name: getattr(plain, name) for name in _BESIDE})
+
     @property
     def priced(self) -> bool:
         """Whether its cost is known: its price is stated, or it runs on this machine and is free."""
         return self.local or None not in (self.input_usd_per_million, self.output_usd_per_million)
+
+
+_BESIDE = (
+    "requests_per_minute",
+    "tokens_per_minute",
+    "max_concurrency",
+    "timeout_s",
+    "max_tokens",
+    "batch_size",
+    "input_usd_per_million",
+    "output_usd_per_million",
+    "cached_input_usd_per_million",
+    "cache_write_usd_per_million",
+    "reasoning_usd_per_million",
+    "batch_discount",
+)
 
 
 class Price(Section):

@@ -75,18 +75,32 @@ class Connection:
         )
 
     async def speaks_tls(self) -> bool:
-        """Whether the server at an http:// address answers a TLS handshake; False where that cannot be tried."""
-        if self.socket or self.proxy or self.url.scheme != "http":
+        """Whether the server answers a TLS handshake; False where that cannot be tried, and after a second."""
+        if self.socket or self.proxy:
             return False
         anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
         try:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(1):
                 _, writer = await asyncio.open_connection(self.host, self.url.port, ssl=anybody)
                 writer.transport.abort()
                 return True
         except (OSError, TimeoutError):
             return False
+
+    async def speaks_plainly(self) -> bool:
+        """Whether the server at an https:// address answers without TLS: such a one may wait for ever for a handshake."""
+        if self.url.scheme != "https" or self.socket or self.proxy or await self.speaks_tls():
+            return False
+        try:
+            async with asyncio.timeout(1):
+                reader, writer = await asyncio.open_connection(self.host, self.url.port)
+                writer.write(b"GET / HTTP/1.0\r\n\r\n")
+                answer = await reader.read(1024)
+                writer.transport.abort()
+        except (OSError, TimeoutError):
+            return False
+        return answer.startswith(b"HTTP/") and b"HTTPS" not in answer
 
 
 def _adding(headers: Mapping[str, str]) -> aiohttp.ClientMiddlewareType:

@@ -10,7 +10,7 @@ import aiohttp
 from engine.errors import Fatal, Transient
 from jobs.models.connection import Connection
 
-__all__ = ["broken", "proxy_refused", "untrusted"]
+__all__ = ["broken", "proxy_refused", "untrusted", "wants_no_tls", "wants_tls"]
 
 _AGAIN = "then run the same command again"
 _NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
@@ -40,9 +40,22 @@ def broken(error: aiohttp.ClientError, way: Connection, *, reached: bool) -> Tra
         case aiohttp.ClientPayloadError():
             return Transient("the answer broke off", kind="torn_body")
         case aiohttp.ClientResponseError() if not reached and way.url.scheme == "http" and _is_tls(error.message):
-            return Fatal(f"{way.shown} speaks TLS: write https:// in base_url of [models.{way.role}], {_AGAIN}")
+            return wants_tls(way)
         case _:
             return Transient(f"the connection broke: {type(error).__name__}", kind="reset")
+
+
+def wants_tls(way: Connection) -> Fatal:
+    """Our error for an http:// address at which a server speaks TLS."""
+    return Fatal(f"{way.shown} speaks TLS: write https:// in base_url of [models.{way.role}], {_AGAIN}")
+
+
+def wants_no_tls(way: Connection) -> Fatal:
+    """Our error for an https:// address at which a server speaks no TLS."""
+    return Fatal(
+        f"cannot connect to {way.shown}: the server does not speak TLS; "
+        f"write http:// in base_url of [models.{way.role}], {_AGAIN}"
+    )
 
 
 def proxy_refused(status: int, way: Connection, *, reached: bool = False) -> Transient | Fatal:
@@ -120,10 +133,7 @@ def _unconnected(error: aiohttp.ClientConnectorError, way: Connection, tls: ssl.
                 f"correct {way.proxy.variable}, or {_past_the_proxy(way)}, {_AGAIN}"
             )
         case _ if tls is not None and tls.reason in _NO_TLS:
-            return (
-                f"cannot connect to {way.shown}: the server does not speak TLS; "
-                f"write http:// in base_url of [models.{way.role}], {_AGAIN}"
-            )
+            return str(wants_no_tls(way))
         case _ if tls is not None or _in_handshake(error, way):
             return (
                 f"cannot connect to {way.shown}: the TLS handshake broke off ({_plain(tls.reason) if tls else why}); "

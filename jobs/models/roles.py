@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jobs.models.gguf import Served
     from jobs.models.llama_server import LocalServer
 
-__all__ = ["LOCAL_SLOTS", "ModelCalls", "check", "check_connections", "local_file", "slots", "used"]
+__all__ = ["LOCAL_SLOTS", "ModelCalls", "check", "check_connections", "local_file", "served_by", "slots", "used"]
 
 LOCAL_SLOTS = 4
 """Requests that the embedded server answers at a time: on two cores more only wait for each other."""
@@ -51,6 +51,15 @@ def used(config: Config) -> dict[str, Model]:
     """The sections whose models a run may ask, each model with its price: nothing is generated for a file's pairs."""
     unused = "generator" if config.evaluate.pairs else ""
     return {section: config.model(section) for section in config.models.sections() if section != unused}
+
+
+def served_by(config: Config) -> list[str]:
+    """Which model at which address serves which section of [models], one line each."""
+    return [
+        f"{section}: {'the embedded model' if model.model == 'local' else model_name(model)} "
+        f"{'on this machine' if model.local else f'at {model.base_url}'}"
+        for section, model in used(config).items()
+    ]
 
 
 def check(config: Config) -> None:

@@ -36,6 +36,7 @@ class RunFolder:
         self.losses = self.tuning / "losses.jsonl"
         self.log = path / "run.log"
         self.discarded = path / "discarded.json"
+        self.preflight = path / "preflight.json"
 
     @property
     def exists(self) -> bool:
@@ -77,25 +78,27 @@ class RunFolder:
     def paid(self) -> Usage:
         """What the run has cost so far: all rows that are there, of a user's own jobs too, and those discarded; blocks."""
         if not self.path.is_dir():
-            return self.discarded_usage()
+            return Usage()
         folders = [path for path in sorted(self.path.iterdir()) if path.is_dir() and path.suffix != ".discarded"]
-        return total([self.discarded_usage(), *(Dataset(path, Record).usage() for path in folders)])
+        return total(
+            [self.discarded_usage(), self.preflight_usage(), *(Dataset(path, Record).usage() for path in folders)]
+        )
 
     def discarded_usage(self) -> Usage:
-        """The cost of the rows that ``--redo`` has discarded; raises `BadInput` for a damaged file; blocks."""
-        if not self.discarded.exists():
-            return Usage()
-        try:
-            return msgspec.json.decode(self.discarded.read_bytes(), type=Usage)
-        except msgspec.DecodeError as error:
-            raise Fatal(
-                f"{self.discarded} is damaged ({error}); restore it, or delete it to forget that cost"
-            ) from error
+        """The cost of the rows that ``--redo`` has discarded; raises `Fatal` for a damaged file; blocks."""
+        return _usage_in(self.discarded)
 
     def add_discarded(self, usage: Usage) -> None:
         """Record the cost of rows that are about to be discarded; blocks."""
-        with naming_the_disk(self.discarded):
-            write_atomic(self.discarded, msgspec.json.encode(total([self.discarded_usage(), usage])) + b"\n")
+        _add_usage(self.discarded, usage)
+
+    def preflight_usage(self) -> Usage:
+        """The cost of trying models before they were asked; raises `Fatal` for a damaged file; blocks."""
+        return _usage_in(self.preflight)
+
+    def add_preflight(self, usage: Usage) -> None:
+        """Record the cost of trying models; blocks."""
+        _add_usage(self.preflight, usage)
 
     @contextlib.contextmanager
     def held(self, config: Config | None) -> Iterator[None]:
@@ -111,6 +114,20 @@ class RunFolder:
                 if config is not None:
                     write_atomic(self.settings, configfile.dump(config))
             yield
+
+
+def _usage_in(path: Path) -> Usage:
+    if not path.exists():
+        return Usage()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Usage)
+    except msgspec.DecodeError as error:
+        raise Fatal(f"{path} is damaged ({error}); restore it, or delete it to forget that cost") from error
+
+
+def _add_usage(path: Path, usage: Usage) -> None:
+    with naming_the_disk(path):
+        write_atomic(path, msgspec.json.encode(total([_usage_in(path), usage])) + b"\n")
 
 
 def _is_ours(path: Path) -> bool:

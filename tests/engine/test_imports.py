@@ -139,6 +139,7 @@ ROOMS = [
     {"tuning", "evaluation"},
     {"report"},
     {"pipeline"},
+    {"trials"},
     {"work"},
     {"session"},
     {"api"},

@@ -13,13 +13,14 @@ import aiohttp
 import msgspec
 from aiohttp.hdrs import CONTENT_TYPE
 
-from engine.errors import Transient
+from engine.errors import GristmillError, Transient
 from engine.requests import Reply, Request, ServerLimits, Usage
 from jobs.models.connection import connection
-from jobs.models.connection_errors import broken
+from jobs.models.connection_errors import broken, wants_no_tls, wants_tls
 from jobs.models.openai.bodies import Bodies
 from jobs.models.openai.dialect import dialect_of
 from jobs.models.openai.headers import server_limits
+from jobs.models.openai.listing import found_at
 from jobs.models.openai.refusals import Refusals
 from jobs.models.openai.replies import read_reply
 from jobs.models.openai.streams import FirstToken, assembled
@@ -63,6 +64,7 @@ class Endpoint:
         self._answers = 0
         self._dimensions = 0
         self._session: aiohttp.ClientSession | None = None
+        self._tried = False
 
     async def __aenter__(self) -> Self:
         self._session = self._way.session(
@@ -82,6 +84,9 @@ class Endpoint:
     async def __call__(self, request: Request) -> Reply:
         if self._session is None:
             raise RuntimeError("enter the endpoint before calling it")
+        if not self._tried:
+            self._tried = True
+            await self._try_plainly()
         most = self._dialect.most_texts
         if most is not None and len(request.texts) > most:
             return await self._in_parts(request, most)
@@ -100,7 +105,7 @@ class Endpoint:
         if status != 200:
             if status in _TEACHING and self._learn(request, data, version):
                 raise _Taught
-            raise self._refusals.error(status, headers, data, limits, answered=self._answers > 0)
+            raise await self._refused(status, headers, data, limits)
         return self._reply(request, data, limits, first_token)
 
     def _learn(self, request: Request, data: bytes, version: int) -> bool:
@@ -131,7 +136,37 @@ class Endpoint:
         except TimeoutError as error:
             raise Transient(f"no answer within {self._target.model.timeout_s:g} s", kind="timeout") from error
         except aiohttp.ClientError as error:
-            raise broken(error, self._way, reached=self._url in self._target.reached) from error
+            raise await self._broken(error) from error
+
+    async def _try_plainly(self) -> None:
+        """Where nobody has answered yet: a server without TLS may wait for ever for the rest of a handshake."""
+        if self._url not in self._target.reached and await self._way.speaks_plainly():
+            raise wants_no_tls(self._way)
+
+    async def _refused(
+        self, status: int, headers: Mapping[str, str], data: bytes, limits: ServerLimits | None
+    ) -> GristmillError:
+        """Our error; of a 404 at first the server's list of models says more."""
+        assert self._session is not None
+        if status == 404 and not self._answers:
+            hint = self._refusals.hint(await found_at(self._session, self._url))
+            if hint is not None:
+                return hint
+        return self._refusals.error(status, headers, data, limits, answered=self._answers > 0)
+
+    async def _broken(self, error: aiohttp.ClientError) -> GristmillError:
+        """Our error; where nobody has answered yet and hangs up, it is asked whether the server speaks TLS."""
+        reached = self._url in self._target.reached
+        found = broken(error, self._way, reached=reached)
+        if (
+            not reached
+            and isinstance(found, Transient)
+            and found.kind == "reset"
+            and self._url.scheme == "http"
+            and await self._way.speaks_tls()
+        ):
+            return wants_tls(self._way)
+        return found
 
     def _reply(
         self, request: Request, data: bytes, limits: ServerLimits | None, first_token: FirstToken | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Any
 from engine.errors import Fatal, Permanent, Transient
 from engine.requests import ServerLimits, Usage
 from jobs.models.connection import Connection
-from jobs.models.connection_errors import proxy_refused
+from jobs.models.connection_errors import proxy_refused, wants_tls
 from jobs.models.openai.headers import retry_after_s
+from jobs.models.openai.listing import Listing
 from jobs.models.openai.words import Words, read_words, words_of
 
 __all__ = ["Refusals"]
@@ -76,6 +78,7 @@ _KEY = (
 )
 _PLACE = ("country", "region", "territory", "location is not supported", "not available in your")
 _MODEL = ("model", "deployment", "access to", "terms", "license")
+_WANTS_TLS = ("plain http request was sent to https port", "http request to an https server")
 _SOON_S = 900.0
 """Seconds that a run waits for a day's limit to pass; it ends for a longer wait."""
 
@@ -107,6 +110,8 @@ class Refusals:
         words = read_words(data, key=self.key)
         if status == 407:
             return proxy_refused(status, self.way)
+        if status == 400 and self.way.url.scheme == "http" and words.has(*_WANTS_TLS):
+            return wants_tls(self.way)
         return self._error(
             status, words, _Told(retry_after_s(headers), limits, retry_after_s(headers, most=math.inf)), answered
         )
@@ -124,6 +129,20 @@ class Refusals:
             return None
         words = words_of(told, key=self.key)
         return self._error(words.status or _status_of(words), words, _Told(), answered).costing(usage)
+
+    def hint(self, found: Listing) -> Fatal | None:
+        """What the server's list of models says of a 404; None where that says nothing new."""
+        name, shown = self.name, self.way.shown
+        if found.below_v1:
+            url = f'"{shown.rstrip("/")}/v1"'
+            return Fatal(f"{shown} is not where the API is (404): set base_url = {url} in {self._section}")
+        if not found.models or name in found.models:
+            return None
+        near = difflib.get_close_matches(name, found.models, n=3) or sorted(found.models)[:3]
+        return Fatal(
+            f"{shown} knows no model {name!r} (404), but {', '.join(map(repr, near))}; check model and base_url in "
+            f"{self._section}"
+        )
 
     def _error(self, status: int, words: Words, told: _Told, answered: bool) -> Transient | Permanent | Fatal:
         message = f"{status}: {words.message or 'no reason given'}"
