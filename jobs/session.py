@@ -186,11 +186,11 @@ async def _preflight(work: Work, context: RunContext, calls: Call, *, chosen: Pi
     return preflight
 
 
-def _new_sections(work: Work) -> list[str]:
+def _new_sections(work: Work) -> set[str]:
     """The sections whose model is not the one that the run has had."""
     now = work.config.models.sections()
     before = work.folder.config().models.sections() if work.folder.exists else {}
-    return [name for name, model in now.items() if name not in before or before[name].asked() != model.asked()]
+    return {name for name, model in now.items() if name not in before or before[name].asked() != model.asked()}
 
 
 def _refuse_changes(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], redone: Pipeline) -> None:

@@ -52,12 +52,12 @@ def trials(
             if model.local or kind is None:
                 continue
             key = (model.base_url, model.model, kind)
-            shared = found[key].jobs if key in found else frozenset[str]()
-            first = found[key].section if key in found else section
+            before = found.get(key)
+            first = before.sections[0] if before else section
             found[key] = Trial(
-                section=first,
-                model=config.model(first),
-                jobs=shared | {name},
+                sections=tuple(dict.fromkeys((*(before.sections if before else ()), section))),
+                model=before.model if before else model,
+                jobs=(before.jobs if before else frozenset()) | {name},
                 check=_check(kind, first, config, nonce, length),
                 advice=_ADVICE.get(kind, ""),
             )

@@ -95,7 +95,7 @@ def command(example_papers: Path, tmp_path: Path) -> Callable[..., list[str]]:
         ({"base_url": "https://{host}/v1"}, "write http://"),
         ({"base_url": "http://127.0.0.1:9/v1"}, "cannot connect to http://127.0.0.1:9/v1"),
         ({"base_url": "http://no-such-host.invalid/v1"}, "the name no-such-host.invalid does not resolve"),
-        ({"api_key_env": "WRONG_KEY"}, "refuses the key of [models.judge] (401)"),
+        ({"api_key_env": "WRONG_KEY"}, "refuses the key of [models.judge] (401"),
     ],
     ids=lambda value: next(iter(value.values())) if isinstance(value, dict) else "",
 )
@@ -129,22 +129,6 @@ def test_a_wrong_setting_is_one_line_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("section", "answer", "said"),
     [
-        (
-            "base",
-            lambda body: (
-                refuses("Unsupported value: 'temperature' does not support 0 with this model.")
-                if "temperature" in body
-                else says("Ready.")
-            ),
-            'set temperature = "default" in [models.base]',
-        ),
-        (
-            "base",
-            lambda body: (
-                refuses("System role not supported") if body["messages"][0]["role"] == "system" else says("Yes.")
-            ),
-            "name a model in [models.base] whose template has a system role",
-        ),
         ("judge", lambda body: says("I would rather not say."), 'set evaluate.method = "agreement"'),
         ("generator", lambda body: refuses("no such thing"), "check model and base_url in [models.generator]"),
     ],
@@ -168,6 +152,24 @@ def test_a_model_that_does_not_do_what_the_run_needs(
     assert line.endswith("or leave this check out by --no-preflight")
     assert not (tmp_path / "run").exists()
     assert len(bodies) <= 3
+
+
+def test_what_a_refusal_teaches_is_learned_before_the_corpus_is_asked(
+    command: Callable[..., list[str]], simulate: Simulate, configured: Configured
+) -> None:
+    """A model that refuses the temperature is asked without it from the first trial on: no chunk meets the refusal."""
+
+    def answer(body: dict[str, Any]) -> Answer:
+        return (
+            refuses("Unsupported parameter: 'temperature'") if "temperature" in body else says("1. What does it grind?")
+        )
+
+    with serving(answer) as (url, bodies):
+        settings = [f"--set=models.generator.base_url={url}", "--set=models.generator.model=odd"]
+        assert main(command(configured(simulate()), *settings, "--until", "ask")) == 0
+    assert ["temperature" in body for body in bodies[:2]] == [True, False]
+    assert sum("temperature" in body for body in bodies) == 1
+    assert "ready" in bodies[1]["messages"][0]["content"]
 
 
 def test_a_run_that_passes(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from engine.calls import Tally, metered
@@ -23,13 +24,13 @@ Keep = Callable[[Usage], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What the model of one section of [models] is tried with, for the `jobs` that ask it.
+    """What the model of some `sections` of [models] is tried with, for the `jobs` that ask it.
 
     `check` sends the request and reads the reply, as a job would: it raises `Permanent` for a reply that no job could
     use. `advice` says what to change then.
     """
 
-    section: str
+    sections: tuple[str, ...]
     model: Model
     jobs: frozenset[str]
     check: Callable[[Call], Awaitable[None]]
@@ -56,10 +57,10 @@ class Preflight:
             await self._let_through(request.job)
         return await self._call(request)
 
-    async def try_sections(self, sections: Collection[str]) -> None:
+    async def try_sections(self, sections: AbstractSet[str]) -> None:
         """Try the models of these sections now. Raises `Fatal`, in one line, where one of them cannot be used."""
         async with self._turn:
-            await self._try([trial for trial in self._waiting if trial.section in sections])
+            await self._try([trial for trial in self._waiting if not sections.isdisjoint(trial.sections)])
 
     async def keep(self, keep: Keep) -> None:
         """Hand what trials have cost, and will cost, to `keep`."""
@@ -109,7 +110,7 @@ _ANSWERED = {"truncated", "content_filter"}
 
 
 def _line(trial: Trial, error: Permanent) -> str:
-    section, model = trial.section, trial.model
+    section, model = trial.sections[0], trial.model
     advice = next((words for name, words in _PARAMETERS if name.search(str(error))), "")
     advice = advice if error.kind == "refused" else trial.advice
     return (
@@ -121,7 +122,7 @@ def _line(trial: Trial, error: Permanent) -> str:
 _CHECK = "check model and base_url in [models.{section}]"
 _PARAMETERS = [
     (re.compile("temperature", re.IGNORECASE), 'set temperature = "default" in [models.{section}]'),
-    (re.compile(r"\bsystem\b", re.IGNORECASE), "name a model in [models.{section}] whose template has a system role"),
+    (re.compile(r"\bsystem\b", re.IGNORECASE), "set system_role = false in [models.{section}]"),
     (re.compile(r"max_(completion_)?tokens", re.IGNORECASE), "set max_tokens in [models.{section}]"),
     (
         re.compile("response_format|json_schema|logprobs", re.IGNORECASE),
