@@ -11,6 +11,8 @@ import pytest
 
 from jobs.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 PRICES = """
 [prices."simulated-chat"]
 input_usd_per_million = 1.0

@@ -123,13 +123,13 @@ def test_evaluate_names_models(
     for name in ("questions", "pairs", "examples"):
         assert rows(out, name) == kept[name]
     assert [row for row in rows(out, "responses") if row["model"] == "base"] == kept["responses"]
-    assert table(out)[:3] == ["base, validation", "wrong, validation", "rival, validation"]
+    assert table(out)[:3] == ["base, validation", "rival, validation", "wrong, validation"]
     told, asked = capsys.readouterr().out, answered(url)
     assert "rival − base, validation, Correctness:" in told
     for again in (evaluate, ["evaluate", str(out)], ["report", str(out)], run):
         assert main(again) == 0
         assert answered(url) == asked
-        assert table(out)[2] == "rival, validation"
+        assert table(out)[1] == "rival, validation"
     assert main(["evaluate", str(out), "--model", "rival=other"]) == 1
     assert "in this run that is middling; choose another name" in capsys.readouterr().err
 

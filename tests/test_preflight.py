@@ -15,6 +15,8 @@ from test_pipeline import counters
 
 from jobs.cli.main import main
 
+pytestmark = pytest.mark.processes
+
 Simulate = Callable[..., str]
 Configured = Callable[..., Path]
 Answer = tuple[int, Mapping[str, Any]]

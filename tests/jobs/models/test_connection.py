@@ -178,6 +178,7 @@ async def test_a_ca_of_the_model(issued: Certificates) -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.processes
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 async def test_a_ca_of_the_environment(
     variable: str, monkeypatch: pytest.MonkeyPatch, issued: Certificates, tmp_path: Path
