@@ -53,14 +53,14 @@ def batched(call: Call, *, size: int) -> Call:
     own vectors and its share of the usage, or of the cost of a failure. A batch that is refused is sent again request
     by request, so that one bad text fails one record.
     """
-    batches: list[_Batch] = []
+    batches: list[_JoinedRequests] = []
 
     async def joined(request: Request) -> Reply:
         if not request.texts:
             return await call(request)
         batch = next((batch for batch in batches if batch.texts < size and batch.is_like(request)), None)
         if batch is None:
-            batch = _Batch()
+            batch = _JoinedRequests()
             batches.append(batch)
         place = batch.add(request)
         if place == 0:
@@ -73,7 +73,7 @@ def batched(call: Call, *, size: int) -> Call:
     return joined
 
 
-class _Batch:
+class _JoinedRequests:
     """Requests that are sent as one. The first to join sends it; the others wait for `outcomes`."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class _Batch:
     def is_like(self, request: Request) -> bool:
         return _without_texts(request) == _without_texts(self.requests[0])
 
-    async def send(self, call: Call, joinable: list[_Batch]) -> None:
+    async def send(self, call: Call, joinable: list[_JoinedRequests]) -> None:
         """Wait `LINGER_S` for more requests, then send; none can join after that."""
         try:
             try:

@@ -43,7 +43,7 @@ class ShardWriter:
         self._crowd = crowd
         self._entries: list[Entry] = []
         self._end = 0
-        self._batch = _Batch()
+        self._batch = _Commit()
         self._begun = -math.inf  # the last commit, by the loop's time
         self._committing: asyncio.Task[None] | None = None
         self._broken: BaseException | None = None
@@ -134,7 +134,7 @@ class ShardWriter:
             if len(self._batch.outcomes) < self._crowd:
                 await self._batch.gather(until=self._begun + GATHER_S)
             self._begun = asyncio.get_running_loop().time()
-            batch, self._batch = self._batch, _Batch()
+            batch, self._batch = self._batch, _Commit()
             try:
                 if self._broken is None:
                     with naming_the_disk(self.shard.data):
@@ -165,7 +165,7 @@ class ShardWriter:
         return Fatal(str(error)) if isinstance(error, Exception) else error
 
 
-class _Batch:
+class _Commit:
     """Inputs that are written together, and the futures of the tasks that wait for them."""
 
     __slots__ = ("_ready", "_waiting", "outcomes", "settled")

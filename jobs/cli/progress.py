@@ -36,7 +36,7 @@ _LONG_WAIT_S = 2.0
 
 
 @dataclass(slots=True)
-class _Line:
+class _JobLine:
     """The line of one job: its figures, its rate, and what it waits for."""
 
     counts: JobCounts
@@ -91,12 +91,12 @@ class Progress:
     def __init__(self, console: Console, jobs: Iterable[str] = ()) -> None:
         self._console = console
         self._counts = Counts(jobs)
-        self._lines = {job: _Line(counts) for job, counts in self._counts.jobs.items()}
+        self._lines = {job: _JobLine(counts) for job, counts in self._counts.jobs.items()}
         self._shown_at = 0.0
 
     def __call__(self, event: Event) -> None:
         self._counts(event)
-        line = self._lines.setdefault(event.job, _Line(self._counts.jobs[event.job]))
+        line = self._lines.setdefault(event.job, _JobLine(self._counts.jobs[event.job]))
         match event:
             case InputDone() | InputFailed():
                 line.advance(time.monotonic())
@@ -112,7 +112,7 @@ class Progress:
         if not self._console.is_terminal:
             self._print_plainly()
 
-    def _show_wait(self, event: AttemptFailed, line: _Line) -> None:
+    def _show_wait(self, event: AttemptFailed, line: _JobLine) -> None:
         """Show a wait with its job; print a long one at once, so that the user sees why the run pauses."""
         line.trouble = f"{event.kind}: again in {event.wait_s:.0f} s"
         now = time.monotonic()
@@ -158,7 +158,7 @@ class Progress:
         return table
 
 
-def _cells(line: _Line, now: float) -> list[str]:
+def _cells(line: _JobLine, now: float) -> list[str]:
     counts, left = line.counts, line.left_s(now)
     tokens = counts.usage.prompt_tokens + counts.usage.completion_tokens
     return [
@@ -172,13 +172,13 @@ def _cells(line: _Line, now: float) -> list[str]:
     ]
 
 
-def _state(line: _Line) -> str:
+def _state(line: _JobLine) -> str:
     counts = line.counts
     state = "waits" if counts.state == "works" and not line.total else counts.state
     return f"{state}, {counts.dropped_rows} rows dropped" if counts.dropped_rows else state
 
 
-def _words(line: _Line, now: float) -> list[str]:
+def _words(line: _JobLine, now: float) -> list[str]:
     done, rate, failed, tokens, cost, left, note = _cells(line, now)
     named = [
         (done, "{}"),

@@ -49,8 +49,8 @@ def applies(metric: str, response: Response) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """``texts`` holds, by id, those chunks of the contexts that are of the response's own shard."""
+class _Cell:
+    """One response and one metric. ``texts`` holds, by id, the chunks of its contexts that are in its own shard."""
 
     id: str
     metric: str
@@ -97,16 +97,16 @@ class Assessor:
 
     def expand(self, shard: ShardRows) -> Iterator[Item]:
         kept = sorted(set(self._there.values()) - set(self.metrics))
-        for asked in _asked(shard, [*self.metrics, *kept]):
+        for asked in _cells(shard, [*self.metrics, *kept]):
             wanted = asked.metric in self.metrics and applies(asked.metric, asked.response)
             if asked.id in self._there or (wanted and self.shows(asked.response)):
                 yield Item(id=asked.id, value=asked)
 
-    async def process(self, asked: _Asked, call: Call) -> Sequence[Record]:
+    async def process(self, asked: _Cell, call: Call) -> Sequence[Record]:
         finding, unscored = await scored(self._find(asked, call))
         return [_row(asked, finding or Finding(score=None, feedback=unscored))]
 
-    async def _find(self, asked: _Asked, call: Call) -> Finding:
+    async def _find(self, asked: _Cell, call: Call) -> Finding:
         metric, response = asked.metric, asked.response
         if metric in LEXICAL:
             return Finding(score=round(LEXICAL[metric](response.response, response.reference), 6))
@@ -118,15 +118,15 @@ class Assessor:
         return found
 
 
-def _asked(shard: ShardRows, metrics: Sequence[str]) -> Iterator[_Asked]:
+def _cells(shard: ShardRows, metrics: Sequence[str]) -> Iterator[_Cell]:
     chunks = {chunk.id: chunk.text for chunk in shard["chunks"]}
     for response in shard["responses"]:
         texts = {each.chunk_id: chunks[each.chunk_id] for each in response.contexts if each.chunk_id in chunks}
         for metric in metrics:
-            yield _Asked(id=make_id("assessment", response.id, metric), metric=metric, response=response, texts=texts)
+            yield _Cell(id=make_id("assessment", response.id, metric), metric=metric, response=response, texts=texts)
 
 
-def _row(asked: _Asked, finding: Finding) -> Assessment:
+def _row(asked: _Cell, finding: Finding) -> Assessment:
     response = asked.response
     return Assessment(
         id=asked.id,
@@ -141,7 +141,7 @@ def _row(asked: _Asked, finding: Finding) -> Assessment:
     )
 
 
-async def _contexts(asked: _Asked, retriever: Retriever) -> list[str]:
+async def _contexts(asked: _Cell, retriever: Retriever) -> list[str]:
     """The texts of all contexts, in their order. Pairs from a file bring their texts and have no vector store."""
     ids = [context.chunk_id for context in asked.response.contexts]
     elsewhere = [id_ for id_ in ids if id_ not in asked.texts]

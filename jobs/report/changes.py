@@ -42,8 +42,8 @@ def changes(verdicts: Verdicts, datasets: Mapping[str, Dataset[Any]], metric: st
     losses = [changed for each in largest for changed in each.losses]
     if not gains and not losses:
         return [], []
-    told = _Told(datasets, [*gains, *losses])
-    return [told.change(changed, metric) for changed in gains], [told.change(changed, metric) for changed in losses]
+    texts = _Texts(datasets, [*gains, *losses])
+    return [texts.change(changed, metric) for changed in gains], [texts.change(changed, metric) for changed in losses]
 
 
 def largest_changes(verdicts: Verdicts, model: str, metric: str, count: int = LISTED) -> Largest:
@@ -68,7 +68,7 @@ def largest_changes(verdicts: Verdicts, model: str, metric: str, count: int = LI
     return Largest([], [])
 
 
-class _Told:
+class _Texts:
     """The texts behind some verdicts: one pass over responses, pairs and chunks each, only what is needed in memory."""
 
     def __init__(self, datasets: Mapping[str, Dataset[Any]], shown: list[Changed]) -> None:

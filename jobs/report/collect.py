@@ -24,7 +24,7 @@ from jobs.records import Paper, Response
 from jobs.registry import Declaration, declared
 from jobs.report.changes import changes
 from jobs.report.comparison import Cell, Verdicts
-from jobs.report.data import Coverage, Failure, Found, JobSummary, ReportData
+from jobs.report.data import Coverage, Failure, JobSummary, ReportData, RetrievalQuality
 from jobs.report.job_times import read_job_seconds
 from jobs.report.join import joined
 from jobs.report.judge_agreement import judge_noise, preferences
@@ -210,7 +210,7 @@ def _asked(config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping
     return {Cell(split, way, model): count for model in models for (split, way), count in counts.items()}
 
 
-def _found(datasets: Mapping[str, Dataset[Any]], responses: Sequence[Response], seed: int) -> list[Found]:
+def _found(datasets: Mapping[str, Dataset[Any]], responses: Sequence[Response], seed: int) -> list[RetrievalQuality]:
     asked = {response.pair_id for response in responses}
     sources = {pair.id: pair.chunk_id for pair in datasets["pairs"].rows() if pair.chunk_id and pair.id in asked}
     return retrieval_quality(responses, sources, seed=seed) if sources else []

@@ -25,13 +25,13 @@ __all__ = [
     "Comparison",
     "Coverage",
     "Failure",
-    "Found",
     "Histogram",
     "JobSummary",
     "Noise",
     "Passage",
     "Preferences",
     "ReportData",
+    "RetrievalQuality",
     "Row",
     "Scatter",
     "cost_known",
@@ -136,7 +136,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     feedback: tuple[str, str]
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class RetrievalQuality(msgspec.Struct, frozen=True, kw_only=True):
     """How well retrieval finds the chunk that a question was made from, over the evaluated questions of a split.
 
     ``recall`` is by k: the share of questions whose chunk is among the first k. ``hit_rate`` is the recall of the
@@ -252,7 +252,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     scatters: list[Scatter] = []
     gains: list[Change] = []
     losses: list[Change] = []
-    found: list[Found] = []
+    found: list[RetrievalQuality] = []
     noise: Noise | None = None
     preferences: list[Preferences] = []
     loss_curve: list[Loss] = []

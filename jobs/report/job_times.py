@@ -18,7 +18,7 @@ _STARTED = "gristmill.job.started"
 _FINISHED = "gristmill.job.finished"
 
 
-class _Line(msgspec.Struct):
+class _LogLine(msgspec.Struct):
     monotonic_s: float
     event: str
     job: str = ""
@@ -51,10 +51,10 @@ def _add(seconds: dict[str, float], job: str, span: tuple[float, float]) -> None
     seconds[job] = seconds.get(job, 0.0) + max(0.0, span[1] - span[0])
 
 
-def _read(line: bytes) -> _Line | None:
+def _read(line: bytes) -> _LogLine | None:
     """A line of the log; None for a torn line, or one that gristmill did not write."""
     try:
-        return msgspec.json.decode(line, type=_Line)
+        return msgspec.json.decode(line, type=_LogLine)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from jobs.records import Context, Response
-from jobs.report.data import SPLITS, Found
+from jobs.report.data import SPLITS, RetrievalQuality
 from jobs.report.intervals import Mean, mean
 
 __all__ = ["retrieval_quality"]
@@ -17,7 +17,9 @@ __all__ = ["retrieval_quality"]
 _CUTS = (1, 2, 3, 5, 10, 20, 50)
 
 
-def retrieval_quality(responses: Iterable[Response], sources: Mapping[str, str], *, seed: int = 0) -> list[Found]:
+def retrieval_quality(
+    responses: Iterable[Response], sources: Mapping[str, str], *, seed: int = 0
+) -> list[RetrievalQuality]:
     """Hit rate, mean reciprocal rank and recall@k for each split, over the questions that were asked with retrieval.
 
     `sources` gives each pair's chunk; a pair that is not in it counts as unscored.
@@ -28,7 +30,7 @@ def retrieval_quality(responses: Iterable[Response], sources: Mapping[str, str],
     return [_found(split, [each for each in asked.values() if each.split == split], sources, seed) for split in order]
 
 
-def _found(split: str, responses: list[Response], sources: Mapping[str, str], seed: int) -> Found:
+def _found(split: str, responses: list[Response], sources: Mapping[str, str], seed: int) -> RetrievalQuality:
     known = [response.pair_id in sources for response in responses]
     places = [_place(response.contexts, sources.get(response.pair_id)) for response in responses]
     papers = [response.paper_id for response in responses]
@@ -41,7 +43,7 @@ def _found(split: str, responses: list[Response], sources: Mapping[str, str], se
     cuts = [*(cut for cut in _CUTS if cut < deepest), deepest]
     recall = {cut: averaged([float(place is not None and place <= cut) for place in places]) for cut in cuts}
     reciprocal = averaged([1 / place if place else 0.0 for place in places])
-    return Found(split=split, hit_rate=recall[deepest], mrr=reciprocal, recall=recall)
+    return RetrievalQuality(split=split, hit_rate=recall[deepest], mrr=reciprocal, recall=recall)
 
 
 def _place(contexts: list[Context], source: str | None) -> int | None:

@@ -19,7 +19,7 @@ from jobs.config import Augment
 from jobs.models.embeddings import embedding, unpack, vectors
 from jobs.models.prompts import qa_prompt
 from jobs.records import Chunk, Context, Example, Pair
-from jobs.retrieval.distractors import Distractors, Found, setting
+from jobs.retrieval.distractors import Distractors, FoundChunk, setting
 from jobs.retrieval.index import Retriever
 
 __all__ = ["Augmenter"]
@@ -92,7 +92,7 @@ class Augmenter:
         return [_example(work, group, answer, abstains=abstains) for group in groups]
 
 
-def _example(work: _Work, group: Sequence[Found], answer: str, *, abstains: bool) -> Example:
+def _example(work: _Work, group: Sequence[FoundChunk], answer: str, *, abstains: bool) -> Example:
     pair = work.pair
     return Example(
         id=make_id("example", pair.id, *(one.context.chunk_id for one in group)),
@@ -109,7 +109,7 @@ def _example(work: _Work, group: Sequence[Found], answer: str, *, abstains: bool
     )
 
 
-async def _retrieved(pair: Pair, vector: Sequence[float], retriever: Retriever, settings: Augment) -> list[Found]:
+async def _retrieved(pair: Pair, vector: Sequence[float], retriever: Retriever, settings: Augment) -> list[FoundChunk]:
     found = await retriever.search(
         vector,
         top_k=settings.top_k,
@@ -119,7 +119,7 @@ async def _retrieved(pair: Pair, vector: Sequence[float], retriever: Retriever, 
     if not found:
         raise Permanent("no chunk could be retrieved for this question", kind="no_context")
     return [
-        Found(context=Context(chunk_id=id_, rank=rank, score=score, role=_role(id_, pair)), text=text)
+        FoundChunk(context=Context(chunk_id=id_, rank=rank, score=score, role=_role(id_, pair)), text=text)
         for rank, (id_, score, text) in enumerate(found)
     ]
 

@@ -19,7 +19,7 @@ from jobs.records import Chunk, Context, Pair
 from jobs.retrieval.index import Retriever
 from jobs.run.normal_text import words
 
-__all__ = ["NEAR", "Distractors", "Found", "Setting", "overlap", "setting"]
+__all__ = ["NEAR", "Distractors", "FoundChunk", "Setting", "overlap", "setting"]
 
 NEAR = 0.95
 """From this cosine on, two chunks say the same."""
@@ -36,7 +36,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundChunk:
     """A context with the text of its chunk."""
 
     context: Context
@@ -64,7 +64,7 @@ class Distractors:
 
     async def around(
         self, pair: Pair, vector: Sequence[float], paper: Sequence[Chunk], *, with_source: bool
-    ) -> list[Found]:
+    ) -> list[FoundChunk]:
         """The contexts of one example, in shuffled order; `paper` holds the chunks of the pair's paper.
 
         There are fewer distractors than configured if the corpus has no more. Raises `Permanent` (kind "no_context")
@@ -82,7 +82,9 @@ class Distractors:
         chosen.sort(key=lambda found: make_id("place", self.seed, pair.id, found[0]))
         roles = {source.id: "source"}
         return [
-            Found(context=Context(chunk_id=id_, rank=rank, score=score, role=roles.get(id_, "distractor")), text=text)
+            FoundChunk(
+                context=Context(chunk_id=id_, rank=rank, score=score, role=roles.get(id_, "distractor")), text=text
+            )
             for rank, (id_, score, text) in enumerate(chosen)
         ]
 

@@ -76,7 +76,7 @@ class Retriever:
         self._opening = asyncio.Lock()
         self._store: ChunkStore | None = None
         self._searching = asyncio.Lock()  # two passes at once would only take each other's cores
-        self._batches: dict[_Kind, _Batch] = {}
+        self._batches: dict[_Kind, _Pass] = {}
 
     async def build(self, chunks: Dataset[Chunk], written: Dataset[Vector]) -> None:
         """Build the store, unless it was built from exactly these shards; raises `Fatal` when it cannot be used."""
@@ -107,13 +107,13 @@ class Retriever:
         kind = _Kind(top_k=top_k, paper_id=paper_id, without_split=without_split)
         batch = self._batches.get(kind)
         if batch is None or len(batch.vectors) >= BATCH:
-            batch = self._batches[kind] = _Batch()
+            batch = self._batches[kind] = _Pass()
         place = batch.add(vector)
         if place == 0:
             await self._send(kind, batch)
         return (await asyncio.shield(batch.found))[place]
 
-    async def _send(self, kind: _Kind, batch: _Batch) -> None:
+    async def _send(self, kind: _Kind, batch: _Pass) -> None:
         """Wait for the search before this one, then run; no search can join after that."""
         try:
             await asyncio.sleep(0)
@@ -128,7 +128,7 @@ class Retriever:
         finally:
             self._close(kind, batch)
 
-    def _close(self, kind: _Kind, batch: _Batch) -> None:
+    def _close(self, kind: _Kind, batch: _Pass) -> None:
         if self._batches.get(kind) is batch:
             del self._batches[kind]
 
@@ -187,7 +187,7 @@ class _Kind(msgspec.Struct, frozen=True, kw_only=True):
     without_split: str | None
 
 
-class _Batch:
+class _Pass:
     """Searches that share one pass. The first to join runs it; the others wait for `found`."""
 
     def __init__(self) -> None:
