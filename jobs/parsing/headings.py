@@ -42,7 +42,7 @@ def find_headings(layout: Layout, outline: Sequence[OutlineEntry], skip: Collect
     found |= {each.lines[0]: each for each in in_outline(layout, outline, skip, body, found)}
     possible = [found[first] for first in sorted(found)]
     sound = _sound_numbers(possible)
-    kept = _without_front(layout, _vouched_for(body, possible, sound), title)
+    kept = _without_front(layout, _vouched_for(body, possible, sound, len(layout.lines) // 2), title)
     levels = _levels(kept)
     return [
         Found(lines=each.lines, title=each.text, level=level, runs_in=each.runs_in, certain=_is_certain(each))
@@ -85,12 +85,12 @@ def _before(number: tuple[str, ...]) -> tuple[str, ...]:
     return (*head, chr(ord(last[0]) - 1))
 
 
-def _vouched_for(body: Body, possible: Sequence[Candidate], sound: set[int]) -> list[Candidate]:
+def _vouched_for(body: Body, possible: Sequence[Candidate], sound: set[int], half: int) -> list[Candidate]:
     groups: dict[tuple[str, int], list[Candidate]] = defaultdict(list)
     for each in possible:
         groups[each.style[:2]].append(each)
     trusted = {style for style, own in groups.items() if _is_trusted(own, body.letters[style], sound)}
-    return [each for each in possible if _is_heading(each, trusted, sound)]
+    return [each for each in possible if _is_heading(each, trusted, sound, half)]
 
 
 def _is_trusted(own: Sequence[Candidate], letters: int, sound: set[int]) -> bool:
@@ -105,9 +105,15 @@ def _is_trusted(own: Sequence[Candidate], letters: int, sound: set[int]) -> bool
     return (vouched and share >= enough and above >= 0.3) or (len(standing) > 1 and share >= 0.7 and above >= 0.7)
 
 
-def _is_heading(each: Candidate, trusted: set[tuple[str, int]], sound: set[int]) -> bool:
+def _is_heading(each: Candidate, trusted: set[tuple[str, int]], sound: set[int], half: int) -> bool:
+    """Whether a candidate is a heading; `half` is the line in the middle of the paper.
+
+    Before it, duties in small print or before their text are a note on a page's foot or margin: the text goes on below.
+    """
     if each.outline:
         return True
+    if each.lines[0] < half and (each.small or each.runs_in) and back_matter(each.text):
+        return False
     if each.runs_in:
         return each.named or (each.lines[0] in sound)
     if each.named and (not each.small or back_matter(each.text) or (each.above_text and each.style[:2] in trusted)):

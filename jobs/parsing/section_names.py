@@ -28,8 +28,8 @@ BACK_MATTER = {
     "checklist": r"((reporting|submission|paper|neurips paper|reproducibility) )?checklist|reporting summary",
     "references": r"references( and notes)?|bibliography|literature cited|works cited",
     "about the authors": r"about the authors?|authors?['’]? (information|details|biograph(y|ies))|biograph(y|ies)|orcid( ids?)?",
-    "publisher's note": r"publisher['’]s note|how to cite this article|open access|rights and permissions|"
-    r"peer review( information| file)?|provenance and peer review|key ?words|article (info|history)",
+    "publisher's note": r"publisher['’]s note|how to cite this article|rights and permissions|"
+    r"peer review( information| file)?|provenance and peer review",
 }
 """What a paper says beside its subject, by kind: thanks, duties, lists; a pattern of the names that such sections bear."""
 

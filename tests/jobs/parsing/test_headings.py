@@ -81,6 +81,14 @@ def test_headings_that_run_into_their_text() -> None:
     assert [each.runs_in for each in found] == [False, True, True]
 
 
+def test_a_note_on_the_first_page_is_no_section() -> None:
+    """The text of the paper goes on below it."""
+    paper = layout(
+        [("1. Introduction", 12, "Bold"), *body(), ("Funding: The mill paid for this.", 8, "Bold"), *body(40)]
+    )
+    assert titles(find_headings(paper, [], set(), "")) == [(1, "1. Introduction")]
+
+
 def test_a_line_of_a_paragraph_is_no_heading() -> None:
     """A name in italics at the start of a line, or a reference's journal, has text going on around it."""
     paper = layout(
