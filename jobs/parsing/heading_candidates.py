@@ -113,6 +113,11 @@ def candidates(layout: Layout, body: Body, skip: Collection[int]) -> Iterator[Ca
         if line.way == "down":  # in a table that lies on its side
             continue
         run = _run(layout, number, skip)
+        if len(run) > 2 * MOST_LINES and not is_plain:  # a paragraph in a print of its own
+            run, after = run[:MOST_LINES], run[-1] + 1
+            if running := _running_in(layout, run, _style(line, text), is_plain, font.size < body.size - 6):
+                yield running
+            continue
         if candidate := _candidate(layout, run, body, skip, is_plain):
             yield candidate
             after = candidate.lines[-1] + 1
