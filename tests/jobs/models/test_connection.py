@@ -434,6 +434,42 @@ async def test_plain_against_a_tls_port_that_says_so() -> None:
     assert "speaks TLS: write https:// in base_url of [models.judge]" in str(error)
 
 
+async def test_plain_against_a_tls_port_that_hangs_up(issued: Certificates) -> None:
+    """http:// where the server hangs up without a word: a handshake tells that it speaks TLS, and the line says so."""
+    async with model_server(tls=issued.server("other.test", days=-1)) as server:
+        error = await refused(f"http://localhost:{server.port}/v1")
+    assert type(error) is Fatal
+    assert "speaks TLS: write https:// in base_url of [models.judge]" in str(error)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["<h1>400</h1>The plain HTTP request was sent to HTTPS port", "Client sent an HTTP request to an HTTPS server."],
+)
+async def test_plain_against_a_tls_port_that_explains(words: str) -> None:
+    """What nginx and Go answer to http:// at a port with TLS is understood."""
+    body = words.encode()
+    async with saying(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as port:
+        error = await refused(f"http://localhost:{port}/v1")
+    assert type(error) is Fatal
+    assert "speaks TLS: write https:// in base_url of [models.judge]" in str(error)
+
+
+async def test_tls_against_a_plain_port_that_waits_for_more() -> None:
+    """A server that takes a handshake for the start of a line, and waits for its end, is asked plainly after a second."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        error = await refused(f"https://localhost:{listening.sockets[0].getsockname()[1]}/v1")
+    assert type(error) is Fatal
+    assert "does not speak TLS; write http:// in base_url of [models.judge]" in str(error)
+
+
 async def test_whether_a_server_speaks_tls(issued: Certificates) -> None:
     """A handshake tells, whatever the certificate; a plain server, nobody, and what a proxy hides do not speak it."""
     async with (
