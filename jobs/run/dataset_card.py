@@ -28,6 +28,8 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 _WORDS = {"false", "n", "no", "null", "off", "on", "true", "y", "yes"}
 """Strings that YAML reads as another type."""
 
+_TITLE = "# A run of gristmill"
+
 _SIMPLE = {str: "string", int: "int64", float: "float64", bool: "bool"}
 
 
@@ -44,7 +46,10 @@ def features(row: type[msgspec.Struct]) -> list[dict[str, Tree]]:
 
 
 def write_run_card(folder: Path) -> None:
-    """Write the card of a run's folder, by which ``load_dataset(RUN, "verdicts")`` has all rows of a dataset; blocks."""
+    """Write the card of a run's folder, by which ``load_dataset(RUN, "verdicts")`` has all rows of a dataset; blocks.
+
+    A README.md that somebody else has written there stays.
+    """
     there = [name for name in ROWS if any((folder / name).glob("[0-9]*[0-9].jsonl"))]
     header: dict[str, Tree] = {
         "configs": [{"config_name": name, "data_files": [_files(name)]} for name in there],
@@ -52,14 +57,16 @@ def write_run_card(folder: Path) -> None:
     }
     names = "".join(f"- `{name}`\n" for name in there)
     text = (
-        "\n# A run of gristmill\n\n"
+        f"\n{_TITLE}\n\n"
         "All rows of one dataset, with their types: "
         '`datasets.load_dataset("THIS FOLDER", "NAME", split="train")`. The names are\n\n'
         f"{names}\n"
         'The training data has a card of its own: `datasets.load_dataset("THIS FOLDER/dataset")`.\n'
     )
-    with naming_the_disk(folder):
-        write_atomic(folder / "README.md", card(header, text))
+    path = folder / "README.md"
+    with naming_the_disk(path):
+        if not path.exists() or _TITLE in path.read_text("utf-8", errors="replace"):
+            write_atomic(path, card(header, text))
 
 
 def _files(name: str) -> dict[str, Tree]:

@@ -42,6 +42,18 @@ def test_a_column_of_nulls_in_the_first_shard_has_its_type(tmp_path: Path) -> No
     assert rows["correctness"][:] == [None, 4.5]
 
 
+def test_a_readme_of_somebody_else_stays(tmp_path: Path) -> None:
+    """The card is written again over itself, and over nothing else."""
+    path = tmp_path / "README.md"
+    write_run_card(tmp_path)
+    first = path.read_bytes()
+    write_run_card(tmp_path)
+    assert path.read_bytes() == first
+    path.write_text("My notes.", "utf-8")
+    write_run_card(tmp_path)
+    assert path.read_text("utf-8") == "My notes."
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_type_has_features(name: str) -> None:
     """Each dataset of the registry has a feature for each field, and the library takes them."""
