@@ -49,7 +49,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NUMBER = re.compile(
-    r"(?:section|chapter|appendix)?\s*(?P<number>\d{1,2}(?: ?\. ?\d{1,2}){0,3}|[A-H](?:\.\d{1,2}){1,3}|[A-H](?=[.\s]\s*[A-Z])|[IVX]{1,5}(?=[.\s]))"
+    r"(?:section|chapter|appendix)?\s*(?P<number>\d{1,2}(?: ?\. ?\d{1,2}){0,3}|[A-H](?:\.\d{1,2}){1,3}|(?-i:[A-H](?=[.\s]\s*[A-Z]))|[IVX]{1,5}(?=[.\s]))"
     r"[.)]?\s+(?=[^\W\d_])",
     re.IGNORECASE,
 )
@@ -63,7 +63,7 @@ _CAPTION = re.compile(
     r"definition|corollary|proof|remark|example|assumption|equation|eq\.)\s*[\dA-Z(]",
     re.IGNORECASE,
 )
-_RUN_IN = re.compile(r"(?P<title>(?:\d{1,2}(?:\.\d{1,2}){1,3}\.?\s+)[A-Z][^.:]{2,110}?)[.:]\s+(?=[A-Z\d(“\"])")
+_RUN_IN = re.compile(r"(?P<title>(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?\s+)[A-Z][^.:]{2,110}?)[.:]\s+(?=[A-Z\d(“\"])")
 _PREFIX = re.compile(r"^[A-Z]{6}\+")
 _BOLD = re.compile(r"bold|black|heavy|demi|medi(?![a-z])|cmbx|(?:\.|-)b$|-bd", re.IGNORECASE)
 
@@ -235,6 +235,8 @@ def _reads_like_one(text: str) -> bool:
         and letters >= 0.6 * len(text.replace(" ", ""))
         and not text[0].islower()
         and not text.endswith((",", ";", "-"))
+        and text.count(",") < 5
+        and not any(sign in text for sign in "。．，")
         and not (text.endswith(".") and len(text.split()) > 8)
         and not _CAPTION.match(text)
         and any(len(word) > 2 for word in text.split())
@@ -277,7 +279,7 @@ def in_outline(
                 starts[form[:6]].append(number)
         taken: set[int] = set()
         for entry in entries:
-            wanted = _form(entry.title)
+            wanted = "" if _CAPTION.match(entry.title) else _form(entry.title)
             for number in starts.get(wanted[:6], ()) if len(wanted) > 2 else ():
                 run = _matching(layout, number, wanted) if number not in taken else []
                 if run:

@@ -90,7 +90,11 @@ def _vouched_for(body: Body, possible: Sequence[Candidate], sound: set[int], hal
     for each in possible:
         groups[each.style[:2]].append(each)
     trusted = {style for style, own in groups.items() if _is_trusted(own, body.letters[style], sound)}
-    return [each for each in possible if _is_heading(each, trusted, sound, half)]
+    kept = [each for each in possible if _is_heading(each, trusted, sound, half)]
+    # Where headings have a print of their own, a number in the body's print is that of an item in a list.
+    if sum(not each.plain for each in kept) < 3:
+        return kept
+    return [each for each in kept if not each.plain or each.named or each.runs_in or not each.number]
 
 
 def _is_trusted(own: Sequence[Candidate], letters: int, sound: set[int]) -> bool:
