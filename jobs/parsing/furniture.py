@@ -21,6 +21,8 @@ __all__ = ["find_furniture"]
 
 ROWS = 3  # from the edge of a page: as deep as heads and feet go
 DEPTH = 100 * UNITS  # ... and no deeper than this
+PART = 1 / 3  # of a page, from either edge, is looked at
+SHORT = 8  # characters, of which all may be blanks
 NEAR = 3 * UNITS  # how far the heights of the same head differ from page to page
 FEW_PAGES = 3  # on so many a line repeats by no accident
 LONG = 10  # so many letters repeat by no accident either, at whatever height
@@ -63,7 +65,7 @@ def find_furniture(layout: Layout) -> frozenset[int]:
     """The numbers of the lines that are furniture; none where it would be most of the text, as of a form."""
     across, others = _ways(layout)
     apart = {*_stamps(layout, across, others), *_line_numbers(layout, across)}
-    edges = [edge for page, own in enumerate(across) for edge in _edges(layout.lines, page, own, apart)]
+    edges = [edge for page, own in enumerate(across) for edge in _edges(layout, page, own, apart)]
     folded = [_folded(layout.lines[edge.number].text) for edge in edges]
     body = layout.body_size()
     found = _repeated(edges, folded, len(layout.pages), body)
@@ -82,7 +84,7 @@ def _ways(layout: Layout) -> tuple[list[list[int]], list[list[int]]]:
         own, rest = list[int](), list[int]()
         for number in page.lines:
             line = layout.lines[number]
-            if line.text and not line.text.isspace():
+            if len(line.text) > SHORT or line.text.strip():
                 box = line.bbox
                 (own if box.w > box.h or box.h <= 2 * line.font.size else rest).append(number)
         across.append(own)
@@ -152,28 +154,34 @@ def _columns(lines: Sequence[Line], numbers: Iterable[int]) -> Iterator[list[int
             yield column
 
 
-def _edges(lines: Sequence[Line], page: int, own: Iterable[int], skipped: set[int]) -> Iterator[_Edge]:
-    kept = [(box.y, box.y + box.h, number) for number in own if number not in skipped for box in (lines[number].bbox,)]
-    if not kept:
-        return
-    deep = min(top for top, _, _ in kept) + DEPTH
-    yield from _rows(lines, page, sorted(each for each in kept if each[0] < deep), is_upper=True)
-    high = max(bottom for _, bottom, _ in kept) - DEPTH
-    lower = sorted((each for each in kept if each[1] > high), key=lambda each: -each[1])
-    yield from _rows(lines, page, lower, is_upper=False)
+def _edges(layout: Layout, page: int, own: Iterable[int], skipped: set[int]) -> Iterator[_Edge]:
+    """The lines in the outermost rows of the upper and of the lower part of a page."""
+    lines = layout.lines
+    part = int(layout.pages[page].height * UNITS * PART)
+    upper, lower = list[tuple[int, int, int]](), list[tuple[int, int, int]]()
+    for number in own:
+        box = lines[number].bbox
+        if number not in skipped:
+            if box.y < part:
+                upper.append((box.y, box.y + box.h, number))
+            elif box.y > 2 * part:
+                lower.append((-box.y - box.h, -box.y, number))
+    yield from _rows(lines, page, sorted(upper), is_upper=True)
+    yield from _rows(lines, page, sorted(lower), is_upper=False)
 
 
 def _rows(
-    lines: Sequence[Line], page: int, ordered: Iterable[tuple[int, int, int]], *, is_upper: bool
+    lines: Sequence[Line], page: int, ordered: Sequence[tuple[int, int, int]], *, is_upper: bool
 ) -> Iterator[_Edge]:
+    """Those of the first few rows of `ordered`, in which a line is (its nearer edge, its farther edge, its number)."""
     row = -1
-    upper = lower = 0
-    for top, bottom, number in ordered:
-        if row < 0 or not upper <= (top + bottom) // 2 <= lower:
+    near = far = 0
+    for begin, end, number in ordered:
+        if row < 0 or not near <= (begin + end) // 2 <= far:
             row += 1
-            if row == ROWS:
+            if row == ROWS or begin > ordered[0][0] + DEPTH:
                 return
-            upper, lower = top, bottom
+            near, far = begin, end
         yield _Edge(number, page, is_upper, row, lines[number].y, lines[number].font.size)
 
 
@@ -232,7 +240,7 @@ def _by_words(layout: Layout, edges: Sequence[_Edge], folded: Sequence[str], fou
         printed = layout.lines[edge.number].text.strip()
         is_imprint = edge.page == 0 and edge.size <= body and _IMPRINT.search(printed)
         is_known = text in said and (edge.page > 0 or edge.size < body + UNITS)  # else it is the title
-        if is_imprint or is_known or _STAMP.search(printed):
+        if is_imprint or is_known or (edge.row < 2 and len(printed) > 4 and _STAMP.search(printed)):
             words.add(edge.number)
     return words
 

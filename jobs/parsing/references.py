@@ -27,7 +27,7 @@ _HEADINGS = frozenset(
     "supplementaryreferences supplementalreferences onlinecontentreferences".split()
 )
 _LONGEST_HEADING = 48
-_LAST_LETTERS = frozenset(letter for heading in _HEADINGS for letter in heading[-1] + heading[-1].upper())
+_LAST_LETTERS = frozenset(letter for heading in _HEADINGS for letter in heading[-1] + heading[-1].upper() + " .:")
 _NUMBERS = frozenset("[( 0123456789")
 _ENUMERATED = re.compile(r"\s*[\[(]?(\d{1,3})[\].)](?:\s|$)")
 _ENTRY = re.compile(r"\s*(?:[\[(]?\d{1,3}[\].)](?:\s|$)|\[[A-Z][\w+-]{1,8}\])")
@@ -136,7 +136,7 @@ def _candidates(lines: Sequence[Line], skipped: Collection[int]) -> list[int]:
             if number - second <= 15 and 0 < second - first <= 15 and _is_listed(lines[first : number + 1]):
                 found.add(first)
             before[value] = number
-        if 1 < len(text) < _LONGEST_HEADING and text.rstrip(" .:\n")[-1:] in _LAST_LETTERS and _is_heading(text):
+        if 1 < len(text) < _LONGEST_HEADING and text[-1] in _LAST_LETTERS and _is_heading(text):
             found.add(number)
     return sorted(found.difference(skipped))
 

@@ -72,20 +72,15 @@ def with_raised(layout: Layout, citations: Citations = "mark") -> dict[int, str]
 
 def _on_page(layout: Layout, page: Page) -> Iterator[_Raised]:
     """What is raised on a page and may be an exponent or a mark."""
+    found = list(_candidates(page.raised.replace("</sup><sup>", "")))
+    if not found:
+        return
     lines = [layout.lines[number].text.rstrip() for number in page.lines]
     starts = list(accumulate((len(line) + 1 for line in lines), initial=1))
     parted = "\n" + "\n".join(lines)
     flowing = parted.replace("\n", " ")
     at = 0
-    for match in _RAISED.finditer(page.raised.replace("</sup><sup>", "")):
-        raised = _plain(match[1])
-        text = raised.strip()
-        if not (_DIGITS.fullmatch(text) or _LETTER.fullmatch(text) or _MARKS.fullmatch(text)):
-            continue
-        before, is_all = _before(match)
-        if text.isalpha() and not _SYMBOL.search(before):
-            continue
-        after = match.string[match.end()].strip("<&\n ") if raised == raised.rstrip() else ""
+    for text, before, is_all, after in found:
         if is_all and len(before) <= TAILS[-1]:
             place = _place(parted, at, f"\n{before}", text + after)
             if place < 0 and " " in before:
@@ -96,6 +91,19 @@ def _on_page(layout: Layout, page: Page) -> Iterator[_Raised]:
             index = bisect_right(starts, place) - 1
             yield _Raised(text, before, page.lines[index], place - starts[index])
             at = place + len(text)
+
+
+def _candidates(xhtml: str) -> Iterator[tuple[str, str, bool, str]]:
+    """What is raised, the text before it and whether that is all of its paragraph, and the letter behind it."""
+    for match in _RAISED.finditer(xhtml):
+        raised = _plain(match[1])
+        text = raised.strip()
+        if not (_DIGITS.fullmatch(text) or _LETTER.fullmatch(text) or _MARKS.fullmatch(text)):
+            continue
+        before, is_all = _before(match)
+        if not text.isalpha() or _SYMBOL.search(before):
+            after = xhtml[match.end()].strip("<&\n ") if raised == raised.rstrip() else ""
+            yield text, before, is_all, after
 
 
 def _place(text: str, at: int, before: str, raised: str) -> int:
