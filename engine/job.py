@@ -16,7 +16,7 @@ from engine.errors import BadInput, Permanent
 from engine.records import Record
 from engine.requests import Call
 
-__all__ = ["Item", "Job", "Pipeline", "ShardRows", "Step", "downstream", "find", "until"]
+__all__ = ["Flaw", "Item", "Job", "Pipeline", "ShardRows", "Step", "downstream", "find", "until"]
 
 
 class ShardRows(dict[str, Sequence[Any]]):
@@ -33,6 +33,18 @@ class Item:
 
     id: str
     value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flaw:
+    """What may be wrong with a sealed row that an earlier release let pass.
+
+    ``reason`` says it of one row, "" for a good one. Where its shard is opened again, the row's input counts as a failure
+    of this ``kind``, so `retry` repeats it.
+    """
+
+    kind: str
+    reason: Callable[[Any], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +66,8 @@ class Job:
     ``feeds`` returns the order in which the items of a shard are started, for example one that uses a provider's cache;
     the order of the rows is that of ``expand`` in any case.
 
+    ``flaw`` finds sealed rows that cannot be used. They are looked for when failures of its kind are tried again.
+
     ``fingerprint`` holds the settings that change the meaning of rows. ``versions`` names the keys of it that change with
     our releases: rows that differ in these alone are kept as long as the job has nothing left to do. ``slots`` bounds
     the items in flight.
@@ -74,6 +88,7 @@ class Job:
     variant: Callable[[], str] = lambda: ""
     review: Callable[[Sequence[Any]], Awaitable[Mapping[str, Permanent]]] | None = None
     conclude: Callable[[], Awaitable[None]] | None = None
+    flaw: Flaw | None = None
     keeps: bool = False
     slots: int = 64
 

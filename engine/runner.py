@@ -184,6 +184,7 @@ class _JobRun:
                 seal is None
                 or seal.source != self._context.source(index)
                 or any(map(self._context.retries, seal.failures))
+                or self._context.holds_flaws(index)
             ):
                 break
             found.append(seal)

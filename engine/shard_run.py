@@ -51,6 +51,19 @@ class JobContext:
     def retries(self, failure: Failure) -> bool:
         return self.retry(self.job.name, failure)
 
+    def flaw(self, row: Any) -> Failure | None:
+        """What is wrong with a sealed row, if the job finds it."""
+        flaw = self.job.flaw
+        reason = flaw.reason(row) if flaw is not None else ""
+        return Failure(kind=flaw.kind, reason=reason) if flaw is not None and reason else None
+
+    def holds_flaws(self, index: int) -> bool:
+        """Whether sealed shard `index` holds rows that are to be made again; blocks."""
+        flaw = self.job.flaw
+        if flaw is None or not self.retries(Failure(kind=flaw.kind, reason="")):
+            return False
+        return any(flaw.reason(row) for row in self.output.read(index))
+
     def source(self, index: int) -> str:
         """What shard `index` is made from: the checksums of what it reads, and the job's variant; blocks."""
         seals = [dataset.shard(index).whole() for dataset in self.inputs]
@@ -94,7 +107,7 @@ class ShardRun:
         """Take up a shard that is open, or open again one that is sealed."""
         job, shard = context.job, context.output.shard(index)
         source = await asyncio.to_thread(context.source, index)
-        await uninterrupted(asyncio.to_thread(shard.reopen, job.row, job.origin, context.retries))
+        await uninterrupted(asyncio.to_thread(shard.reopen, job.row, job.origin, context.retries, context.flaw))
         items = await asyncio.to_thread(context.items, index)
         writer = await ShardWriter(shard, crowd=max(1, job.slots // 4)).__aenter__()
         run = cls(context, index, writer, items, source)

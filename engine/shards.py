@@ -199,9 +199,15 @@ class Shard:
         return [self._decoded(line, Entry) for line in lines if not line.startswith(_MARK)]
 
     def reopen(
-        self, kind: type[Record], origin: Callable[[Any], str], again: Callable[[Failure], bool] = lambda _: False
+        self,
+        kind: type[Record],
+        origin: Callable[[Any], str],
+        again: Callable[[Failure], bool] = lambda _: False,
+        flaw: Callable[[Any], Failure | None] = lambda _: None,
     ) -> None:
         """Turn a sealed shard into an open one with all its rows and its failures, except those to try `again`.
+
+        An input with a row in which `flaw` finds a failure is a failed one.
 
         The seal is deleted last: a crash before that leaves the shard sealed, as it was.
         """
@@ -213,15 +219,18 @@ class Shard:
         entries += [Entry(id=id_, position=-1, end=0) for id_ in seal.empty]
         end = 0
         sizes = (len(line) + 1 for line in data.splitlines())
-        for id_, rows in groupby(decode_lines(data, kind), key=origin):
-            count = sum(1 for _ in rows)
-            end += sum(next(sizes) for _ in range(count))
-            entries.append(Entry(id=id_, position=-1, rows=count, end=end))
+        flawed: list[tuple[str, Failure]] = []
+        for id_, group in groupby(decode_lines(data, kind), key=origin):
+            rows = list(group)
+            end += sum(next(sizes) for _ in rows)
+            entries.append(Entry(id=id_, position=-1, rows=len(rows), end=end))
+            flawed += [(id_, found) for row in rows if (found := flaw(row)) is not None][:1]
         entries += [
             Entry(id=failed.id, position=-1, end=end, error=Failure(kind=failed.kind, reason=failed.reason))
             for failed in seal.failures
             if not again(failed)
         ]
+        entries += [Entry(id=id_, position=-1, end=end, error=found) for id_, found in flawed]
         with naming_the_disk(self.data):
             write_atomic(self.checkpoint, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
             self.done.unlink()

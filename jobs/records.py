@@ -214,11 +214,12 @@ class Response(Record, frozen=True, kw_only=True):
 
 
 class Similarity(Record, frozen=True, kw_only=True):
-    """The cosine between the embeddings of a response and of its reference answer."""
+    """The cosine between the embeddings of a response and of its reference answer; None where an earlier release sealed
+    one that is not a number."""
 
     pair_id: str
     model: str
-    semantic_similarity: float
+    semantic_similarity: float | None
 
 
 class Verdict(Record, frozen=True, kw_only=True):

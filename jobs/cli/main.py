@@ -227,13 +227,14 @@ def _report(arguments: argparse.Namespace) -> int:
 def _retry(arguments: argparse.Namespace) -> int:
     from engine.errors import BadInput
     from jobs.cli.working import prepared, work_on
+    from jobs.models.embeddings import BAD_VECTOR
     from jobs.report.collect import job_states
     from jobs.work import Selection
 
     folder, _ = _existing(arguments)
     kind = arguments.only
     kinds = sorted({kind for state in job_states(folder.datasets()) for kind in state.failures})
-    if kind is not None and kind not in kinds:
+    if kind not in (None, BAD_VECTOR, *kinds):  # vectors that an earlier release sealed are found only by looking
         raise BadInput(f"no record failed with {kind!r}; the kinds are: {', '.join(kinds) or 'none, nothing failed'}")
     selection = Selection(retry=lambda job, failure: kind in (None, failure.kind))
     return work_on(prepared(folder, selection=selection, preflight=not arguments.no_preflight))

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from engine.job import Item, Job, ShardRows
+from engine.job import Flaw, Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.config import Curate
 from jobs.curation.rules import Fault, passing
-from jobs.models.embeddings import embedding, pack, vectors
+from jobs.models.embeddings import BAD_VECTOR, embedding, pack, unusable, vectors
 from jobs.records import Pair, Probe
 from jobs.retrieval.index import Retriever
 
@@ -54,6 +54,7 @@ def probe(
         expand=expand,
         process=process,
         waits_for=("index",) if settings.round_trip is True else (),
+        flaw=Flaw(kind=BAD_VECTOR, reason=lambda row: unusable(row.vector)),
         fingerprint=fingerprint,
         slots=slots,
     )

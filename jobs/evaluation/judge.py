@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import Permanent
-from engine.job import Item, Job, ShardRows
+from engine.job import Flaw, Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.evaluation.agreement import agreement_request, read_agreement
 from jobs.evaluation.asked import Shows
 from jobs.evaluation.score_parser import Score, judge_messages, parse_score, scored
 from jobs.models.chat import Malformed, ask_until_valid, chat
-from jobs.models.embeddings import cosine, embedding, vectors
+from jobs.models.embeddings import BAD_VECTOR, cosine, embedding, vectors
 from jobs.records import Response, Similarity, Verdict
 
 __all__ = ["Judgement", "Method", "by_score", "judge", "similarity", "verdict"]
@@ -64,10 +64,15 @@ def similarity(*, shows: Shows, fingerprint: Mapping[str, Any], slots: int) -> J
         row=Similarity,
         expand=lambda shard: (Item(id=row.id, value=row) for row in shard["responses"] if shows(row)),
         process=process,
+        flaw=Flaw(kind=BAD_VECTOR, reason=_no_number),
         fingerprint=fingerprint,
         keeps=True,
         slots=slots,
     )
+
+
+def _no_number(row: Similarity) -> str:
+    return "the similarity is not a number" if row.semantic_similarity is None else ""
 
 
 def judge(*, method: Method, shows: Shows, fingerprint: Mapping[str, Any], slots: int) -> Job:

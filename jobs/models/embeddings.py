@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["cosine", "embedding", "pack", "unpack", "vectors"]
+__all__ = ["BAD_VECTOR", "cosine", "embedding", "pack", "unpack", "unusable", "vectors"]
+
+BAD_VECTOR = "bad_vector"
+"""The kind of failure of a vector that cannot be used."""
 
 
 def embedding(texts: Sequence[str], *, query: bool = False) -> Request:
@@ -37,6 +40,19 @@ def unpack(text: str) -> NDArray[np.float32]:
     import numpy as np
 
     return np.frombuffer(base64.b64decode(text), dtype="<f4")
+
+
+def unusable(packed: str) -> str:
+    """Why what `pack` made cannot be searched or compared; "" for a vector that can."""
+    import numpy as np
+
+    try:
+        vector = unpack(packed)
+    except ValueError:
+        return "the vector cannot be read"
+    if not np.isfinite(vector).all():
+        return "the vector holds a number that is not finite"
+    return "" if vector.any() else "the vector is empty or all zeros"
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:

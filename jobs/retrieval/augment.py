@@ -16,7 +16,7 @@ from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.config import Augment
-from jobs.models.embeddings import embedding, unpack, vectors
+from jobs.models.embeddings import embedding, unpack, unusable, vectors
 from jobs.models.prompts import qa_prompt
 from jobs.records import Chunk, Context, Example, Pair
 from jobs.retrieval.distractors import Distractors, FoundChunk, setting
@@ -66,7 +66,8 @@ class Augmenter:
         beside = {chunk.id: papers.setdefault(chunk.paper_id, []) for chunk in shard["chunks"]}
         for chunk in shard["chunks"]:
             beside[chunk.id].append(chunk)
-        embedded = {row.parent: row.vector for row in shard["probes"]} if self.probed else {}
+        probes = shard["probes"] if self.probed else []
+        embedded = {row.parent: row.vector for row in probes if not unusable(row.vector)}
         kept = {row.pair_id for row in shard["curated"] if row.kept} if self.curated else None
         for pair in shard["pairs"]:
             if kept is None or pair.id in kept:

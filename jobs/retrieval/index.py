@@ -10,19 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engine.datasets import Dataset
-from engine.errors import Fatal
+from engine.errors import Fatal, Permanent
+from engine.events import Hook, Note
 from engine.files import naming_the_disk, write_atomic
-from engine.job import Item, Job, ShardRows
+from engine.job import Flaw, Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
-from jobs.models.embeddings import embedding, pack, unpack, vectors
+from jobs.models.embeddings import BAD_VECTOR, embedding, pack, unpack, unusable, vectors
 from jobs.records import Chunk, Vector
 from jobs.run.background_imports import imported
 
@@ -45,15 +46,30 @@ def index(
     fingerprint: Mapping[str, Any],
     slots: int,
     retriever: Retriever,
+    hook: Hook = lambda _: None,
 ) -> Job:
-    """The job that embeds every chunk; `retriever` builds the store from the vectors."""
+    """The job that embeds every chunk; `retriever` builds the store from the vectors. `hook` hears of those that an
+    earlier release sealed and that cannot be used.
+    """
+
+    usable = _Usable()
 
     async def process(chunk: Chunk, call: Call) -> Sequence[Record]:
-        reply = await call(embedding([chunk.text]))
-        return [Vector(id=make_id("vector", chunk.id), parent=chunk.id, vector=pack(vectors(reply)[0]))]
+        packed = pack(vectors(await call(embedding([chunk.text])))[0])
+        if reason := usable.fault(packed):
+            raise Permanent(reason, kind=BAD_VECTOR)
+        return [Vector(id=make_id("vector", chunk.id), parent=chunk.id, vector=packed)]
+
+    async def prepare() -> None:
+        await asyncio.to_thread(usable.learn, written)
 
     async def conclude() -> None:
-        await retriever.build(chunks, written)
+        left_out = await retriever.build(chunks, written, usable.fault)
+        if left_out:
+            text = (
+                f"{left_out} sealed vectors cannot be used and are left out: retry --only {BAD_VECTOR} makes them again"
+            )
+            hook(Note(job="index", text=text))
 
     return Job(
         name="index",
@@ -62,10 +78,35 @@ def index(
         row=Vector,
         expand=_expand,
         process=process,
+        prepare=prepare,
         conclude=conclude,
+        flaw=Flaw(kind=BAD_VECTOR, reason=lambda row: usable.fault(row.vector)),
         fingerprint=fingerprint,
         slots=slots,
     )
+
+
+class _Usable:
+    """Which vectors can be used: those that `unusable` lets pass, and of the length of the first that is sealed."""
+
+    def __init__(self) -> None:
+        self._length = 0
+
+    def learn(self, written: Dataset[Vector]) -> None:
+        """Find the length of the sealed vectors; blocks."""
+        for number in written.sealed():
+            for row in written.read(number):
+                if not unusable(row.vector):
+                    self._length = len(unpack(row.vector))
+                    return
+
+    def fault(self, packed: str) -> str:
+        """Why a vector cannot be used; "" where it can."""
+        found = unusable(packed)
+        length = 0 if found else len(unpack(packed))
+        if found or not self._length or length == self._length:
+            return found
+        return f"the vector has {length} numbers, those of this run have {self._length}"
 
 
 class Retriever:
@@ -78,22 +119,29 @@ class Retriever:
         self._searching = asyncio.Lock()  # two passes at once would only take each other's cores
         self._batches: dict[_Kind, _Pass] = {}
 
-    async def build(self, chunks: Dataset[Chunk], written: Dataset[Vector]) -> None:
-        """Build the store, unless it was built from exactly these shards; raises `Fatal` when it cannot be used."""
+    async def build(
+        self, chunks: Dataset[Chunk], written: Dataset[Vector], fault: Callable[[str], str] = unusable
+    ) -> int:
+        """Build the store, unless it was built from exactly these shards; raises `Fatal` when it cannot be used.
+
+        Returns how many vectors were left out because of their `fault`.
+        """
         stamp = await asyncio.to_thread(_stamp, chunks, written)
         path = self._folder / "stamp"
         if await asyncio.to_thread(lambda: path.exists() and path.read_bytes() == stamp):
-            return
+            return 0
         store: Any = await imported("jobs.retrieval.lancedb_store")
+        left_out: list[str] = []
         fresh = self._folder.with_name(f"{self._folder.name}.tmp")
         with naming_the_disk(self._folder):
             await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
             with _naming_the_store(self._folder):
-                await store.ChunkStore.build(fresh, _batches(chunks, written))
+                await store.ChunkStore.build(fresh, _batches(chunks, written, fault, left_out))
             await asyncio.to_thread(write_atomic, fresh / "stamp", stamp)
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
             await asyncio.to_thread(fresh.rename, self._folder)
         self._store = None
+        return len(left_out)
 
     async def search(
         self, vector: Sequence[float], *, top_k: int, paper_id: str | None, without_split: str | None
@@ -208,10 +256,15 @@ def _stamp(chunks: Dataset[Chunk], written: Dataset[Vector]) -> bytes:
     return make_id(*(seal.sha256 for dataset in (chunks, written) for seal in dataset.seals())).encode()
 
 
-def _batches(chunks: Dataset[Chunk], written: Dataset[Vector]) -> Iterator[list[tuple[Chunk, NDArray[np.float32]]]]:
-    """The chunks that have a vector, shard by shard."""
+def _batches(
+    chunks: Dataset[Chunk], written: Dataset[Vector], fault: Callable[[str], str], left_out: list[str]
+) -> Iterator[list[tuple[Chunk, NDArray[np.float32]]]]:
+    """The chunks that have a vector, shard by shard; the ids of those whose vector has a fault are added to `left_out`."""
     for number in written.sealed():
-        by_chunk = {row.parent: row.vector for row in written.read(number)}
+        rows = written.read(number)
+        faulty = {row.id for row in rows if fault(row.vector)}
+        left_out += faulty
+        by_chunk = {row.parent: row.vector for row in rows if row.id not in faulty}
         batch = [(chunk, unpack(by_chunk[chunk.id])) for chunk in chunks.read(number) if chunk.id in by_chunk]
         if batch:
             yield batch

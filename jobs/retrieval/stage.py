@@ -35,6 +35,7 @@ def build_index(context: RunContext) -> Job:
         fingerprint=embedding_fingerprint(model),
         slots=embedding_slots(model),
         retriever=context.retriever,
+        hook=context.hook,
     )
 
 
