@@ -2,7 +2,8 @@
 
 Every provider passes its answers through here, so no job sees a thought. A thought is what stands between two tags,
 behind an opening tag that is never closed, or before a closing tag that was never opened: some templates write the
-opening tag into the prompt. A tag that an answer only mentions, within a sentence, is left alone.
+opening tag into the prompt. A tag or mark that an answer only mentions, in quotation marks, in a code span or within a
+sentence, is left alone.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def said(raw: str, *, is_json: bool = False) -> Said:
         text, thinks = _without_thoughts(_final_channel(raw))
         text = _without_marks(text)
     text = readable(text).strip()
-    if is_json and text.startswith("```"):
-        text = _FENCE.sub(r"\1", text).strip()
+    if is_json and text.startswith("```") and text.endswith("```"):
+        text = _FENCE.sub("", text[:-3]).strip()
     return Said(text, thinks)
 
 
@@ -46,30 +47,59 @@ _NAMES = (
 )
 _OPEN = rf"(?:<(?:{_NAMES})\b[^<>\n]{{0,80}}>|\[THINK\]|◁think▷|<unused94>(?:thought)?|<\|START_THINKING\|>)"
 _CLOSE = r"(?:</(?:" + _NAMES + r")\s*>|\[/THINK\]|◁/think▷|<unused95>|<\|END_THINKING\|>)"
-_OPENING = re.compile(_OPEN, re.IGNORECASE)
 _CLOSING = re.compile(_CLOSE, re.IGNORECASE)
+_TAG = re.compile(rf"(?P<opens>{_OPEN})|{_CLOSE}", re.IGNORECASE)
 _MENTION = 60
 """Characters between two tags on one line that an answer may write about tags; what is longer is a thought."""
 
 
 def _without_thoughts(text: str) -> tuple[str, bool]:
     """`text` without its thoughts, and whether it ends inside one."""
-    first, closing = _OPENING.search(text), _CLOSING.search(text)
-    if closing and (first is None or closing.start() < first.start()):
-        return _without_thoughts(text[closing.end() :])  # its opening tag stands in the prompt
-    kept, place = [], 0
-    while opening := _OPENING.search(text, place):
-        closing = _CLOSING.search(text, opening.end())
+    kept, place, found, end = "", 0, False, _end(text)
+    while tag := _unquoted(_TAG, text, place):
+        if not tag["opens"]:  # its opening tag stands in the prompt, or the thought held a pair of tags itself
+            kept = kept + text[place : tag.start()] if found and tag.start() >= end else ""
+            place, found = tag.end(), True
+            continue
+        begins = _begins_line(text, place, tag.start())
+        closing = _unquoted(_CLOSING, text, tag.end())
         if closing is None:
-            if not _begins_line(text, place, opening.start()):
-                break  # it is spoken of
-            kept.append(text[place : opening.start()])
-            return "".join(kept), True
-        inside = text[opening.end() : closing.start()]
-        mentioned = not _begins_line(text, place, opening.start()) and len(inside) <= _MENTION and "\n" not in inside
-        kept.append(text[place : closing.end() if mentioned else opening.start()])
-        place = closing.end()
-    return "".join([*kept, text[place:]]), False
+            if begins:
+                return kept + text[place : tag.start()], True
+            kept, place = kept + text[place : tag.end()], tag.end()  # the answer is about tags
+            continue
+        inside = text[tag.end() : closing.start()]
+        mentioned = not begins and len(inside) <= _MENTION and "\n" not in inside
+        kept += text[place : closing.end() if mentioned else tag.start()]
+        place, found = closing.end(), found or not mentioned
+    return kept + text[place:], False
+
+
+_PAIRS = {'""', "''", "“”", "‘’", "„“", "«»"}
+
+
+def _unquoted(pattern: re.Pattern[str], text: str, start: int = 0) -> re.Match[str] | None:
+    """The first match from `start` on that is not in quotation marks or a code span: an answer may be about marks."""
+    return next((match for match in pattern.finditer(text, start) if not _is_quoted(text, match)), None)
+
+
+def _is_quoted(text: str, match: re.Match[str]) -> bool:
+    start, end = match.span()
+    if text[start - 1 : start] + text[end : end + 1] in _PAIRS:
+        return True
+    before = text[text.rfind("\n", 0, start) + 1 : start]
+    line_end = text.find("\n", end)
+    return before.count("`") % 2 == 1 and text.find("`", end, line_end if line_end >= 0 else len(text)) >= 0
+
+
+def _end(text: str) -> int:
+    """Where closing tags, marks of a template and blanks begin behind which nothing else comes."""
+    end = len(text)
+    for match in reversed([*_ENDING.finditer(text)]):
+        if text[match.end() : end].strip():
+            break
+        end = match.start()
+    return end
 
 
 def _begins_line(text: str, start: int, at: int) -> bool:
@@ -78,7 +108,7 @@ def _begins_line(text: str, start: int, at: int) -> bool:
     return not _MARKS.sub("", line).strip()
 
 
-_CHANNEL = "<|channel|>"
+_CHANNEL = re.compile(r"<\|channel\|>")
 _FINAL = re.compile(r"<\|channel\|>\s*final\b[^<]{0,80}<\|message\|>")
 _MESSAGE_END = re.compile(r"<\|(?:end|return|call|start|channel)\|>")
 
@@ -88,7 +118,7 @@ def _final_channel(text: str) -> str:
 
     A server that strips special tokens leaves their words: "analysis… assistantfinal…".
     """
-    if _CHANNEL in text:
+    if _unquoted(_CHANNEL, text):
         finals = list(_FINAL.finditer(text))
         return _MESSAGE_END.split(text[finals[-1].end() :])[0] if finals else f"<think>{text}"
     if text.startswith("analysis") and "assistantfinal" in text:
@@ -97,14 +127,15 @@ def _final_channel(text: str) -> str:
 
 
 _MARK = (
-    r"(?:<[|｜][^<>|｜\n]{1,40}[|｜]>|</?s>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|"
+    r"(?:<[|｜][^<>|｜\n]{3,40}[|｜]>|</?s>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|"
     r"<\|?endoftext\|?>|<end_of_utterance>|</?answer>|<(?:START|END)_RESPONSE>)"
 )
 _MARKS = re.compile(_MARK)
+_ENDING = re.compile(rf"{_CLOSE}|{_MARK}", re.IGNORECASE)
 _HEADER = r"<\|start_header_id\|>\s*\w+\s*<\|end_header_id\|>|<\|im_start\|>\s*\w+\s*\n|<start_of_turn>\s*\w+\s*\n"
 _LEADING = re.compile(rf"\A(?:\s*(?:{_HEADER}|{_MARK}))+")
 _TRAILING = re.compile(rf"(?:{_MARK}\s*)+\Z")
-_LINE_END = re.compile(rf"[ \t]*(?:{_MARK}[ \t]*)+$", re.MULTILINE)
+_LINE_END = re.compile(rf"(?<![ \t])[ \t]*(?:{_MARK}[ \t]*)+$", re.MULTILINE)
 _NEXT_TURN = re.compile(
     r"<\|(?:im_end|eot_id|end|eom_id|endoftext|end_of_text|end_of_turn|END_OF_TURN_TOKEN)\|>\s*<\|"
     r"|<end_of_turn>\s*<start_of_turn>|</s>\s*(?:<s>|\[INST\])|<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>"
@@ -114,9 +145,9 @@ _NEXT_TURN = re.compile(
 def _without_marks(text: str) -> str:
     """`text` up to where a model goes on with the next turn by itself, without a template's marks at the end of a line."""
     text = _LEADING.sub("", text)
-    if turn := _NEXT_TURN.search(text):
+    if turn := _unquoted(_NEXT_TURN, text):
         text = text[: turn.start()]
     return _LINE_END.sub("", _TRAILING.sub("", text))
 
 
-_FENCE = re.compile(r"\A```[\w-]*\s*\n?(.*?)\s*```\s*\Z", re.DOTALL)
+_FENCE = re.compile(r"\A```[\w-]*")
