@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.budget import Budget, Price, budgeted
+from engine.budget import Budget, Price, Reservation, budgeted
 from engine.errors import BadInput, Fatal, Transient
 from engine.requests import Call, Reply, Request, Usage
 from engine.virtualtime import run_virtual
@@ -197,3 +198,74 @@ def test_the_cap_holds_in_any_interleaving(cap: int, plans: list[tuple[float, in
     run_virtual(scenario())
     assert budget.spent.prompt_tokens + budget.spent.completion_tokens <= cap
     assert budget.in_flight == 0
+
+
+def test_each_kind_of_token_has_its_price() -> None:
+    """A usage costs the sum over its kinds of tokens; a kind without a price has that of input or output."""
+    usage = Usage(requests=1, prompt_tokens=1000, completion_tokens=100, cached=300, cache_write=200, reasoning=40)
+    each = Price(
+        input_usd_per_million=2,
+        output_usd_per_million=8,
+        cached_input_usd_per_million=0.5,
+        cache_write_usd_per_million=3,
+        reasoning_usd_per_million=16,
+        batch_discount=0.5,
+    )
+    assert each.usd(usage) == pytest.approx((500 * 2 + 300 * 0.5 + 200 * 3 + 60 * 8 + 40 * 16) / 1e6, rel=1e-12)
+    assert each.usd(usage, batch=True) == pytest.approx(each.usd(usage) / 2, rel=1e-12)
+    assert PRICE.usd(usage) == pytest.approx((1000 * 1 + 100 * 10) / 1e6, rel=1e-12)
+    assert each.most_usd(prompt_tokens=1000, completion_tokens=100) == pytest.approx(4600 / 1e6, rel=1e-12)
+    cheap = Price(input_usd_per_million=0.2, output_usd_per_million=0.1)
+    assert cheap.most_usd(prompt_tokens=1000, completion_tokens=100) == pytest.approx(210 / 1e6, rel=1e-12)
+
+
+async def test_dollars_in_flight_count() -> None:
+    """Dollars are reserved for all that is in flight, given back by what each did not cost, and counted up to the cap."""
+    budget = Budget(usd=1.0)
+    most = Usage(requests=1, cost_usd=0.4)
+    async with budget.reserve(most) as first, budget.reserve(most) as second:
+        third = asyncio.create_task(_spend(budget, most, paid=0.4))
+        await asyncio.sleep(0)
+        assert budget.in_flight == 2  # the third would need 1.2
+        first.settle(Usage(requests=1, cost_usd=0.2))
+        await third
+        second.settle(Usage(requests=1, cost_usd=0.4))
+    assert budget.spent.cost_usd == pytest.approx(1.0)
+    with pytest.raises(Fatal, match=r"the budget of \$1\.00 is spent"):
+        await _spend(budget, most, paid=0.0)
+
+
+async def test_the_cap_itself_may_be_spent() -> None:
+    """A request that costs exactly what is left goes, also after others have left nothing reserved."""
+    budget = Budget(usd=0.3)
+    await _spend(budget, Usage(requests=1, cost_usd=0.2), paid=0.1)
+    await _spend(budget, Usage(requests=1, cost_usd=0.2), paid=0.2)
+    assert budget.spent.cost_usd == pytest.approx(0.3)
+
+
+async def _spend(budget: Budget, most: Usage, *, paid: float) -> None:
+    async with budget.reserve(most) as reservation:
+        reservation.settle(Usage(requests=1, cost_usd=paid))
+
+
+def test_prompts_are_reserved_by_the_densest_seen() -> None:
+    """A prompt is reserved as a token for two characters, then as a quarter more than the most tokens a character seen."""
+    reserved: list[int] = []
+
+    class Watched(Budget):
+        def reserve(self, most: Usage) -> AbstractAsyncContextManager[Reservation]:
+            reserved.append(most.prompt_tokens)
+            return super().reserve(most)
+
+    answers = iter((100, 80, 160, 0))
+
+    async def call(request: Request) -> Reply:
+        return Reply(usage=Usage(requests=1, prompt_tokens=next(answers)))
+
+    async def scenario() -> None:
+        one_after_another = budgeted(call, Watched(tokens=10**6))
+        for _ in range(4):
+            await one_after_another(a_request(characters=400))
+
+    run_virtual(scenario())
+    assert reserved == [200, 125, 125, 200]
