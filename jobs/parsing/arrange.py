@@ -35,7 +35,10 @@ def kinds_of(layout: Layout) -> dict[int, str]:
 def arrange(layout: Layout, kinds: Mapping[int, str], options: Options, starts: Collection[int] = ()) -> list[Segment]:
     """The texts of what `options` keep, in the order in which they are to be read; one starts at each line in `starts`."""
     kept = [number for number in range(len(layout.lines)) if options.keeps(kinds.get(number, ""))]
-    parts = {number: kind for number, kind in kinds.items() if kind == REFERENCES}
+    parts: dict[int, str] = {}
+    for number in sorted(kinds):
+        if kinds[number] == REFERENCES or number - 1 in parts:  # furniture inside of a list goes with it
+            parts[number] = REFERENCES
     texts = with_raised(layout, options.citations)
     return _with_whole_words(
         list(segments(layout, in_sentence_order(layout, kept), texts=texts, parts=parts, starts=starts))

@@ -77,6 +77,14 @@ def test_no_chunk_crosses_the_borders_of_references(references: str) -> None:
     assert extracted.left_out.keys() == {"furniture"}
 
 
+def test_furniture_that_is_kept_does_not_part_a_list() -> None:
+    """A page number inside of the references goes with them."""
+    pages = paper()
+    pages[2] = [Print(72, 40, HEAD, 8), *column([*reference_list(20)[20:], "Appendix", *prose(20, "baker")])]
+    extracted = read(written(pages), "", Options(references="mark", furniture="keep"))
+    assert [part.kind for part in extracted.parts] == ["references", ""]
+
+
 def test_a_word_that_a_page_breaks_is_whole() -> None:
     """Its second half goes to the page of its first."""
     first = [*prose(12)[:-1], "and so the miller looks at the grind-"]
