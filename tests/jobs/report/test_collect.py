@@ -274,9 +274,11 @@ def test_the_estimate_without_retrieval(tmp_path: Path) -> None:
 
 
 def test_the_printed_estimate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line a job and their sum; models without a price are named, and that nothing was sent."""
+    """A line a role, a line a job and their sum; models without a price are named, and that nothing was sent."""
     print_estimate(REMOTE, corpus(tmp_path, 30))
-    *jobs, together, untimed, unpriced, last = capsys.readouterr().out.splitlines()
+    *told, together, untimed, unpriced, last = capsys.readouterr().out.splitlines()
+    roles, jobs = told[:4], told[4:]
+    assert [line.partition(":")[0] for line in roles] == ["generator", "base", "judge", "embedding"]
     assert len(jobs) == 7
     assert "up to 129 requests" in together
     assert "no limits are configured" in untimed
