@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.requests import Request
 from jobs.config import Model
-from jobs.models.openai.words import Words
+from jobs.models.openai.words import MODERATED, Words
 
 __all__ = ["Dialect", "Form", "Length", "dialect_of"]
 
@@ -34,28 +35,33 @@ class Dialect:
     version: int = 0
     _refused_lengths: frozenset[str] = frozenset()
 
-    def learn(self, words: Words, *, texts: int = 0) -> str | None:
-        """Change what the refusal of a request with so many `texts` names.
+    def learn(self, words: Words, request: Request) -> str | None:
+        """Change what the refusal of `request` names.
 
         Returns the line that says what is done from now on, None where nothing known is named. ``version`` counts what
-        was learned.
+        was learned. Words that are quoted from the prompt, and those about its length or content, teach nothing.
         """
-        if words.has("context length", "context_length", "context window"):
-            return None  # such a refusal names the bound on an answer too, but it is the prompt that is too long
-        line = self._learn_encoding(words) or self._learn_batch(words, texts) if texts else self._learn_parameter(words)
+        if words.has("context length", "context_length", "context window", *MODERATED):
+            return None  # such a refusal may name a parameter too, but it is the prompt that is not taken
+        words = words.without(text for text in (*request.texts, *(each["content"] for each in request.messages)))
+        if request.texts:
+            line = self._learn_encoding(words) or self._learn_batch(words, len(request.texts))
+        else:
+            line = self._learn_parameter(words, request)
         self.version += line is not None
         return line
 
-    def _learn_parameter(self, words: Words) -> str | None:
-        for lesson in (
-            self._learn_length,
-            self._learn_temperature,
-            self._learn_form,
-            self._learn_system,
-            self._learn_alternatives,
-            self._learn_stream,
+    def _learn_parameter(self, words: Words, request: Request) -> str | None:
+        has_system = any(message["role"] == "system" for message in request.messages)
+        for lesson, sent in (
+            (self._learn_length, True),
+            (self._learn_temperature, True),
+            (self._learn_form, request.schema is not None),
+            (self._learn_system, has_system),
+            (self._learn_alternatives, request.alternatives > 0),
+            (self._learn_stream, True),
         ):
-            if line := lesson(words):
+            if sent and (line := lesson(words)):
                 return line
         return None
 

@@ -112,7 +112,7 @@ class Endpoint:
         """Whether the next request is another than this one, which was sent in `version` of the dialect."""
         if self._dialect.version != version:
             return True  # others have been taught meanwhile
-        line = self._dialect.learn(read_words(data, key=self._target.api_key), texts=len(request.texts))
+        line = self._dialect.learn(read_words(data, key=self._target.api_key), request)
         if line:
             self._target.tell(f"models.{self._target.role}: {self._way.shown} refused a request; {line}")
         return line is not None
@@ -198,12 +198,13 @@ class Endpoint:
 
     async def _in_parts(self, request: Request, most: int) -> Reply:
         """The vectors of a request that holds more texts than the server takes, from several requests."""
-        texts = request.texts
-        parts = [
-            await self(msgspec.structs.replace(request, texts=texts[at : at + most]))
-            for at in range(0, len(texts), most)
-        ]
-        usage = sum((part.usage for part in parts), Usage())
+        texts, parts, usage = request.texts, list[Reply](), Usage()
+        for at in range(0, len(texts), most):
+            try:
+                parts.append(await self(msgspec.structs.replace(request, texts=texts[at : at + most])))
+            except GristmillError as error:
+                raise error.costing(usage + error.usage) from error.__cause__
+            usage += parts[-1].usage
         vectors = [vector for part in parts for vector in part.vectors]
         return Reply(vectors=vectors, usage=usage, server_limits=parts[-1].server_limits)
 

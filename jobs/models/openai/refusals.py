@@ -14,16 +14,11 @@ from jobs.models.connection import Connection
 from jobs.models.connection_errors import proxy_refused, wants_tls
 from jobs.models.openai.headers import retry_after_s
 from jobs.models.openai.listing import Listing
-from jobs.models.openai.words import Words, read_words, words_of
+from jobs.models.openai.words import MODERATED, Words, read_words, words_of
 
 __all__ = ["Refusals"]
 
 _AGAIN = "then run the same command again"
-_MODERATED = (
-    *("moderation", "flagged", "content_filter", "content filter", "content_policy", "content management policy"),
-    *("safety system", "safety setting", "prohibited_content", "data_inspection", "inappropriate content", "guardrail"),
-    *("responsibleaipolicy", "sensitive content", "harmful content", "violates our usage polic", "blocked by our"),
-)
 _TOO_LONG = (
     *("context_length", "context length", "context window", "context size", "exceed_context_size", "string_above_max"),
     *("maximum context", "too many tokens", "input is too long", "prompt is too long", "input length", "token limit"),
@@ -174,7 +169,7 @@ class Refusals:
         """A request that is not taken as it is: by its length, its content, or what it asks for."""
         if words.has(*_TOO_LONG):
             return Permanent(message, kind="context_too_long")
-        if words.has(*_MODERATED):
+        if words.has(*MODERATED):
             return Permanent(message, kind="content_filter")
         if (
             words.has("model_not_found", "does not exist", "no such model", "unknown model", "invalid model")
@@ -201,7 +196,7 @@ class Refusals:
         )
 
     def _forbidden(self, message: str, words: Words, told: _Told, answered: bool) -> Transient | Permanent | Fatal:
-        if words.has(*_MODERATED):
+        if words.has(*MODERATED):
             return Permanent(message, kind="content_filter")
         if words.has(*_QUOTA):
             return Fatal(f"the quota at {self.way.shown} is used up ({message}); add to it, {_AGAIN}")
@@ -264,7 +259,7 @@ def _status_of(words: Words) -> int:
     """The status of an error that tells none, by its words."""
     if words.has("rate limit", "rate_limit", "too many requests", "ratelimit"):
         return 429
-    if words.has(*_TOO_LONG, *_MODERATED, "invalid_request"):
+    if words.has(*_TOO_LONG, *MODERATED, "invalid_request"):
         return 400
     if words.has(*_QUOTA):
         return 402

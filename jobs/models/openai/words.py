@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from jobs.run.normal_text import readable
 
-__all__ = ["Words", "read_words", "words_of"]
+__all__ = ["MODERATED", "Words", "read_words", "words_of"]
+
+MODERATED = (
+    *("moderation", "flagged", "content_filter", "content filter", "content_policy", "content management policy"),
+    *("safety system", "safety setting", "prohibited_content", "data_inspection", "inappropriate content", "guardrail"),
+    *("responsibleaipolicy", "sensitive content", "harmful content", "violates our usage polic", "blocked by our"),
+)
+"""Signs, in small letters, that a refusal is about the content of a request."""
 
 _LONGEST = 300
+_QUOTE = 20
+"""Characters in a row that a message and a prompt share only where one quotes the other."""
 _decoder = msgspec.json.Decoder()
 
 
@@ -34,6 +43,18 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a code or the message holds one of `signs`, given in small letters."""
         text = f"{' '.join(self.codes)} {self.message.casefold()}"
         return any(sign in text for sign in signs)
+
+    def without(self, texts: Iterable[str]) -> Words:
+        """These words without what they quote of `texts`."""
+        sent, message = " ".join(" ".join(texts).split()), self.message
+        quoted = {
+            place
+            for start in range(len(message) - _QUOTE + 1)
+            if message[start : start + _QUOTE] in sent
+            for place in range(start, start + _QUOTE)
+        }
+        kept = "".join(" " if place in quoted else letter for place, letter in enumerate(message))
+        return msgspec.structs.replace(self, message=kept)
 
 
 def read_words(data: bytes, *, key: str = "") -> Words:

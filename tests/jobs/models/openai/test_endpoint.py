@@ -713,3 +713,25 @@ async def test_credentials_in_the_address_and_a_key() -> None:
     async with answering(200, chat_body("Good.")) as server:
         await ask(server.url.replace("http://", "http://me:hunter2@"), key=KEY)
     assert f"Authorization: Bearer {KEY}" in server.heads[0]
+
+
+def test_parts_that_were_answered_are_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a later part of a divided request fails, its error says what the earlier ones have cost."""
+    asked: list[int] = []
+
+    async def answer_once(_: Endpoint, request: Request) -> Reply:
+        asked.append(len(request.texts))
+        if len(asked) == 3:
+            raise Transient("broken", kind="reset", usage=Usage(requests=1))
+        return Reply(vectors=[[1.0]] * len(request.texts), usage=Usage(requests=1, prompt_tokens=10))
+
+    async def body() -> Usage:
+        async with endpoint("http://127.0.0.1:1/v1", role="embedding") as opened:
+            opened._tried, opened._dialect.most_texts = True, 2
+            with pytest.raises(Transient) as raised:
+                await opened(Request(to="embedding", texts=["a"] * 7, characters=7))
+        return raised.value.usage
+
+    monkeypatch.setattr(Endpoint, "_ask", answer_once)
+    assert asyncio.run(body()) == Usage(requests=3, prompt_tokens=20)
+    assert asked == [2, 2, 2]
