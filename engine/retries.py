@@ -35,6 +35,10 @@ class RetryPolicy:
 
     Errors whose kind is in ``waited_out`` do not count as attempts. Those in ``outages`` do not count while
     ``outage_calls`` calls at once have failed and none was answered since, for ``outage_s`` seconds at most.
+
+    Those in ``suspicions`` do not count while no call is answered; after ``suspicion_s`` seconds of that they are
+    `Fatal`. Once ``series`` records in a row have ended by one kind and none was answered, each further record of
+    that kind gets a single attempt; this does not hold for ``outages``.
     """
 
     attempts: int = 6
@@ -86,14 +90,14 @@ class _Retried:
             self._seen.answers += 1
             return reply
         # Created only now: most requests need no retry, and tenacity costs more than everything else around a call.
-        self._seen.failing += 1
+        self._seen.begin_failing()
         tries = _Tries(before)
         try:
             reply = await self._again.copy()(self._attempt, request, tries=tries, failed=[first])
         except GristmillError as error:
             raise error.costing(tries.paid + error.usage) from error.__cause__
         finally:
-            self._seen.failing -= 1
+            self._seen.end_failing()
         return msgspec.structs.replace(reply, usage=tries.paid + reply.usage)
 
     async def _attempt(self, request: Request, *, tries: _Tries, failed: list[Transient]) -> Reply:
@@ -157,17 +161,29 @@ class _Retried:
 class _Seen:
     """What all calls under one policy share: answers so far, and calls that have failed and try again."""
 
-    __slots__ = ("_answers_then", "_series", "_silent_since", "answers", "failing")
+    __slots__ = ("_answers_then", "_idle_since", "_series", "_silent_since", "answers", "failing")
 
     def __init__(self) -> None:
         self.answers = 0
         self.failing = 0
         self._answers_then = -1
         self._silent_since = 0.0
+        self._idle_since = 0.0
         self._series = ("", 0, 0)  # a kind of failure, how many records in a row, and the answers until then
 
+    def begin_failing(self) -> None:
+        """A call has failed, and is going to be repeated."""
+        if not self.failing:
+            self._silent_since += asyncio.get_running_loop().time() - self._idle_since
+        self.failing += 1
+
+    def end_failing(self) -> None:
+        """A call that had failed has ended."""
+        self.failing -= 1
+        self._idle_since = asyncio.get_running_loop().time()
+
     def silent_s(self) -> float:
-        """How long no call was answered, in seconds, from the first failure after the last answer."""
+        """How long calls have failed and none was answered, in seconds, from the first failure after the last answer."""
         now = asyncio.get_running_loop().time()
         if self._answers_then != self.answers:
             self._answers_then, self._silent_since = self.answers, now

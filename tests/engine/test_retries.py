@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -350,3 +351,50 @@ def test_who_is_stopped_between_attempts_has_paid() -> None:
         return [error.usage for error in errors if isinstance(error, Stopped)]
 
     assert run_virtual(body()) == [EMPTY, Usage()]
+
+
+def test_a_refused_key_is_waited_out_for_minutes() -> None:
+    """A key that has worked and is refused for four minutes fails no record; for longer than five it ends the run."""
+    failed, _ = run_virtual(through(Outage("key_refused", begins=3, ends=240), calls=100))
+    assert failed == 0
+
+    with pytest.raises(ExceptionGroup) as raised:
+        run_virtual(through(Outage("key_refused", begins=3, ends=1e9), calls=100))
+    assert all(
+        isinstance(error, Fatal) and "key_refused, for 5 minutes" in str(error) for error in raised.value.exceptions
+    )
+
+
+def test_time_in_which_nothing_is_asked_is_no_silence() -> None:
+    """After a failure, an hour without any call, and then one refusal of the key, the key has its minutes to recover."""
+
+    async def body() -> str:
+        endpoint = Endpoint()
+        call, _ = make(endpoint, RetryPolicy(attempts=2))
+        await call(REQUEST)
+        endpoint.errors = [broken("wrong_shape"), broken("wrong_shape")]
+        with pytest.raises(Permanent):
+            await call(REQUEST)
+        await asyncio.sleep(3600)
+        endpoint.errors = [broken("key_refused"), broken("key_refused")]
+        return (await call(REQUEST)).text
+
+    assert run_virtual(body()) == "why?"
+
+
+def test_a_series_is_not_tried_at_length() -> None:
+    """After three records in a row that end by one kind, the next has one attempt; an answer ends the series."""
+
+    async def body() -> list[int]:
+        endpoint = Endpoint(broken("wrong_shape"), forever=True)
+        call, _ = make(endpoint, RetryPolicy(attempts=4))
+        asked = []
+        for turn in range(7):
+            before = len(endpoint.times)
+            endpoint.errors = [] if turn == 5 else [broken("wrong_shape")]
+            with contextlib.suppress(Permanent):
+                await call(REQUEST)
+            asked.append(len(endpoint.times) - before)
+        return asked
+
+    assert run_virtual(body()) == [4, 4, 4, 1, 1, 1, 4]
