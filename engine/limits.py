@@ -4,8 +4,8 @@ It joins three limits: requests per minute and tokens per minute (meters.py), an
 The tokens of a request are estimated before it is sent (estimates.py). These invariants hold on success, failure and
 cancellation:
 
-- *Order.* Requests start in the order in which they arrived. Only the first in the queue is considered, so a large one
-  waits for its tokens and no small one overtakes it.
+- *Order.* Requests of a higher rank start first, and those of one rank in the order in which they arrived. Only the
+  first in the queue is considered, so a large one waits for its tokens and no small one of its rank overtakes it.
 - *Caps.* Never more in flight than the window, which is never above ``max_concurrency``. Never more started in any time
   than the meters allow.
 - *Return.* Leaving a slot, in whatever way, frees its place exactly once.
