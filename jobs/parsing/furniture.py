@@ -136,7 +136,7 @@ def _is_margin(lines: Sequence[Line], column: Sequence[int], rest: Sequence[Box]
     """Whether hardly any other line stands above or below the column."""
     box = lines[column[0]].bbox
     middle = box.x + box.w // 2
-    return 20 * sum(other.x < middle < other.x + other.w for other in rest) <= len(rest)
+    return 10 * sum(other.x < middle < other.x + other.w for other in rest) <= len(rest)
 
 
 def _columns(lines: Sequence[Line], numbers: Iterable[int]) -> Iterator[list[int]]:
