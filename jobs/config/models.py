@@ -114,8 +114,8 @@ class Model(Section):
     @field_validator("base_url")
     @classmethod
     def _holds_no_secret(cls, url: str) -> str:
-        query = [part.partition("=")[0].casefold() for part in url.partition("?")[2].split("&")]
-        if "@" in url.partition("//")[2].partition("/")[0] or any(word in name for name in query for word in _SECRET):
+        query = [part.partition("=")[0] for part in url.partition("?")[2].split("&")]
+        if "@" in url.partition("//")[2].partition("/")[0] or any(map(_is_secret, query)):
             raise ValueError("an address must hold no credentials: put the key into the variable of api_key_env")
         return url
 
@@ -123,13 +123,21 @@ class Model(Section):
     @classmethod
     def _hold_no_key(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
-            if name.casefold() in ("authorization", "api-key", "x-api-key", "x-goog-api-key"):
+            low = name.casefold()
+            if low.endswith(_KEYS) or any(word in low for word in ("authorization", "cookie", "credential")):
                 raise ValueError(f"{name} carries a key: name it with key_header, and its variable with api_key_env")
             if not (
                 name.isascii() and value.isascii() and name.isprintable() and value.isprintable() and ":" not in name
             ):
                 raise ValueError(f"{name} is no header that can be sent")
         return headers
+
+    @field_validator("extra_query")
+    @classmethod
+    def _holds_no_key(cls, query: dict[str, str]) -> dict[str, str]:
+        for name in filter(_is_secret, query):
+            raise ValueError(f"{name} carries a key: put the key into the variable of api_key_env")
+        return query
 
     @field_validator("api_key_env")
     @classmethod
@@ -239,8 +247,14 @@ class Models(Section):
 
 
 _SECRET = ("key", "token", "secret", "password", "sig", "auth")
+_KEYS = ("key", "token", "secret", "password")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _TAKEN = {"generator", "base", "tuned", "judge", "embedding", "candidates"}
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a parameter of that name in an address carries a key."""
+    return any(word in name.casefold() for word in _SECRET)
 
 
 def api_key(model: Model, role: str) -> str:

@@ -135,6 +135,31 @@ def test_an_address_with_credentials(url: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"extra_headers": {"Authorization": "Bearer hunter2"}},
+        {"extra_headers": {"X-Auth-Token": "hunter2"}},
+        {"extra_headers": {"Ocp-Apim-Subscription-Key": "hunter2"}},
+        {"extra_headers": {"Cookie": "session=hunter2"}},
+        {"extra_query": {"key": "hunter2"}},
+        {"extra_query": {"access_token": "hunter2"}},
+    ],
+)
+def test_headers_and_queries_with_keys(settings: dict[str, Any]) -> None:
+    """No further header or parameter holds a key: it would be written to run.toml. The message does not repeat it."""
+    with pytest.raises(BadInput, match=r"models\.judge\.extra_.*api_key_env") as caught:
+        validate({"models": {"judge": settings}})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_headers_and_queries_without_keys() -> None:
+    """What names a version, a team or a project is sent as it stands."""
+    settings = {"extra_headers": {"X-Team": "papers", "HTTP-Referer": "x"}, "extra_query": {"api-version": "1"}}
+    model = validate({"models": {"judge": settings}}).models.judge
+    assert (model.extra_headers, model.extra_query) == (settings["extra_headers"], settings["extra_query"])
+
+
 # --set
 
 
