@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -52,9 +53,10 @@ def shows_in(context: RunContext) -> Shows:
 
 
 def _label(context: RunContext, candidate: Model) -> str:
-    """A candidate's name, with its temperature where that is not the base's."""
+    """A candidate's name, with its temperature where that is not the base's, and all else that its answers depend on."""
     same = candidate.temperature == context.config.models.base.temperature
-    return context.name(candidate) + ("" if same else f", temperature {candidate.temperature}")
+    further = [f"{name} {json.dumps(value, sort_keys=True)}" for name, value in candidate.meaning().items()]
+    return ", ".join([context.name(candidate), *([] if same else [f"temperature {candidate.temperature}"]), *further])
 
 
 def build_respond(context: RunContext) -> Job:
