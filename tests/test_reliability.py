@@ -74,7 +74,7 @@ def test_a_second_signal_ends_at_once(
     config.write_text(f"{roles}[models.embedding]{embedding}".replace("SLOW", url), "utf-8")
     held_up = config.with_name("held_up.toml")
     held_up.write_text(f"{roles.replace('SLOW', url)}[models.embedding]{embedding.replace('SLOW', slow)}", "utf-8")
-    with running("run", example_papers, "--out", out, "--config", held_up) as process:
+    with running("run", example_papers, "--out", out, "--config", held_up, "--no-preflight") as process:
         wait_for((out / "pairs" / "00001.done.json").exists, process, limit_s=200)
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
