@@ -190,7 +190,11 @@ def _folded(text: str) -> str:
 
 
 def _repeated(edges: Sequence[_Edge], folded: Sequence[str], pages: int, body: int) -> set[int]:
-    """Lines of the same words at the same height on several pages; many pages, if they are headings by their size."""
+    """Lines of the same words at the same height on several pages.
+
+    In large print they are headings, as of slides, unless they stand on many pages, and few other words in their place.
+    """
+    places = Counter(_place(edge) for edge in edges)
     alike: defaultdict[tuple[bool, str], list[_Edge]] = defaultdict(list)
     for edge, text in zip(edges, folded, strict=True):
         if len(text) > 2 and not _CAPTION.match(text):
@@ -202,10 +206,16 @@ def _repeated(edges: Sequence[_Edge], folded: Sequence[str], pages: int, body: i
         height = median(edge.y for edge in own)
         level = [edge for edge in own if abs(edge.y - height) <= NEAR or (len(text) > LONG and not edge.row)]
         count = len({edge.page for edge in level})
-        is_head = count >= FEW_PAGES and (level[0].size < body + UNITS or 4 * count > pages)
+        is_head = count >= FEW_PAGES and (
+            level[0].size < body + UNITS or (4 * count > pages and 2 * count > places[_place(level[0])])
+        )
         if is_head or (count == 2 and pages <= 8 and not any(edge.row for edge in level)):
             found.update(edge.number for edge in level)
     return found
+
+
+def _place(edge: _Edge) -> tuple[bool, int, int]:
+    return edge.is_upper, edge.y // NEAR, edge.size
 
 
 def _page_numbers(layout: Layout, edges: Sequence[_Edge]) -> set[int]:
@@ -233,14 +243,20 @@ def _page_numbers(layout: Layout, edges: Sequence[_Edge]) -> set[int]:
 
 
 def _by_words(layout: Layout, edges: Sequence[_Edge], folded: Sequence[str], found: set[int], body: int) -> set[int]:
-    """Lines that say what furniture says: on other pages, on any page, or on the outermost rows of a first page."""
+    """Lines that say what furniture says: on other pages, on any page, or on the outermost rows of a first page.
+
+    A line of a paragraph says none of it: "downloaded from the archive" may begin the last line of any page.
+    """
+    heights = Counter(layout.block_of)
     said = {text for edge, text in zip(edges, folded, strict=True) if edge.number in found and len(text) > 5}
     words: set[int] = set()
     for edge, text in zip(edges, folded, strict=True):
         printed = layout.lines[edge.number].text.strip()
         is_imprint = edge.page == 0 and edge.size <= body and _IMPRINT.search(printed)
         is_known = text in said and (edge.page > 0 or edge.size < body + UNITS)  # else it is the title
-        if is_imprint or is_known or (edge.row < 2 and len(printed) > 4 and _STAMP.search(printed)):
+        is_stamp = edge.row < 2 and len(printed) > 4 and _STAMP.search(printed)
+        is_said = (is_imprint or is_stamp) and heights[layout.block_of[edge.number]] <= ROWS
+        if is_said or is_known:
             words.add(edge.number)
     return words
 

@@ -76,3 +76,25 @@ def test_captions_repeat_and_stay() -> None:
     pages = [[Print(72, 40, f"Table {number + 1} Grain by weight"), *body(number)] for number in range(5)]
     layout = layout_of(pages)
     assert find_furniture(layout) == frozenset()
+
+
+def test_lines_of_paragraphs_say_no_imprint() -> None:
+    """A paragraph that ends a page may say where data come from, with an address or a year."""
+    ends = ("https://mills.example, as other workshops on grain (2019) 12", "downloaded from the archive of the mills.")
+    pages = [[*column([*prose(20, THEMES[number])[:-1], end], y=120)] for number, end in enumerate(ends)]
+    assert texts(layout_of(pages), find_furniture(layout_of(pages))) == []
+
+
+def test_headings_of_slides() -> None:
+    """Some repeat at one height, and all stand where these do, in large print; only the foot is furniture."""
+    heads = ("Why mills", "How wheels turn", "Results", "Results", "Results", "Discussion", "Conclusion", "Questions")
+    pages = [
+        [
+            Print(72, 60, head, 24),
+            *column(prose(5, f"{THEMES[number % 6]} {number}"), y=120, size=16),
+            Print(72, 390, "Mill Days", 8),
+        ]
+        for number, head in enumerate(heads)
+    ]
+    layout = layout_of(pages)
+    assert texts(layout, find_furniture(layout)) == ["Mill Days"] * 8
