@@ -92,7 +92,7 @@ def test_headings_of_slides() -> None:
         [
             Print(72, 60, head, 24),
             *column(prose(5, f"{THEMES[number % 6]} {number}"), y=120, size=16),
-            Print(72, 390, "Mill Days", 8),
+            Print(72, 800, "Mill Days", 8),
         ]
         for number, head in enumerate(heads)
     ]
