@@ -15,7 +15,7 @@ import msgspec
 
 __all__ = ["Box", "Font", "Layout", "Line", "Page", "Segment", "printed_text", "running_as_most", "segments"]
 
-UNITS = 16  # to a point
+UNITS = 16  # to a point: MuPDF rounds to whole numbers
 SAMPLE = 500  # lines that tell the size of a paper's print
 
 

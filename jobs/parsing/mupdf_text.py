@@ -11,11 +11,9 @@ from typing import Any
 
 import msgspec
 
-from jobs.parsing.layout import Layout, Line, Page
+from jobs.parsing.layout import UNITS, Layout, Line, Page
 
 __all__ = ["PageText", "Unreadable", "blocks", "printed", "read_layout"]
-
-UNITS = 16  # to a point: MuPDF rounds to whole numbers
 
 
 class Unreadable(Exception):

@@ -35,6 +35,7 @@ _UNIT = re.compile(r"(?:^|[\s\d(/·×])(?:[kcdnµμm]?m|ft|in|Å|px|yd)$")
 _WORD = re.compile(
     r"(?:[^\W\d_]{3}|\d{4}\)|[^\W\d_]{2}\))[)’”\"\]]?[.,;:!?]?[)’”\"]?$|[\d%)\]][.,;:!?]$|\([A-Z]?[a-z]{2,}[^()]*\)$"
 )
+_FUNCTION = re.compile(r"(?<![^\W_])(?:sin|cos|tan|cot|sec|csc|sinh|cosh|tanh|log|exp)$")
 _PLAIN_WORD = re.compile(r"[a-z]{4}[.,;:)]?$")
 _STOP = re.compile(r"[.,;:]$")
 CONTEXT = 200  # signs of XHTML before what is raised, which find its place on the page
@@ -132,7 +133,10 @@ def _plain(xhtml: str) -> str:
 def _written(before: str, raised: _Raised, after: str, citations: Citations) -> str | None:
     """The line with what is raised in it as it should be written; None where it stays as it is."""
     text = raised.text
-    is_mark = citations != "keep" and _MARKS.fullmatch(text) and _WORD.search(raised.before)
+    if raised.before[-1:].isspace() and after[:1].isupper() and text.isdecimal():
+        return None  # an isotope, behind a number or a word of its own: "10 14C dates"
+    is_power = text in ("2", "3") and _FUNCTION.search(raised.before)
+    is_mark = citations != "keep" and not is_power and _MARKS.fullmatch(text) and _WORD.search(raised.before)
     if not is_mark and _is_exponent(raised.before.rstrip(), text, citations == "keep"):
         return f"{before.rstrip()}^{text}{after}"
     if not is_mark:
@@ -150,7 +154,7 @@ def _is_exponent(before: str, text: str, is_certain: bool) -> bool:
         return bool(_LETTER.fullmatch(text) and _SYMBOL.search(before))
     if text[0] in "-−–":
         return before[-1:].isalnum() or before.endswith((")", "]"))
-    if _TEN.search(before) or (text in "23" and _UNIT.search(before)):
+    if _TEN.search(before) or (text in "23" and (_UNIT.search(before) or _FUNCTION.search(before))):
         return True
     if text == "0":  # so some fonts have a prime
         return False

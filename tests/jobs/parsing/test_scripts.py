@@ -46,6 +46,8 @@ def read(*lines: str, citations: Literal["mark", "drop", "keep"] = "mark") -> li
         ("water is H<2>O and not more", "water is H2O and not more"),
         ("ions of Ca{2+} are in it", "ions of Ca2+ are in it"),
         ("the age by {14}C of the wood", "the age by 14C of the wood"),
+        ("we had 10 {14}C dates and 3 {137}Cs cores", "we had 10 14C dates and 3 137Cs cores"),
+        ("where sin{2} x and log{2} n are", "where sin^2 x and log^2 n are"),
         ("on the 5{th} of May it was", "on the 5th of May it was"),
     ],
 )
@@ -97,6 +99,11 @@ CITED = (
 def test_citations(citations: Literal["mark", "drop", "keep"], expected: list[str]) -> None:
     """Marked, left out or kept as they are printed; exponents are the same in any case."""
     assert read(*CITED, citations=citations) == expected
+
+
+def test_powers_of_functions_are_no_citations() -> None:
+    """Although other raised numbers of the document are."""
+    assert read(*CITED, "so sin{2} x is small")[-1] == "so sin^2 x is small"
 
 
 def test_the_marks_of_authors_stay() -> None:
