@@ -29,4 +29,7 @@ def words(text: str) -> list[str]:
 
 def readable(text: str) -> str:
     """`text` without the characters in `UNWANTED`."""
-    return text if text.isascii() and text.isprintable() else _UNWANTED.sub("", text)
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    letters = "".join(set(text))  # far fewer than the text has
+    return _UNWANTED.sub("", text) if _UNWANTED.search(letters) else text

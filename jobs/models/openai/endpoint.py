@@ -24,6 +24,7 @@ from jobs.models.openai.listing import found_at
 from jobs.models.openai.refusals import Refusals
 from jobs.models.openai.replies import read_reply
 from jobs.models.openai.streams import FirstToken, assembled
+from jobs.models.openai.vectors import BadVectors, Lengths
 from jobs.models.openai.words import read_words
 from jobs.models.providers import Target
 from jobs.models.usage import usage_of
@@ -62,7 +63,7 @@ class Endpoint:
             role=target.role, name=target.name, key=key, key_variable=model.api_key_env, way=self._way
         )
         self._answers = 0
-        self._dimensions = 0
+        self._lengths = Lengths()
         self._session: aiohttp.ClientSession | None = None
         self._tried = False
 
@@ -182,19 +183,16 @@ class Endpoint:
             raise refused
         reply = read_reply(body, request, usage, cut_off=self._target.cut_off)
         if reply.vectors:
-            self._check_dimensions(len(reply.vectors[0]), usage)
+            self._check_length(len(reply.vectors[0]), usage)
         after_s = first_token.after_s if first_token else None
         return msgspec.structs.replace(reply, server_limits=limits, first_token_s=after_s)
 
-    def _check_dimensions(self, found: int, usage: Usage) -> None:
+    def _check_length(self, found: int, usage: Usage) -> None:
         """All vectors of one run have the same length: the store takes no others."""
-        self._dimensions = self._dimensions or found
-        if found != self._dimensions:
-            raise Transient(
-                f"a vector came back with {found} numbers, where the others have {self._dimensions}",
-                kind="bad_vector",
-                usage=usage,
-            )
+        try:
+            self._lengths.check(found)
+        except BadVectors as error:
+            raise Transient(str(error), kind="bad_vector", usage=usage) from error
 
     async def _in_parts(self, request: Request, most: int) -> Reply:
         """The vectors of a request that holds more texts than the server takes, from several requests."""

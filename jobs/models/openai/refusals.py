@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from engine.errors import Fatal, Permanent, Transient
 from engine.requests import ServerLimits, Usage
 from jobs.models.connection import Connection
 from jobs.models.connection_errors import proxy_refused, wants_tls
-from jobs.models.openai.headers import retry_after_s
+from jobs.models.openai.headers import duration_s, retry_after_s
 from jobs.models.openai.listing import Listing
 from jobs.models.openai.words import MODERATED, Words, read_words, words_of
 
@@ -74,6 +75,7 @@ _KEY = (
 _PLACE = ("country", "region", "territory", "location is not supported", "not available in your")
 _MODEL = ("model", "deployment", "access to", "terms", "license")
 _WANTS_TLS = ("plain http request was sent to https port", "http request to an https server")
+_AGAIN_IN = re.compile(r"(?:try again|retry|resets?) in ((?:\d+(?:\.\d+)?(?:ms|h|m|s|d))+)", re.IGNORECASE)
 _SOON_S = 900.0
 """Seconds that a run waits for a day's limit to pass; it ends for a longer wait."""
 
@@ -229,7 +231,8 @@ class Refusals:
         """A minute's limit passes; what is gone for the day, or until somebody pays, does not."""
         day = words.has(*_DAY)
         if day and not (told.resets_s is not None and told.resets_s <= _SOON_S):
-            when = f" It resets in about {_duration(told.resets_s)}." if told.resets_s else ""
+            resets_s = told.resets_s or _told_in(words.message) or 0.0
+            when = f" It resets in about {_duration(resets_s)}." if resets_s > _SOON_S else ""
             return Fatal(f"the day's limit at {self.way.shown} is used up ({message}).{when} Wait for it, {_AGAIN}")
         if words.has(*_QUOTA) and not day and not words.has(*_MINUTE):
             return Fatal(f"the quota at {self.way.shown} is used up ({message}); add to it, {_AGAIN}")
@@ -266,6 +269,12 @@ def _status_of(words: Words) -> int:
     if words.has("invalid api key", "invalid_api_key", "unauthorized"):
         return 401
     return 503 if words.has("overloaded", "capacity", "unavailable") else 500
+
+
+def _told_in(message: str) -> float | None:
+    """The time of "Please try again in 7h12m3.5s", in seconds."""
+    found = _AGAIN_IN.search(message)
+    return duration_s(found[1]) if found else None
 
 
 def _duration(seconds: float) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["BadVectors", "read_vectors"]
+__all__ = ["BadVectors", "Lengths", "read_vectors"]
 
 
 _LARGEST = 3.4e38
@@ -21,6 +22,22 @@ _LARGEST = 3.4e38
 
 class BadVectors(ValueError):
     """What came back is no vector for each text; the message says what it is."""
+
+
+class Lengths:
+    """The length of the vectors of one endpoint: the one that most answers have, so a single odd one decides nothing."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[int] = Counter()
+        self._length = 0
+
+    def check(self, length: int) -> None:
+        """Raise `BadVectors` where `length` is not that of most."""
+        self._seen[length] += 1
+        if length == self._length or self._seen[length] > self._seen[self._length]:
+            self._length = length
+            return
+        raise BadVectors(f"a vector came back with {length} numbers, where the others have {self._length}")
 
 
 def read_vectors(body: Any, texts: int) -> list[Sequence[float]]:
@@ -79,7 +96,7 @@ def _vector(item: Any) -> Sequence[float]:
         raise BadVectors("a vector came back that is no list of numbers")
     if not set(map(type, value)) <= {float, int}:
         raise BadVectors("a vector came back that holds something else than numbers")
-    if not all(map(math.isfinite, value)) or max(map(abs, value)) > _LARGEST:
+    if max(map(abs, value)) > _LARGEST or not all(map(math.isfinite, value)):
         raise BadVectors("a vector came back with a number that is not finite")
     if not any(value):
         raise BadVectors("a vector came back that is all zeros")
