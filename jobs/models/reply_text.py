@@ -30,7 +30,7 @@ def said(raw: str, *, is_json: bool = False) -> Said:
     Most answers hold no sign of a mark: for these it costs a look at their characters.
     """
     text, thinks = raw, False
-    if any(sign in raw for sign in _SIGNS) or raw.startswith("analysis"):
+    if any(sign in raw for sign in _SIGNS) or raw.startswith(_BARE):
         text, thinks = _without_thoughts(_final_channel(raw))
         text = _without_marks(text)
     text = readable(text).strip()
@@ -45,16 +45,22 @@ _NAMES = (
     r"think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|inner_monologue|antthinking|seed:think|"
     r"mm:think"
 )
-_OPEN = rf"(?:<(?:{_NAMES})\b[^<>\n]{{0,80}}>|\[THINK\]|◁think▷|<unused94>(?:thought)?|<\|START_THINKING\|>)"
-_CLOSE = r"(?:</(?:" + _NAMES + r")\s*>|\[/THINK\]|◁/think▷|<unused95>|<\|END_THINKING\|>)"
+_OPEN = rf"(?:<(?:{_NAMES})\b[^<>\n]{{0,80}}>|\[THINK\]|◁think▷|<unused94>(?:thought)?|<\|(?:START_THINKING|begin_of_thought)\|>)"
+_CLOSE = r"(?:</(?:" + _NAMES + r")\s*>|\[/THINK\]|◁/think▷|<unused95>|<\|(?:END_THINKING|end_of_thought)\|>)"
 _CLOSING = re.compile(_CLOSE, re.IGNORECASE)
 _TAG = re.compile(rf"(?P<opens>{_OPEN})|{_CLOSE}", re.IGNORECASE)
+_MOST_TAGS = 4000
 _MENTION = 60
 """Characters between two tags on one line that an answer may write about tags; what is longer is a thought."""
 
 
 def _without_thoughts(text: str) -> tuple[str, bool]:
     """`text` without its thoughts, and whether it ends inside one."""
+    if (
+        len(_TAG.findall(text)) > _MOST_TAGS
+    ):  # a model that repeats itself: what follows the last thought is looked at alone
+        closings = [*_CLOSING.finditer(text)]
+        return (text[closings[-1].end() :], False) if closings else ("", True)
     kept, place, found, end = "", 0, False, _end(text)
     while tag := _unquoted(_TAG, text, place):
         if not tag["opens"]:  # its opening tag stands in the prompt, or the thought held a pair of tags itself
@@ -109,7 +115,7 @@ def _begins_line(text: str, start: int, at: int) -> bool:
 
 
 _CHANNEL = re.compile(r"<\|channel\|>")
-_FINAL = re.compile(r"<\|channel\|>\s*final\b[^<]{0,80}<\|message\|>")
+_FINAL = re.compile(r"<\|channel\|>\s*final\b[^<]{0,80}(?:<\|constrain\|>[^<]{0,80})?<\|message\|>")
 _MESSAGE_END = re.compile(r"<\|(?:end|return|call|start|channel)\|>")
 
 
@@ -121,9 +127,13 @@ def _final_channel(text: str) -> str:
     if _unquoted(_CHANNEL, text):
         finals = list(_FINAL.finditer(text))
         return _MESSAGE_END.split(text[finals[-1].end() :])[0] if finals else f"<think>{text}"
-    if text.startswith("analysis") and "assistantfinal" in text:
+    if text.startswith(_BARE) and "assistantfinal" in text:
         return text.rpartition("assistantfinal")[2]
-    return text
+    return f"<think>{text}" if text.startswith(_BARE) and _BARE_THOUGHT.match(text) else text
+
+
+_BARE = ("analysis", "commentary", "assistantanalysis", "assistantcommentary", "assistantfinal")
+_BARE_THOUGHT = re.compile(r"(?:assistant)?(?:analysis|commentary)(?=[A-Z“\"'])")
 
 
 _MARK = (

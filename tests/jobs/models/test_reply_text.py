@@ -21,6 +21,12 @@ from jobs.models.reply_text import said
         "<|im_start|>assistant\nAnswer<|eot_id|>",
         "<|channel|>analysis<|message|>Let me see.<|end|><|start|>assistant<|channel|>final<|message|>Answer<|return|>",
         "thought</think>" * 3000 + "Answer",
+        "analysisWe see.assistantfinalAnswer",
+        "commentaryWe see.assistantfinalAnswer",
+        "assistantfinalAnswer",
+        "<|channel|>final <|constrain|>json<|message|>Answer<|return|>",
+        "<|begin_of_thought|>x<|end_of_thought|><|begin_of_solution|>Answer<|end_of_solution|>",
+        "<think>x</think> " * 5000 + "Answer",
     ],
 )
 def test_what_is_no_answer_goes(raw: str) -> None:
@@ -88,3 +94,15 @@ def test_a_fence_around_json(raw: str, text: str) -> None:
     """The fence around an answer in JSON is taken off where it is whole; that of a plain answer stays."""
     assert said(raw, is_json=True).text == text
     assert said(raw).text == raw.strip()
+
+
+@pytest.mark.parametrize("piece", ["<think>", "</think>", "a <think>", "<|im_end|>", "<think>a</think> "])
+def test_tags_without_end(piece: str) -> None:
+    """A model that writes nothing but tags has said nothing, and that is found at once."""
+    assert said(piece * 20_000).text == ""
+
+
+@pytest.mark.parametrize(("raw", "thinks"), [("analysisWe see.", True), ("analysis of the data", False)])
+def test_a_thought_without_its_marks(raw: str, thinks: bool) -> None:
+    """A channel whose marks were stripped is a thought, and a sentence that begins by its name is none."""
+    assert said(raw).thinks is thinks
