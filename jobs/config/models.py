@@ -146,6 +146,10 @@ class Model(Section):
             raise ValueError("it is the name of an environment variable, as OPENAI_API_KEY, and not the key itself")
         return name
 
+    def headers(self, key: str) -> dict[str, str]:
+        """The further headers of every request, and the one that carries `key`, none where that is ""."""
+        return self.extra_headers | ({self.key_header: f"{self.key_scheme} {key}".strip()} if key else {})
+
     def meaning(self) -> dict[str, Any]:
         """What of the settings above decides what an answer or a vector means, where it is not the default."""
         names = ("extra_body", "dimensions", "query_prefix", "passage_prefix", "query_input_type", "passage_input_type")

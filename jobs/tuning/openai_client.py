@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import openai
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
 
+    from jobs.config import Model
     from jobs.models.connection import Connection
 
 __all__ = ["Provider", "Refused", "Sleep", "provider_at"]
@@ -50,18 +51,25 @@ T = TypeVar("T")
 
 
 @contextlib.asynccontextmanager
-async def provider_at(way: Connection, api_key: str, sleep: Sleep) -> AsyncIterator[Provider]:
+async def provider_at(way: Connection, base: Model, api_key: str, sleep: Sleep) -> AsyncIterator[Provider]:
+    """The provider at the end of `way`, asked with the key, the headers and the query of `base`."""
     import openai
 
     # An empty key would make the client look for one in the environment, and send it to whoever this endpoint is.
     key = api_key or "none"
     async with openai.AsyncOpenAI(
-        base_url=str(way.url), api_key=key, max_retries=0, timeout=REQUEST_TIMEOUT_S, http_client=_http_client(way)
+        base_url=str(way.url),
+        api_key=key,
+        max_retries=0,
+        timeout=REQUEST_TIMEOUT_S,
+        default_headers=base.headers(api_key),
+        default_query=base.extra_query,
+        http_client=_http_client(way, base),
     ) as client:
         yield Provider(client, api_key, sleep, way)
 
 
-def _http_client(way: Connection) -> httpx2.AsyncClient:
+def _http_client(way: Connection, base: Model) -> httpx2.AsyncClient:
     """The client's own HTTP client, whose connections go the way that all others of the run go."""
     import httpx2
     import openai
@@ -70,9 +78,20 @@ def _http_client(way: Connection) -> httpx2.AsyncClient:
     proxy = None
     if way.proxy is not None:
         proxy = httpx2.Proxy(str(way.proxy.url), ssl_context=way.tls if way.proxy.url.scheme == "https" else None)
+    usual = base.key_header.casefold() == "authorization"
     return openai.DefaultAsyncHttpxClient(
-        transport=transport, proxy=proxy, verify=True if way.tls is None else way.tls, trust_env=False
+        event_hooks={"request": [] if usual else [_without_authorization]},
+        follow_redirects=usual,  # only the usual header is taken off where a redirect leads elsewhere
+        transport=transport,
+        proxy=proxy,
+        verify=True if way.tls is None else way.tls,
+        trust_env=False,
     )
+
+
+async def _without_authorization(request: httpx2.Request) -> None:
+    """The key goes in another header; the client always writes this one too."""
+    request.headers.pop("Authorization", None)
 
 
 class Refused(Fatal):

@@ -29,8 +29,6 @@ from jobs.tuning.tuning_jobs import MIN_EXAMPLES, Hyperparameters, Ledger, Provi
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
 
-    from jobs.models.connection import Connection
-
 __all__ = ["finetune"]
 
 MAX_FILE_BYTES = 512 << 20  # more is refused by the provider
@@ -41,21 +39,18 @@ NAME_LOOKS = 30
 async def finetune(
     *,
     folder: Path,
-    base_url: str,
+    base: Model,
     api_key: str,
-    model: str,
     hyperparameters: Hyperparameters,
     poll_s: float,
     on_event: Hook,
     sleep: Sleep = asyncio.sleep,
-    way: Connection | None = None,
 ) -> str:
-    """Tune `model` on ``dataset/train.jsonl`` of the run in `folder` and return the tuned model's name.
+    """Tune the model `base` on ``dataset/train.jsonl`` of the run in `folder` and return the tuned model's name.
 
     ``dataset/val.jsonl`` goes along when it has rows. The provider is asked for news after 1 s, then at doubling
     distances up to `poll_s`. It may be cancelled, or `sleep` may raise, at any time: the job goes on at the provider,
     and the next call with the same files and settings takes it up. After a failed job the next call starts a new one.
-    `way` is how its address is reached, by default as the environment says.
 
     Raises `BadInput` for a dataset that the provider would refuse, `Fatal` for a refused key, an unknown model, a
     provider that does not answer, and a job that ended without a model, with its reason.
@@ -64,10 +59,10 @@ async def finetune(
     """
     from jobs.models.connection import connection
 
-    wanted = await asyncio.to_thread(_plan, folder, base_url, model, hyperparameters)
+    wanted = await asyncio.to_thread(_plan, folder, base.base_url, base.model, hyperparameters)
     ledger = Ledger(folder / "models.json", wanted)
     if ledger.job.tuned_model is None:
-        async with provider_at(way or connection("base", Model(model=model), base_url), api_key, sleep) as provider:
+        async with provider_at(connection("base", base), base, api_key, sleep) as provider:
             await _upload(provider, ledger, folder / "dataset")
             job = await _start(provider, ledger)
             await _watch(provider, ledger, job, poll_s, on_event)

@@ -128,7 +128,6 @@ async def _no_tuning(context: RunContext) -> None:
 
 
 async def _tune_at_provider(context: RunContext) -> None:
-    from jobs.models.connection import connection
     from jobs.tuning.openai_job import finetune
     from jobs.tuning.tuning_jobs import Hyperparameters
 
@@ -136,9 +135,8 @@ async def _tune_at_provider(context: RunContext) -> None:
     await imported("openai")
     await finetune(
         folder=context.folder.path,
-        base_url=base.base_url,
+        base=base,
         api_key=api_key(base, "base"),
-        model=base.model,
         hyperparameters=Hyperparameters(
             epochs=settings.epochs,
             batch_size=settings.batch_size,
@@ -148,7 +146,6 @@ async def _tune_at_provider(context: RunContext) -> None:
         poll_s=settings.poll_s,
         on_event=context.hook,
         sleep=context.stop.sleep,
-        way=connection("base", base),
     )
 
 

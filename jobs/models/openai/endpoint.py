@@ -49,9 +49,8 @@ class Endpoint:
         model, key = target.model, target.api_key
         self._way = connection(target.role, model, target.base_url)
         url = self._way.url
-        self._headers: dict[str, str] = {CONTENT_TYPE: "application/json", **model.extra_headers}
+        self._headers = {CONTENT_TYPE: "application/json", **model.headers(key)}
         if key:
-            self._headers[model.key_header] = f"{model.key_scheme} {key}".strip()
             url = url.with_user(None)  # one header cannot carry both
         query = {**url.query, **model.extra_query}
         self._url = url.with_query(None)

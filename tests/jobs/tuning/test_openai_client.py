@@ -30,8 +30,8 @@ def issued(tmp_path: Path) -> Certificates:
 
 async def status(url: str, **settings: Any) -> str:
     """The status of a job at `url`, as the fine-tuning client gets it."""
-    way = connection("base", Model(model="m", **settings), url)
-    async with provider_at(way, "the-key", asyncio.sleep) as provider:
+    model = Model(model="m", **settings)
+    async with provider_at(connection("base", model, url), model, "the-key", asyncio.sleep) as provider:
         return (await provider.job("job-1")).status
 
 
@@ -74,3 +74,18 @@ async def test_certificates(issued: Certificates) -> None:
         assert await status(url, ca_file=str(issued.file), **shown) == "running"
         with pytest.raises(Fatal, match=r"certificate of localhost is not trusted .* set ca_file in \[models\.base\]"):
             await status(url, **shown)
+
+
+async def test_headers_and_query() -> None:
+    """What [models.base] says of the key's header, further headers and the query holds for fine-tuning too."""
+    azure = {"key_header": "api-key", "key_scheme": "", "extra_query": {"api-version": "1"}}
+    async with model_server(answer=JOB) as server:
+        url = f"http://127.0.0.1:{server.port}/v1"
+        assert await status(url) == "running"
+        assert await status(url, extra_headers={"X-Team": "papers"}, **azure) == "running"
+    plain, special = (head.lower() for head in server.heads)
+    assert "\r\nauthorization: bearer the-key\r\n" in plain
+    assert special.startswith("get /v1/fine_tuning/jobs/job-1?api-version=1 ")
+    assert "\r\napi-key: the-key\r\n" in special
+    assert "\r\nx-team: papers\r\n" in special
+    assert "authorization" not in special

@@ -15,6 +15,7 @@ from engine.errors import BadInput, Fatal
 from engine.events import Event
 from engine.signals import Stopped
 from engine.virtualtime import run_virtual
+from jobs.config import Model
 from jobs.records import Example
 from jobs.simulator import Fault, FaultScript, Seen, simulated_endpoint
 from jobs.tuning.events import FinetuneProgress
@@ -142,9 +143,8 @@ class Bench:
     async def tune(self, url: str = "", model: str = BASE, **settings: Any) -> str:
         return await finetune(
             folder=self.folder,
-            base_url=url or self.url,
+            base=Model(model=model).model_copy(update={"base_url": url or self.url}),
             api_key=KEY,
-            model=model,
             hyperparameters=Hyperparameters(**settings),
             poll_s=5,
             on_event=self._note,
@@ -589,9 +589,8 @@ class Simulated:
             try:
                 return await finetune(
                     folder=self.folder,
-                    base_url=server.base_url,
+                    base=Model(model=BASE, base_url=server.base_url),
                     api_key=KEY,
-                    model=BASE,
                     hyperparameters=Hyperparameters(epochs=2),
                     poll_s=20,
                     on_event=self._note,
