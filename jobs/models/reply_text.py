@@ -30,7 +30,7 @@ def said(raw: str, *, is_json: bool = False) -> Said:
     Most answers hold no sign of a mark: for these it costs a look at their characters.
     """
     text, thinks = raw, False
-    if any(sign in raw for sign in _SIGNS) or raw.startswith(_BARE):
+    if _TAG_LIKE.search(raw) or any(sign in raw for sign in _SIGNS) or raw.startswith(_BARE):
         text, thinks = _without_thoughts(_final_channel(raw))
         text = _without_marks(text)
     text = readable(text).strip()
@@ -39,7 +39,8 @@ def said(raw: str, *, is_json: bool = False) -> Said:
     return Said(text, thinks)
 
 
-_SIGNS = ("<", "[/THINK]", "[THINK]", "[INST]", "[/INST]", "◁")
+_TAG_LIKE = re.compile("<[A-Za-z/|｜]")  # "p < 0.05" and "<5" are none, and stand in many answers
+_SIGNS = ("[/THINK]", "[THINK]", "[INST]", "[/INST]", "◁")
 
 _NAMES = (
     r"think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|inner_monologue|antthinking|seed:think|"
