@@ -45,8 +45,10 @@ def metered(call: Call, tally: Tally, job: str, group: str = "", rank: int = 0) 
     return counted
 
 
-def batched(call: Call, *, size: int) -> Call:
+def batched(call: Call, *, size: int, characters: int | None = None) -> Call:
     """Join embedding requests, each of a list of texts, into requests of about `size` texts; others are sent unchanged.
+
+    None of them has more than so many `characters`, but for a request that alone has more; None is no bound.
 
     Only requests of one group (one shard) that differ only in their texts are joined, so the cost of a shard does not
     depend on the batches. A batch holds the requests that arrive within `LINGER_S` of the first. Each caller gets its
@@ -58,7 +60,7 @@ def batched(call: Call, *, size: int) -> Call:
     async def joined(request: Request) -> Reply:
         if not request.texts:
             return await call(request)
-        batch = next((batch for batch in batches if batch.texts < size and batch.is_like(request)), None)
+        batch = next((batch for batch in batches if batch.takes(request, size, characters)), None)
         if batch is None:
             batch = _JoinedRequests()
             batches.append(batch)
@@ -77,16 +79,20 @@ class _JoinedRequests:
     """Requests that are sent as one. The first to join sends it; the others wait for `outcomes`."""
 
     def __init__(self) -> None:
-        self.texts = 0
+        self.texts = self.characters = 0
         self.requests: list[Request] = []
         self.outcomes: asyncio.Future[Sequence[Reply | GristmillError]] = asyncio.get_running_loop().create_future()
 
     def add(self, request: Request) -> int:
         self.texts += len(request.texts)
+        self.characters += request.characters
         self.requests.append(request)
         return len(self.requests) - 1
 
-    def is_like(self, request: Request) -> bool:
+    def takes(self, request: Request, size: int, characters: int | None) -> bool:
+        """Whether `request` is like those that are here, and there is room for it."""
+        if self.texts >= size or (characters is not None and self.characters + request.characters > characters):
+            return False
         return _without_texts(request) == _without_texts(self.requests[0])
 
     async def send(self, call: Call, joinable: list[_JoinedRequests]) -> None:

@@ -67,6 +67,11 @@ class Model(Section):
     )
     max_tokens: int = Field(1024, gt=0, description="Most tokens of one answer.")
     batch_size: int = Field(64, gt=0, description="Most texts in one embedding request.")
+    batch_tokens: int | None = Field(
+        None,
+        gt=0,
+        description="Most tokens in one embedding request, counted as three characters each. Unset: no bound.",
+    )
     extra_headers: dict[str, str] = Field(
         {}, description="Further headers of every request. A key belongs into api_key_env."
     )

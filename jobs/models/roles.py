@@ -163,7 +163,7 @@ class ModelCalls:
         if self._budget.usd is not None or self._budget.tokens is not None:
             call = budgeted(call, self._budget, price=_price(model))
         call = retrying(call, RetryPolicy(), sleep=self._stop.sleep, hook=self._hook)
-        return batched(call, size=model.batch_size)
+        return batched(call, size=model.batch_size, characters=_characters(model.batch_tokens))
 
     def _limit(self, model: Model) -> Limit:
         key = (model.base_url, model.model, str(model.requests_per_minute), str(model.tokens_per_minute))
@@ -243,6 +243,11 @@ def _context_tokens(config: Config) -> int:
     """Room for the longest prompt and its answer, by a tokenizer that may need a third more than ours."""
     contexts = config.parse.chunk_size * config.augment.top_k
     return max(4096, 1024 * math.ceil((1.34 * contexts + 1536) / 1024))
+
+
+def _characters(tokens: int | None) -> int | None:
+    """Characters that surely make no more than so many tokens, in languages that are written with an alphabet."""
+    return None if tokens is None else 3 * tokens
 
 
 def _price(model: Model) -> Price | None:

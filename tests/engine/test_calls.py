@@ -224,6 +224,15 @@ async def test_only_like_requests_are_joined() -> None:
     ]
 
 
+@virtually
+async def test_a_batch_has_a_bound_in_characters() -> None:
+    """What would make a batch longer goes into another; one that is longer by itself goes alone."""
+    embedder = Embedder()
+    join = batched(embedder, size=8, characters=5)
+    await outcomes(join, [embed("aa"), embed("bbb"), embed("cc"), embed("dddddddd"), embed("e")])
+    assert sorted(request.texts for request in embedder.requests) == [["aa", "bbb"], ["cc", "e"], ["dddddddd"]]
+
+
 async def test_chat_is_not_batched() -> None:
     """Requests that are no embeddings pass as they are."""
     sent: list[Request] = []

@@ -71,8 +71,6 @@ def _text(choice: Mapping[str, Any], request: Request, usage: Usage, cut_off: bo
     message = choice.get("message")
     if not isinstance(message, Mapping):
         raise TypeError("a choice has a message")
-    if isinstance(choice.get("text"), str) and not message:
-        message = {"content": choice["text"]}
     refusal = message.get("refusal")
     content, refused = _content(message.get("content"))
     answer = said(content, is_json=request.schema is not None)
