@@ -71,6 +71,22 @@ def test_a_form_is_no_furniture() -> None:
     assert find_furniture(layout) == frozenset()
 
 
+def test_a_filled_in_form_keeps_its_fields() -> None:
+    """Labels and like answers at one place of each page are the text of a short form, not its furniture."""
+    pages = [
+        [
+            *(Print(72, 80 + 40 * row, label, 11) for row, label in enumerate(("Name:", "Address:", "Date of birth:"))),
+            Print(200, 80, f"Person {number} Miller", 11),
+            Print(200, 120, f"Street {7 * number + 3}, Millbrook", 11),
+            Print(200, 160, f"{number + 1}.02.1980", 11),
+            Print(72, 200, f"Reason: a cough of {number + 2} weeks {THEMES[number]}", 11),
+        ]
+        for number in range(4)
+    ]
+    layout = layout_of(pages)
+    assert texts(layout, find_furniture(layout)) == []
+
+
 def test_captions_repeat_and_stay() -> None:
     """Tables at the heads of pages, whose captions differ by their numbers only."""
     pages = [[Print(72, 40, f"Table {number + 1} Grain by weight"), *body(number)] for number in range(5)]
