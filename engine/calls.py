@@ -103,6 +103,8 @@ class _JoinedRequests:
             finally:
                 joinable.remove(self)
             self.outcomes.set_result(await _outcomes(call, self.requests))
+            # All go on in the same turn of the loop, so that one commit holds them: their shares of the usage belong together.
+            await asyncio.sleep(0)
         except BaseException:
             self.outcomes.cancel()
             raise

@@ -182,7 +182,7 @@ def test_every_file_is_accounted_for(
     assert main(["run", *folders, "--out", str(out), "--config", str(config), "--set", "parse.chunk_size=1024"]) == 3
     files = [path for folder in folders for path in Path(folder).iterdir() if path.suffix.lower() == ".pdf"]
     papers = {row["id"]: row["path"] for row in rows(out, "papers")}
-    assert sorted(papers.values()) == sorted(map(str, files))
+    assert sorted(papers.values()) == sorted(str(file.resolve()) for file in files)
     capsys.readouterr()
     assert main(["status", str(out), "--json"]) == 0
     status = json.loads(capsys.readouterr().out)

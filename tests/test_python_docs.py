@@ -48,7 +48,7 @@ async def test_the_page(
     assert own.jobs["summarise"].rows == own.jobs["parse"].rows > 0
     assert own.usage.requests == first.usage.requests + own.jobs["summarise"].usage.requests
     assert "there is no file or folder no-such-folder" in capsys.readouterr().out
-    with pytest.raises(BadInput, match="no run yet"):
+    with pytest.raises(BadInput, match="is not a run yet"):
         await names["run_pipeline"](out="third-run")
 
 

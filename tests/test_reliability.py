@@ -91,7 +91,7 @@ def test_a_second_process_is_refused(
     """While one process works on a run another gets one line that names it, and one may look at the run."""
     out, config = tmp_path / "run", configured(simulate("--latency-mean-s", "300"))
     sealed = {f"{shard}.{kind}" for shard in ("00000", "00001") for kind in ("jsonl", "done.json")}
-    run = ["run", str(example_papers), "--out", str(out), "--config", str(config)]
+    run = ["run", str(example_papers), "--out", str(out), "--config", str(config), "--no-preflight"]
     with running(*run) as process:
         wait_for(lambda: {path.name for path in (out / "chunks").glob("*")} == sealed, process, limit_s=200)
         before = snapshot_of(out / "chunks")
