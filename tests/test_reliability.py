@@ -93,7 +93,7 @@ def test_a_second_process_is_refused(
     sealed = {f"{shard}.{kind}" for shard in ("00000", "00001") for kind in ("jsonl", "done.json")}
     run = ["run", str(example_papers), "--out", str(out), "--config", str(config), "--no-preflight"]
     with running(*run) as process:
-        wait_for(lambda: {path.name for path in (out / "chunks").glob("*")} == sealed, process, limit_s=200)
+        wait_for(lambda: {path.name for path in (out / "chunks").glob("0*")} == sealed, process, limit_s=200)
         before = snapshot_of(out / "chunks")
         assert main(run) == 1
         assert f"another process ({process.pid}) is working in {out}; wait for it" in only_line(capsys)
