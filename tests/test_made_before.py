@@ -41,7 +41,8 @@ def test_a_run_begun_before_ends_with_the_same_bytes(
     run = begun_before(tmp_path, simulate("--seed", "7", "--fault-filter", "0.05", "--fault-sticky", "1"))
     expected = json.loads((DATA / "made-before.json").read_text("utf-8"))
     assert not (run / "pairs" / "00000.done.json").exists(), "the archive holds a run that was killed in the middle"
-    assert main(["evaluate", str(run)]) == 3, capsys.readouterr().err
+    # Not tried first: what the endpoint refuses is drawn by the words, and the trial's are new each time.
+    assert main(["evaluate", str(run), "--no-preflight"]) == 3, capsys.readouterr().err
     found = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in expected}
     assert found == expected
 

@@ -77,7 +77,7 @@ def test_a_judge_that_fails_costs_only_its_cells(
     sound, failing = tmp_path / "sound", tmp_path / "failing"
     assert main([*run, str(sound)]) == 0
     capsys.readouterr()
-    assert main([*run, str(failing), "--set", f"models.judge.base_url={refusing}"]) == 3
+    assert main([*run, str(failing), "--no-preflight", "--set", f"models.judge.base_url={refusing}"]) == 3
     shown = capsys.readouterr().out
     for name, metrics in (("verdicts", ["correctness"]), ("assessments", ["faithfulness", "relevancy"])):
         kept = {row["id"] for row in rows(failing, name)}

@@ -343,7 +343,8 @@ def test_failures_are_retried_on_request(
     """Refused records are counted and listed; `retry` asks only for them, and what follows from them is made."""
     out = tmp_path / "run"
     bad = simulate("--fault-filter", "0.2", "--fault-sticky", "1")
-    assert main(["run", str(example_papers), "--out", str(out), "--config", str(configured(bad))]) == 3
+    run = ["run", str(example_papers), "--out", str(out), "--config", str(configured(bad))]
+    assert main([*run, "--no-preflight"]) == 3
     pairs = {row["id"]: row for row in rows(out, "pairs")}
     good = simulate()
     text = (out / "run.toml").read_text("utf-8")
@@ -451,7 +452,7 @@ def test_what_fails_on_the_way_costs_its_cell_only(
         config.write_text(f"{head}[models.{role}]{section.replace(good, bad, 1)}", "utf-8")
     out = tmp_path / "run"
     run = ["run", str(example_papers), "--out", str(out), "--set", "ask.questions_per_chunk=1"]
-    assert main([*run, "--config", str(config)]) == 3
+    assert main([*run, "--config", str(config), "--no-preflight"]) == 3
     cells = [row["correctness"] for row in json.loads((out / "results.json").read_bytes())["rows"]]
     assert all(cell["total"] == 8 and 0 < cell["scored"] < 8 for cell in cells)
     (out / "run.toml").write_text(re.sub(r"http://[^\"]*", good, (out / "run.toml").read_text("utf-8")), "utf-8")
