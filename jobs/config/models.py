@@ -16,7 +16,10 @@ __all__ = ["Model", "Models", "Price", "api_key"]
 _CACHED = "Dollars per million input tokens that the provider's cache holds. Unset: the price of input."
 _WRITTEN = "Dollars per million input tokens that are written to the provider's cache. Unset: the price of input."
 _REASONING = "Dollars per million tokens of thought. Unset: the price of output."
-_DISCOUNT = 'Share of the price that is let off for an answer whose service tier is "batch" or "flex".'
+_DISCOUNT = (
+    'Share of the price that is let off for an answer from a batch, or one whose service tier is "batch" or "flex". '
+    "Unset: 0.5 where batch is true, else 0."
+)
 
 
 class Model(Section):
@@ -115,6 +118,30 @@ class Model(Section):
     cache_write_usd_per_million: float | None = Field(None, ge=0, description=_WRITTEN)
     reasoning_usd_per_million: float | None = Field(None, ge=0, description=_REASONING)
     batch_discount: float | None = Field(None, ge=0, le=1, description=_DISCOUNT)
+    batch: bool = Field(
+        False,
+        description="Whether requests go to the provider's Batch API: for about half the price, within batch_window. In "
+        "[models] itself it holds for every role that is not local.",
+    )
+    batch_window: str = Field(
+        "24h",
+        pattern=r"^[1-9][0-9]{0,3}[hd]$",
+        description='Time in which the provider is to answer a batch, as "24h" or "7d". OpenAI takes "24h" alone.',
+    )
+    batch_rounds: int = Field(
+        2,
+        gt=0,
+        description="Most batches that one request may stand in, where its row fails or expires. After that it is sent "
+        "by itself, at the full price.",
+    )
+    batch_rows: int = Field(50_000, gt=0, description="Most requests in one batch.")
+    batch_bytes: int = Field(190_000_000, gt=0, description="Most bytes in the file of one batch.")
+    batch_enqueued_tokens: int | None = Field(
+        None,
+        gt=0,
+        description="Most tokens of prompts that may wait in unfinished batches at the provider. Unset: learned where a "
+        "batch is refused for it.",
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -170,6 +197,16 @@ class Model(Section):
         return self.model_copy(update={name: getattr(plain, name) for name in _BESIDE})
 
     @property
+    def discount(self) -> float:
+        """The share of the price that is let off for an answer from a batch."""
+        return (0.5 if self.batch else 0.0) if self.batch_discount is None else self.batch_discount
+
+    @property
+    def window_s(self) -> float:
+        """`batch_window` in seconds."""
+        return int(self.batch_window[:-1]) * {"h": 3600.0, "d": 86400.0}[self.batch_window[-1]]
+
+    @property
     def priced(self) -> bool:
         """Whether its cost is known: its price is stated, or it runs on this machine and is free."""
         return self.local or None not in (self.input_usd_per_million, self.output_usd_per_million)
@@ -188,6 +225,12 @@ _BESIDE = (
     "cache_write_usd_per_million",
     "reasoning_usd_per_million",
     "batch_discount",
+    "batch",
+    "batch_window",
+    "batch_rounds",
+    "batch_rows",
+    "batch_bytes",
+    "batch_enqueued_tokens",
 )
 
 
@@ -232,10 +275,11 @@ class Models(Section):
         for role in ("generator", "base", "judge", "embedding"):
             given = {key: value for key, value in shared.items() if role != "embedding" or key != "model"}
             if isinstance(own.get(role, {}), dict):
-                own[role] = given | own.get(role, {})
+                own[role] = _completed(own.get(role, {}), given)
         if isinstance(own.get("candidates"), dict):
             own["candidates"] = {
-                name: shared | model if isinstance(model, dict) else model for name, model in own["candidates"].items()
+                name: _completed(model, shared) if isinstance(model, dict) else model
+                for name, model in own["candidates"].items()
             }
         return own
 
@@ -259,6 +303,13 @@ _SECRET = ("key", "token", "secret", "password", "sig", "auth")
 _KEYS = ("key", "token", "secret", "password")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _TAKEN = {"generator", "base", "tuned", "judge", "embedding", "candidates"}
+
+
+def _completed(own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """A section with the shared keys that it does not have itself; a local model has no batches to take part in."""
+    whole = shared | own
+    local = str(whole.get("model", "local")).partition(":")[0] == "local"
+    return {key: value for key, value in whole.items() if key != "batch" or key in own or not local}
 
 
 def _is_secret(name: str) -> bool:

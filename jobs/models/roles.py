@@ -68,6 +68,11 @@ def check(config: Config) -> None:
         if not model.local:
             check_provider(model.provider, role)
             api_key(model, role)
+        elif model.batch:
+            raise BadInput(
+                f"[models.{role}] has batch = true, and its model is local: there is no provider that takes batches; "
+                "leave batch out there"
+            )
         if config.budget.usd is not None and _price(model) is None:
             raise BadInput(
                 f"budget.usd is set, and {model.model!r} of [models.{role}] has no price: state input_usd_per_million "

@@ -55,15 +55,15 @@ def price_of(model: Model) -> Price:
         cached_input_usd_per_million=model.cached_input_usd_per_million,
         cache_write_usd_per_million=model.cache_write_usd_per_million,
         reasoning_usd_per_million=model.reasoning_usd_per_million,
-        batch_discount=model.batch_discount or 0,
+        batch_discount=model.discount,
     )
 
 
-def usage_of(body: Any, model: Model) -> Usage:
+def usage_of(body: Any, model: Model, *, batch: bool = False) -> Usage:
     """What the answer `body` of `model` is billed for, as one request.
 
     Dollars are those of the configured price; where there is none, those that the server itself says (OpenRouter). The
-    batch discount holds for answers of the service tiers "batch" and "flex".
+    batch discount holds for the rows of a `batch`, and for answers of the service tiers "batch" and "flex".
     """
     told = _told(body)
     prompt, cached, written = _prompt(told)
@@ -76,8 +76,8 @@ def usage_of(body: Any, model: Model) -> Usage:
         cache_write=written,
         reasoning=reasoning,
     )
-    batch = isinstance(body, Mapping) and str(body.get("service_tier")) in _BATCH_TIERS
-    dollars = price_of(model).usd(usage, batch=batch)
+    tier = str(body.get("service_tier")) if isinstance(body, Mapping) else ""
+    dollars = price_of(model).usd(usage, batch=batch or tier in _BATCH_TIERS)
     return msgspec.structs.replace(usage, cost_usd=dollars if dollars or model.priced else _billed(told))
 
 

@@ -108,6 +108,9 @@ def test_unknown_keys(table: dict[str, Any], said: str) -> None:
         ({"models": {"judge": {"model": ""}}}, "models.judge.model"),
         ({"models": {"judge": {"temperature": "warm"}}}, "models.judge.temperature"),
         ({"models": {"judge": {"requests_per_minute": float("nan")}}}, "models.judge.requests_per_minute"),
+        ({"models": {"judge": {"batch_window": "24 hours"}}}, "models.judge.batch_window"),
+        ({"models": {"judge": {"batch_window": "0h"}}}, "models.judge.batch_window"),
+        ({"models": {"judge": {"batch_rounds": 0}}}, "models.judge.batch_rounds"),
         ({"models": "gpt"}, "models"),
         ({"models": {"candidates": {"a b": {}}}}, "'a b' cannot name a candidate: take up to 40 letters"),
         ({"models": {"candidates": {"../up": {}}}}, "'../up' cannot name a candidate"),
@@ -194,6 +197,33 @@ def test_settings_that_are_none(setting: str) -> None:
     """A setting without a key or an equals sign, or one below a value, is bad input."""
     with pytest.raises(BadInput, match="--set"):
         assign({"seed": 1}, [setting])
+
+
+def test_batches() -> None:
+    """`batch` in [models] itself holds for every role and candidate at a provider; a window is hours or days."""
+    models = validate(
+        {
+            "models": {
+                "batch": True,
+                "batch_window": "7d",
+                "generator": {"model": "m"},
+                "judge": {"model": "m", "batch": False},
+                "candidates": {"rival": {"model": "r"}, "here": {"model": "local:a.gguf"}},
+            }
+        }
+    ).models
+    asked = {section: model.batch for section, model in models.sections().items()}
+    assert asked == {
+        "generator": True,
+        "base": False,
+        "judge": False,
+        "embedding": False,
+        "candidates.rival": True,
+        "candidates.here": False,
+    }
+    assert [Model(batch_window=window).window_s for window in ("24h", "7d")] == [86_400, 604_800]
+    assert models.generator.window_s == 604_800
+    assert models.generator.asked() == Model(model="m").asked()
 
 
 def test_metrics() -> None:

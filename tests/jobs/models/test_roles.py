@@ -84,6 +84,13 @@ async def test_files_of_a_connection_are_checked_before_anything_is_sent() -> No
         )
 
 
+def test_a_local_model_has_no_batches() -> None:
+    """`batch = true` for a model on this machine is refused in a line that names its section."""
+    local = {"model": "local:a.gguf", "batch": True}
+    with pytest.raises(BadInput, match=r"\[models\.judge\] has batch = true, and its model is local"):
+        check(configured("http://127.0.0.1:9/v1", judge=local))
+
+
 async def test_each_role_has_its_model(sent: list[tuple[str, dict[str, Any]]]) -> None:
     """A request goes to the model of the role that it names."""
     config = configured("http://127.0.0.1:9/v1", judge={"model": "strict", "base_url": "http://127.0.0.1:8/v1"})

@@ -212,6 +212,18 @@ def test_prices_by_name() -> None:
     assert price.most_usd(prompt_tokens=10, completion_tokens=1) == pytest.approx((10 * 12 + 120) / 1e6)
 
 
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [({}, 0.0), ({"batch": True}, 0.5), ({"batch": True, "batch_discount": 0.2}, 0.2), ({"batch_discount": 0.4}, 0.4)],
+)
+def test_the_discount_of_batches(settings: dict[str, Any], share: float) -> None:
+    """A batch's row is priced with the configured discount, or with one half; what is asked by itself is not."""
+    model = Model(model="m", input_usd_per_million=10, output_usd_per_million=100, **settings)
+    body = {"usage": {"prompt_tokens": 1000, "completion_tokens": 100}}
+    assert usage_of(body, model).cost_usd == pytest.approx(0.02)
+    assert usage_of(body, model, batch=True).cost_usd == pytest.approx(0.02 * (1 - share))
+
+
 def stream(*events: Any) -> bytes:
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
 
