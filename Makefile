@@ -36,8 +36,9 @@ format: .venv/dev.stamp ## put the style right
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: .venv/dev.stamp ## write the reference of the configuration from the descriptions of its keys
+docs: .venv/dev.stamp ## write the references of configuration and commands from the code
 	$(BIN)/python -m jobs.config.reference docs
+	$(BIN)/python -m jobs.cli.reference docs
 
 prompts: .venv/dev.stamp ## keep the prompt texts of the installed LlamaIndex, for a new release of it
 	$(BIN)/python -m jobs.models.prompts.installed

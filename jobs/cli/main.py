@@ -6,10 +6,13 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.cli.bench_command import add_bench
+from jobs.cli.completion import add_completion
+from jobs.cli.init import add_init
 from jobs.cli.terminal import make_printable
 from jobs.registry import redoable, stoppable
 from jobs.tuning.exporters import EXPORTERS
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from jobs.config import Config
     from jobs.run.folder import RunFolder
 
-__all__ = ["main"]
+__all__ = ["command_parser", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return simulate(argv[1:])
     make_printable()
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     from engine.errors import GristmillError
 
     command: Callable[[argparse.Namespace], int] = arguments.command
@@ -49,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser(*, whole: bool = False) -> argparse.ArgumentParser:
+    """The parser of the command line; `whole` with the flags of `simulate`, which reads its own."""
     parser = argparse.ArgumentParser(
         prog="gristmill",
         description="Grind papers into retrieval-augmented fine-tuning data, and see whether tuning helped.",
@@ -57,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_init(commands)
     _add_run(commands)
     for name, command, text in (
         ("finetune", _finetune, "tune the base model on the run's training data"),
@@ -81,7 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--public", action="store_true", help="with --push: anyone may see it")
     export.add_argument("--partial", action="store_true", help="also of a run that is not finished")
     add_bench(commands)
-    commands.add_parser("simulate", help="serve a simulated OpenAI endpoint, with limits and faults by choice")
+    text = "serve a simulated OpenAI endpoint, with limits and faults by choice"
+    simulate = commands.add_parser("simulate", help=text, description=text)
+    if whole:
+        from jobs.simulator import arguments
+
+        arguments(simulate)
+    add_completion(commands, partial(command_parser, whole=True))
     return parser
 
 

@@ -183,7 +183,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(flag, action="store_true", help=about)
         else:
             kind = _names if isinstance(item.default, tuple) else type(item.default)
-            parser.add_argument(flag, type=kind, default=item.default, help=f"{about} (default: %(default)s)")
+            metavar = {"int": "N", "float": "X", "str": "TEXT"}.get(type(item.default).__name__, "NAME,...")
+            if item.default not in ("", ()):
+                default = ",".join(item.default) if isinstance(item.default, tuple) else item.default
+                about += f" (default: {default})"
+            parser.add_argument(flag, type=kind, default=item.default, metavar=metavar, help=about)
 
 
 def from_arguments(parsed: argparse.Namespace) -> Simulation:
