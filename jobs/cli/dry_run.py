@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from engine.records import make_id
-from jobs.cli.estimate import print_estimate
+from jobs.cli.both_ways import both_ways
+from jobs.cli.estimate import Corpus, corpus_of, estimate_of, estimated_lines
 from jobs.cli.working import STOPPED, prepared, work_on
+from jobs.config import Config
+from jobs.models.roles import served_by, used
 from jobs.parsing.find import find_papers
 from jobs.run import configfile
 from jobs.run.folder import RunFolder
+from jobs.run.model_names import model_name
 from jobs.work import Selection
 
-__all__ = ["SAMPLE", "dry_run"]
+__all__ = ["SAMPLE", "dry_run", "print_estimate"]
 
 SAMPLE = 20
 """Papers that are parsed for an estimate, unless all are asked for."""
@@ -40,7 +44,7 @@ def dry_run(folder: RunFolder, papers: Sequence[Path], table: Mapping[str, Any],
         work = prepared(folder, papers, table, Selection(until="parse"))
         code = work_on(replace(work, keeps_settings=folder.exists))
         if code != STOPPED:
-            print_estimate(work.config, folder.datasets()["chunks"])
+            print_estimate(work.config, corpus_of(folder.datasets()["chunks"]))
         return code
     with tempfile.TemporaryDirectory(prefix="gristmill-") as scratch:
         elsewhere = RunFolder(Path(scratch) / "run")
@@ -48,8 +52,22 @@ def dry_run(folder: RunFolder, papers: Sequence[Path], table: Mapping[str, Any],
         code = work_on(work)
         if code != STOPPED:
             print(f"from {len(sample.files)} of {sample.total:,} papers; --all-papers parses every one")
-            print_estimate(work.config, elsewhere.datasets()["chunks"], times=sample.total / len(sample.files))
+            times = sample.total / len(sample.files)
+            print_estimate(work.config, corpus_of(elsewhere.datasets()["chunks"], times=times))
         return code
+
+
+def print_estimate(config: Config, corpus: Corpus) -> None:
+    """Print which models are asked, the requests, tokens, dollars and time of each job, and what both ways cost."""
+    models = used(config).values()
+    for line in (*served_by(config), *estimated_lines(config, estimate_of(config, corpus)), *both_ways(config, corpus)):
+        print(line)
+    if not any(model.requests_per_minute or model.tokens_per_minute or model.batch for model in models):
+        print("no limits are configured, so the time is not known: gristmill bench measures what an endpoint can do")
+    unpriced = sorted({model_name(model) for model in models if not model.priced})
+    if unpriced:
+        print(f"no price configured for {', '.join(unpriced)}: set input_usd_per_million and output_usd_per_million")
+    print("nothing was sent")
 
 
 def _sample(papers: Sequence[Path], table: Mapping[str, Any]) -> _Sample | None:

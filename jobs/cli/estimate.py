@@ -5,21 +5,23 @@ The figures are upper bounds on requests. Tokens are counted as four characters 
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import msgspec
 
 from engine.datasets import Dataset
 from engine.requests import Usage
+from jobs.cli.durations import duration
 from jobs.config import Config, Model
 from jobs.evaluation.lexical import LEXICAL
-from jobs.models.roles import served_by
+from jobs.models.usage import price_of
 from jobs.records import Chunk
 from jobs.registry import declared
-from jobs.run.model_names import model_name
 
-__all__ = ["estimate", "print_estimate", "together_s"]
+__all__ = ["Corpus", "asked_sections", "corpus_of", "estimate", "estimate_of", "estimated_lines", "together_s"]
 
 _CHARACTERS_PER_TOKEN = 4
 _QUESTION_TOKENS = 25
@@ -29,16 +31,34 @@ _JUDGE_TOKENS = 400
 _RUBRIC_TOKENS = 150
 
 
-def estimate(config: Config, chunks: Dataset[Chunk], *, times: float = 1.0) -> dict[str, Usage]:
-    """For each job, an upper bound of its requests, and about how many tokens and dollars it takes; blocks.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """How many chunks a run has, and how many characters all of them."""
 
-    The corpus has `times` as many papers as those whose `chunks` are there.
-    """
+    chunks: int
+    characters: int
+
+
+def corpus_of(chunks: Dataset[Chunk], *, times: float = 1.0) -> Corpus:
+    """The corpus that has `times` as many papers as those whose `chunks` are there; blocks."""
     count = characters = 0
     for chunk in chunks.rows():
         count += 1
         characters += len(chunk.text)
-    count, characters = round(count * times), round(characters * times)
+    return Corpus(chunks=round(count * times), characters=round(characters * times))
+
+
+def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
+    """`estimate_of` the corpus of `chunks`; blocks."""
+    return estimate_of(config, corpus_of(chunks))
+
+
+def estimate_of(config: Config, corpus: Corpus) -> dict[str, Usage]:
+    """For each job, an upper bound of its requests, and about how many tokens and dollars it takes.
+
+    Dollars are at the batch price where a model is asked in batches.
+    """
+    count, characters = corpus.chunks, corpus.characters
     chunk_tokens = characters // (_CHARACTERS_PER_TOKEN * count) if count else 0
     questions = min(count * config.ask.questions_per_chunk, config.ask.max_questions or sys.maxsize)
     asked = min(count, questions)
@@ -100,22 +120,11 @@ def _critique(judge: Model, questions: int, chunk_tokens: int) -> Usage:
     return _usage(judge, questions, questions * asked, questions * _ANSWER_TOKENS)
 
 
-def print_estimate(config: Config, chunks: Dataset[Chunk], *, times: float = 1.0) -> None:
-    """Print the estimate as one line a job, and their sum, each with the time that it takes at the configured limits."""
-    for line in served_by(config):
-        print(line)
-    jobs = estimate(config, chunks, times=times)
-    whole = Usage()
+def estimated_lines(config: Config, jobs: Mapping[str, Usage]) -> Iterator[str]:
+    """One line a job, and one for their sum, each with the time that it takes at the configured limits."""
     for job, usage in jobs.items():
-        whole += usage
-        print(f"{job:<11}{_words(usage)}{_at_least(max(_seconds(config, job, usage).values(), default=0.0))}")
-    print(f"{'together':<11}{_words(whole)}{_at_least(together_s(config, jobs))}")
-    if not any(model.requests_per_minute or model.tokens_per_minute for model in _models(config)):
-        print("no limits are configured, so the time is not known: gristmill bench measures what an endpoint can do")
-    unpriced = sorted({model_name(model) for model in _models(config) if not model.priced})
-    if unpriced:
-        print(f"no price configured for {', '.join(unpriced)}: set input_usd_per_million and output_usd_per_million")
-    print("nothing was sent")
+        yield f"{job:<11}{_words(usage)}{_at_least(max(_seconds(config, job, usage).values(), default=0.0))}"
+    yield f"{'together':<11}{_words(sum(jobs.values(), Usage()))}{_at_least(together_s(config, jobs))}"
 
 
 def together_s(config: Config, jobs: Mapping[str, Usage]) -> float:
@@ -129,18 +138,26 @@ def together_s(config: Config, jobs: Mapping[str, Usage]) -> float:
 
 def _seconds(config: Config, job: str, usage: Usage) -> dict[tuple[str, str], float]:
     """The least time of a job, by the address and name of each model that it asks; `respond` asks all of them alike."""
-    role = declared("papers")[job].role or ""
-    sections = [role]
-    if job == "respond":
-        tuned = [] if config.finetune.backend == "none" else [role]
-        sections += [*tuned, *(f"candidates.{name}" for name in config.models.candidates)]
+    sections = asked_sections(config, job)
     found: defaultdict[tuple[str, str], float] = defaultdict(float)
     for model in map(config.model, sections):
         found[model.base_url, model.model] += _least_s(model, usage, share=len(sections))
     return found
 
 
+def asked_sections(config: Config, job: str) -> list[str]:
+    """The sections of [models] that a job asks: that of its role, and the compared models where it lets them answer."""
+    role = declared("papers")[job].role or ""
+    if job != "respond":
+        return [role]
+    tuned = [] if config.finetune.backend == "none" else [role]
+    return [role, *tuned, *(f"candidates.{name}" for name in config.models.candidates)]
+
+
 def _least_s(model: Model, usage: Usage, *, share: int) -> float:
+    """The least time at a model's limits, which do not hold for batches."""
+    if model.batch:
+        return 0.0
     tokens = usage.prompt_tokens + usage.completion_tokens
     minutes = [
         amount / share / limit
@@ -151,20 +168,12 @@ def _least_s(model: Model, usage: Usage, *, share: int) -> float:
 
 
 def _at_least(seconds: float) -> str:
-    if not seconds:
-        return ""
-    minutes = math.ceil(seconds / 60)
-    hours, rest = divmod(minutes, 60)
-    return f", at least {hours} h {rest} min" if hours else f", at least {minutes} min"
+    return f", at least {duration(seconds)}" if seconds else ""
 
 
 def _usage(model: Model, requests: int, prompt_tokens: int, completion_tokens: int) -> Usage:
-    dollars = prompt_tokens * (model.input_usd_per_million or 0) + completion_tokens * (
-        model.output_usd_per_million or 0
-    )
-    return Usage(
-        requests=requests, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost_usd=dollars / 1e6
-    )
+    usage = Usage(requests=requests, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+    return msgspec.structs.replace(usage, cost_usd=price_of(model).usd(usage, batch=model.batch))
 
 
 def _words(usage: Usage) -> str:

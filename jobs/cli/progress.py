@@ -20,6 +20,7 @@ from engine.events import (
     InputFailed,
     Note,
 )
+from jobs.cli.durations import clock
 from jobs.run.counts import Counts, JobCounts
 from jobs.run.outside_text import visible
 from jobs.tuning.events import FinetuneProgress, TrainingStep
@@ -167,7 +168,7 @@ def _cells(line: _JobLine, now: float) -> list[str]:
         str(counts.failed) if counts.failed else "",
         f"{tokens:,}" if tokens else "",
         f"${counts.usage.cost_usd:.4f}" if counts.usage.cost_usd else "",
-        _duration(left) if left is not None else "",
+        clock(left) if left is not None else "",
         line.trouble or _state(line),
     ]
 
@@ -190,9 +191,3 @@ def _words(line: _JobLine, now: float) -> list[str]:
         (note, "{}"),
     ]
     return [form.format(value) for value, form in named if value]
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

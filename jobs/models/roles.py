@@ -57,7 +57,7 @@ def served_by(config: Config) -> list[str]:
     """Which model at which address serves which section of [models], one line each."""
     return [
         f"{section}: {'the embedded model' if model.model == 'local' else model_name(model)} "
-        f"{'on this machine' if model.local else f'at {model.base_url}'}"
+        f"{'on this machine' if model.local else f'at {model.base_url}'}{', in batches' if model.batch else ''}"
         for section, model in used(config).items()
     ]
 

@@ -18,7 +18,8 @@ from engine.shards import Entry, Failure
 from engine.signals import Stop
 from engine.testing import scripted
 from engine.writers import ShardWriter
-from jobs.cli.estimate import estimate, print_estimate
+from jobs.cli.dry_run import print_estimate
+from jobs.cli.estimate import corpus_of, estimate
 from jobs.cli.status import print_status
 from jobs.config import Config
 from jobs.models.chat import chat
@@ -275,12 +276,15 @@ def test_the_estimate_without_retrieval(tmp_path: Path) -> None:
 
 def test_the_printed_estimate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A line a role, a line a job and their sum; models without a price are named, and that nothing was sent."""
-    print_estimate(REMOTE, corpus(tmp_path, 30))
-    *told, together, untimed, unpriced, last = capsys.readouterr().out.splitlines()
+    print_estimate(REMOTE, corpus_of(corpus(tmp_path, 30)))
+    *told, together, alone, batched, chosen, untimed, unpriced, last = capsys.readouterr().out.splitlines()
     roles, jobs = told[:4], told[4:]
     assert [line.partition(":")[0] for line in roles] == ["generator", "base", "judge", "embedding"]
     assert len(jobs) == 7
     assert "up to 129 requests" in together
+    assert alone == "request by request: as fast as the endpoint answers"
+    assert batched.startswith("all in batches: mostly 35 min to 5 h; 5 batches follow each other")
+    assert "batch = true" in chosen
     assert "no limits are configured" in untimed
     assert "no price configured for small, strict, vectors" in unpriced
     assert last == "nothing was sent"
