@@ -17,22 +17,23 @@ from jobs.run.outside_text import visible
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["duration", "passage", "rendered"]
+__all__ = ["duration", "environment", "passage", "rendered"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def rendered(name: str, **values: Any) -> bytes:
     """The bytes of the page that the template `name` makes of `values`."""
-    return _environment().get_template(name).render(values).encode("utf-8", "replace")
+    return environment(_TEMPLATES).get_template(name).render(values).encode("utf-8", "replace")
 
 
 @cache
-def _environment() -> Environment:
+def environment(folder: Path) -> Environment:
+    """The environment of the templates in `folder`, with the filters that make text safe to show."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -138,6 +138,7 @@ ROOMS = [
     {"curation"},
     {"tuning", "evaluation"},
     {"report"},
+    {"serve"},
     {"pipeline"},
     {"trials"},
     {"work"},
