@@ -30,9 +30,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     reasoning: int | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="reasoning_tokens")
 
     def __post_init__(self) -> None:
-        for name in ("cached", "cache_write", "reasoning"):
-            if getattr(self, name) == 0:
-                msgspec.structs.force_setattr(self, name, msgspec.UNSET)
+        if self.cached == 0:
+            msgspec.structs.force_setattr(self, "cached", msgspec.UNSET)
+        if self.cache_write == 0:
+            msgspec.structs.force_setattr(self, "cache_write", msgspec.UNSET)
+        if self.reasoning == 0:
+            msgspec.structs.force_setattr(self, "reasoning", msgspec.UNSET)
 
     @property
     def cached_tokens(self) -> int:

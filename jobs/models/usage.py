@@ -66,8 +66,9 @@ def usage_of(body: Any, model: Model, *, batch: bool = False) -> Usage:
     batch discount holds for the rows of a `batch`, and for answers of the service tiers "batch" and "flex".
     """
     told = _told(body)
-    prompt, cached, written = _prompt(told)
-    completion, reasoning = _completion(told, prompt)
+    counts = _counts(told)
+    prompt, cached, written = _prompt(counts)
+    completion, reasoning = _completion(counts, prompt)
     usage = Usage(
         requests=1,
         prompt_tokens=prompt,
@@ -76,32 +77,46 @@ def usage_of(body: Any, model: Model, *, batch: bool = False) -> Usage:
         cache_write=written,
         reasoning=reasoning,
     )
-    tier = str(body.get("service_tier")) if isinstance(body, Mapping) else ""
+    tier = str(body.get("service_tier")) if isinstance(body, dict) else ""
     dollars = price_of(model).usd(usage, batch=batch or tier in _BATCH_TIERS)
     return msgspec.structs.replace(usage, cost_usd=dollars if dollars or model.priced else _billed(told))
 
 
 def _told(body: Any) -> Mapping[str, Any]:
     """The part of `body` that tells its usage, at OpenAI's place or at Gemini's."""
-    places = (body.get("usage"), body.get("usageMetadata")) if isinstance(body, Mapping) else ()
-    return next((place for place in places if isinstance(place, Mapping)), {})
+    places = (body.get("usage"), body.get("usageMetadata")) if isinstance(body, dict) else ()
+    return next((place for place in places if isinstance(place, dict)), {})
 
 
-def _prompt(told: Mapping[str, Any]) -> tuple[int, int, int]:
+def _counts(told: Mapping[str, Any]) -> dict[str, int]:
+    """The counts of tokens in `told` by name; a name that lies one level deep has its parent's and a dot before it.
+
+    They are read once an answer: to look for each known name in `told` takes five times as long.
+    """
+    counts: dict[str, int] = {}
+    for name, value in told.items():
+        if isinstance(value, dict):
+            counts |= {f"{name}.{inner}": _count(deep) for inner, deep in value.items()}
+        else:
+            counts[name] = _count(value)
+    return counts
+
+
+def _prompt(counts: Mapping[str, int]) -> tuple[int, int, int]:
     """The prompt's tokens, and of these the ones that were read from a cache and written to it.
 
     Anthropic's own count of the prompt leaves both out, as does any that is smaller than the two.
     """
-    prompt, cached, written = _first(told, _PROMPT), _first(told, _CACHED), _first(told, _WRITTEN)
-    native = "prompt_tokens" not in told and ("cache_read_input_tokens" in told or "cacheReadInputTokens" in told)
+    prompt, cached, written = _first(counts, _PROMPT), _first(counts, _CACHED), _first(counts, _WRITTEN)
+    native = "prompt_tokens" not in counts and ("cache_read_input_tokens" in counts or "cacheReadInputTokens" in counts)
     if native or cached + written > prompt:
         prompt += cached + written
     return prompt, cached, written
 
 
-def _completion(told: Mapping[str, Any], prompt: int) -> tuple[int, int]:
+def _completion(counts: Mapping[str, int], prompt: int) -> tuple[int, int]:
     """The completion's tokens with all thoughts, and the thoughts; xAI and Gemini count these beside the completion."""
-    completion, reasoning, total = _first(told, _COMPLETION), _first(told, _REASONING), _first(told, _TOTAL)
+    completion, reasoning, total = _first(counts, _COMPLETION), _first(counts, _REASONING), _first(counts, _TOTAL)
     beside = total - prompt - completion
     if reasoning and (reasoning > completion or beside == reasoning):
         return completion + reasoning, reasoning
@@ -110,18 +125,18 @@ def _completion(told: Mapping[str, Any], prompt: int) -> tuple[int, int]:
     return completion, reasoning
 
 
-def _first(told: Mapping[str, Any], names: Iterable[str]) -> int:
-    return next((count for name in names if (count := _count(told, name))), 0)
+def _first(counts: Mapping[str, int], names: Iterable[str]) -> int:
+    for name in names:
+        if count := counts.get(name):
+            return count
+    return 0
 
 
-def _count(told: Mapping[str, Any], name: str) -> int:
-    """The number at `name`, which may lie one level deep; 0 for what is no count of tokens."""
-    value: Any = told
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _count(value: Any) -> int:
+    """`value`, or 0 where it is no count of tokens."""
+    if type(value) is not int and not (isinstance(value, float) and value == value // 1):
         return 0
-    return int(value) if 0 <= value <= _MOST_TOKENS and value == int(value) else 0
+    return int(value) if 0 <= value <= _MOST_TOKENS else 0
 
 
 def _billed(told: Mapping[str, Any]) -> float:

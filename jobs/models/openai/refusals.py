@@ -115,10 +115,10 @@ class Refusals:
 
     def within(self, body: Any, usage: Usage, *, answered: bool = False) -> Transient | Permanent | Fatal | None:
         """The error that a body of status 200 tells instead of an answer; None where it tells none."""
-        if not isinstance(body, Mapping):
+        if not isinstance(body, dict):
             return None
         choices = body.get("choices")
-        first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
+        first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
         told = body if body.get("error") else first if first.get("error") else None
         if told is None and not choices and not body.get("data") and (body.get("detail") or body.get("message")):
             told = body if "embeddings" not in body and "usage" not in body else None

@@ -69,7 +69,7 @@ def read_reply(body: Any, request: Request, usage: Usage, *, cut_off: bool = Fal
 
 def _text(choice: Mapping[str, Any], request: Request, usage: Usage, cut_off: bool) -> str:
     message = choice.get("message")
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         raise TypeError("a choice has a message")
     refusal = message.get("refusal")
     content, refused = _content(message.get("content"))
@@ -116,7 +116,7 @@ def _content(content: Any) -> tuple[str, str]:
     """The text of a message, and its refusal: of a list of parts, those that are text; thoughts are left out."""
     if content is None or isinstance(content, str):
         return content or "", ""
-    if isinstance(content, Mapping):
+    if isinstance(content, dict):
         content = [content]
     texts, refusals = [], []
     for part in content:
@@ -124,7 +124,7 @@ def _content(content: Any) -> tuple[str, str]:
             texts.append(part)
         elif part.get("type", "text") in ("text", "output_text"):
             text = part["text"]
-            texts.append(text["value"] if isinstance(text, Mapping) else text)
+            texts.append(text["value"] if isinstance(text, dict) else text)
         elif part.get("type") == "refusal":
             refusals.append(str(part.get("refusal") or ""))
     return "".join(texts), " ".join(refusals)
