@@ -1,6 +1,7 @@
 # The two commands: `make demo` and `make test`. Each needs Python ≥ 3.11 and make, and sets up all else by itself.
 
 PYTHON ?= python3
+EXTRAS ?= embedded
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 BIN := .venv/bin
@@ -11,11 +12,16 @@ LORA_TESTS := hypothesis pytest pytest-asyncio pytest-timeout
 # Compiled once here, where PYTHONDONTWRITEBYTECODE is set every process would compile every package anew: for seconds.
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --compile-bytecode --extra embedded --python $(PYTHON)
 
-.PHONY: help demo test quick lint format docs prompts soak explore mutate lora trainers bench clean
+.PHONY: help install demo test quick lint format docs prompts soak explore mutate lora trainers bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: $(UV) ## the command gristmill for you, in an environment of its own; EXTRAS=embedded,lora for more
+	$(UV) export --quiet --locked --no-dev --no-emit-project --no-hashes --all-extras --output-file .uv/locked.txt
+	$(UV) tool install --quiet --force --link-mode copy --python $(PYTHON) --constraints .uv/locked.txt '.[$(EXTRAS)]'
+	@printf 'installed: %s/gristmill\n' "$$($(UV) tool dir --bin)"
 
 demo: .venv/demo.stamp ## grind the example papers with the embedded models; the table at the end
 	$(BIN)/gristmill run examples/papers --out demo --config examples/demo.toml
@@ -36,9 +42,11 @@ format: .venv/dev.stamp ## put the style right
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: .venv/dev.stamp ## write the references of configuration and commands from the code
+docs: .venv/dev.stamp ## write the references of configuration and commands, and build the site into site/
+	$(SYNC) --inexact --group docs
 	$(BIN)/python -m jobs.config.reference docs
 	$(BIN)/python -m jobs.cli.reference docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --doctree-dir site/.doctrees docs site
 
 prompts: .venv/dev.stamp ## keep the prompt texts of the installed LlamaIndex, for a new release of it
 	$(BIN)/python -m jobs.models.prompts.installed
@@ -63,7 +71,7 @@ bench: .venv/dev.stamp ## measure against the floor and the rivals, into benchma
 	$(BIN)/python benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean: ## take away what was set up and what the demo made
-	rm -rf .venv .venv-lora .venv-trainers .uv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage mutants
+	rm -rf .venv .venv-lora .venv-trainers .uv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage mutants site
 
 # uv lives in an environment of its own, so that nothing on the machine is touched.
 $(UV):

@@ -1,4 +1,4 @@
-"""All errors, as one tree with three branches; the branch alone decides what happens next.
+"""All errors, as one tree with three branches; the branch alone decides what happens next::
 
     GristmillError
     ├── Transient    this attempt failed: try again

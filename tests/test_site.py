@@ -1,0 +1,90 @@
+"""The documentation site: its commands, settings and messages are those of the code, and each page has a place."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from jobs.cli.completion import every_parser
+from jobs.cli.main import command_parser
+from jobs.run import configfile
+
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
+WRITTEN = [page for page in PAGES if page.name != "commands.md"]
+"""The pages that people write."""
+
+MESSAGES = re.findall(r"^\| `([^`]+)` \|", (DOCS / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in a language, "" for none."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[str]:
+    """The command lines of gristmill on a page, in blocks and between backticks, without what is said beside them."""
+    lines = [line for block in blocks(page, "") for line in block.splitlines() if line.startswith("gristmill ")]
+    lines += [said for said in re.findall(r"`(gristmill [^`\n]*)`", page.read_text("utf-8")) if len(said.split()) > 2]
+    return [re.split(r" {2,}| > |\.\.\.$", line)[0].replace("...", "") for line in lines]
+
+
+@pytest.mark.parametrize(("page", "line"), [(page.name, line) for page in WRITTEN for line in commands(page)])
+def test_commands_can_be_typed(page: str, line: str) -> None:
+    """Every command line in the documents is one that the parser takes."""
+    words = shlex.split(line, comments=True)[1:]
+    for placeholder, value in (("JOB", "ask"), ("ROLE", "judge"), ("SHELL", "bash"), ("NAME", "openai"), ("N", "1")):
+        words = [value if word == placeholder else word for word in words]
+    if words[-1] == "--help":
+        assert any(parser.prog == f"gristmill {words[0]}" for parser in every_parser(command_parser()))
+    else:
+        command_parser(whole=True).parse_args(words)
+
+
+@pytest.mark.parametrize(("page", "text"), [(page.name, text) for page in PAGES for text in blocks(page, "toml")])
+def test_settings_are_settings(page: str, text: str) -> None:
+    """Every TOML block in the documents is a configuration."""
+    configfile.validate(tomllib.loads(text))
+
+
+@cache
+def texts() -> list[str]:
+    """Every text in the code, with … for each value that is put into it."""
+    found = []
+    for package in ("engine", "jobs"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    found.append("".join(map(_part, node.values)))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value.replace("{}", "…"))
+    return found
+
+
+def _part(part: ast.expr) -> str:
+    return str(part.value) if isinstance(part, ast.Constant) else "…"
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_messages_are_in_the_code(message: str) -> None:
+    """Every message under Troubleshooting is one that the code can print."""
+    assert [text for text in texts() if message in text]
+
+
+def test_messages_are_many() -> None:
+    """The page of messages is read as it is meant to be, and no message stands in it twice."""
+    assert len(MESSAGES) > 50
+    assert len(MESSAGES) == len(set(MESSAGES))
+
+
+def test_every_page_has_a_place() -> None:
+    """Each page is named once in the contents, so that the site shows it."""
+    listed = [line for block in blocks(DOCS / "index.md", r"\{toctree\}") for line in block.split("\n\n")[1].split()]
+    assert sorted(listed) == sorted(path.stem for path in DOCS.glob("*.md") if path.stem != "index")
