@@ -3,7 +3,9 @@
 settings   Simulation, Fault: how it behaves, and the fate of each attempt
 answers    what it says to a prompt
 openai     chat and embeddings: a request in, the bytes of a body out
-tuning     files, fine-tuning jobs, models
+tuning     fine-tuning jobs, models
+files      files, uploaded or written by a batch
+batches    batches and what becomes of their rows
 limits     requests and tokens a minute
 slots      requests answered at a time
 counters   Counters, to assert on

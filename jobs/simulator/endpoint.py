@@ -10,20 +10,21 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import cache
-from http import HTTPStatus
 from pathlib import Path
 from time import time
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from engine.errors import BadInput
+from jobs.simulator.batches import Batches
 from jobs.simulator.counters import Counters
+from jobs.simulator.files import Files
 from jobs.simulator.limits import Limits, format_duration, retry_after
 from jobs.simulator.openai import Asked, Refused, Written, read, write
 from jobs.simulator.prefix_cache import PrefixCache
-from jobs.simulator.quirky import Quirks
+from jobs.simulator.quirky import Quirks, with_quirks
+from jobs.simulator.responses import head, lines, stream, whole
 from jobs.simulator.settings import Fault, Simulation, fault_picker, latency_s
 from jobs.simulator.slots import Slots
 from jobs.simulator.tuning import Platform
@@ -47,7 +48,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What a scripted ``fault`` decides on: ``attempt`` counts the attempts of ``key`` from 0.
 
-    ``route`` is "chat", "embeddings", "files", "fine_tuning", "models" or "unknown". ``key`` is the hash of what
+    ``route`` is "chat", "embeddings", "files", "batches", "fine_tuning", "models" or "unknown". ``key`` is the hash of what
     decides the answer (prompt, model, format); off chat and embeddings it is the path after ``/v1/``.
     """
 
@@ -79,17 +80,26 @@ class Endpoint:
     """Turns each request into a `Play`. `fault` is asked before the seeded faults; `clock` tells seconds."""
 
     def __init__(self, simulation: Simulation, *, clock: Callable[[], float], fault: FaultScript | None = None) -> None:
-        self.simulation = simulation
+        self.simulation = simulation = with_quirks(simulation)
         self.counters = Counters()
         self._clock = clock
         self._script = fault
         self._pick = fault_picker(simulation)
         self._attempts: Counter[str] = Counter()
-        self._platform = Platform(simulation, clock)
+        self._files = Files(simulation, clock)
+        self._platform = Platform(simulation, clock, self._files)
         self._limits: dict[str, Limits] = {}
         self._prefixes = PrefixCache(simulation.prefix_cache_tokens) if simulation.prefix_cache_tokens else None
         self._slots = Slots(simulation.slots, clock)
         self._quirks = Quirks(simulation.quirk)
+        self._batches = Batches(
+            simulation,
+            clock=clock,
+            files=self._files,
+            counters=self.counters,
+            answer_row=self._row,
+            ways=self._quirks,
+        )
         self._storm_ends_s = -math.inf
         self._log = _open_log(simulation.log_path)
 
@@ -104,6 +114,7 @@ class Endpoint:
         route = _route(request.path)
         self.counters.requests[route] += 1
         if route == "counters":
+            self._batches.catch_up()
             return _plain(200, self.counters.to_json())
         try:
             self._check_key(request)
@@ -125,14 +136,19 @@ class Endpoint:
         if not whole:
             counters.abandoned += 1
         elif asked is not None:
-            counters.answered += 1
-            counters.answered_by_model[asked.model] += 1
-            counters.answers_by_prompt[asked.key] += 1
-            counters.prompt_tokens += asked.prompt_tokens
-            counters.cached_tokens += asked.cached_tokens or 0
-            counters.completion_tokens += play.completion_tokens
-            if self._log is not None:
-                os.write(self._log, f"{asked.key} {time():.6f}\n".encode())
+            self._count(asked, play.completion_tokens)
+
+    def _count(self, asked: Asked, completion_tokens: int) -> None:
+        """`asked` was answered, and is paid."""
+        counters = self.counters
+        counters.answered += 1
+        counters.answered_by_model[asked.model] += 1
+        counters.answers_by_prompt[asked.key] += 1
+        counters.prompt_tokens += asked.prompt_tokens
+        counters.cached_tokens += asked.cached_tokens or 0
+        counters.completion_tokens += completion_tokens
+        if self._log is not None:
+            os.write(self._log, f"{asked.key} {time():.6f}\n".encode())
 
     def _check_key(self, request: Received) -> None:
         key = self.simulation.api_key
@@ -144,16 +160,46 @@ class Endpoint:
         fault = self._fault(Seen(route=route, key=path, attempt=0)) if self._script else None
         if fault is not None and fault.kind == "status":
             raise _scripted(fault)
-        content_type = request.headers.get("content-type", "")
-        body = self._platform.answer(request.method, path, request.query, content_type, request.body)
+        found = self._found(request, self._quirks.path(request.method, path))
+        if (request.method, path) == ("POST", "batches") and self._batches.loses_answer():
+            fault = Fault(kind="reset")
+        body = found if isinstance(found, bytes) else msgspec.json.encode(found)
         return self._play(Written(body=body), b"", fault, first_s=0.0, whole_s=0.0)
+
+    def _found(self, request: Received, path: str) -> Any:
+        """What an unpaid request gets: JSON, or the bytes of a file."""
+        match path.split("/"):
+            case ["files", *name]:
+                self._batches.catch_up()
+                content_type = request.headers.get("content-type", "")
+                return self._files.answer(request.method, name, request.query, content_type, request.body)
+            case ["batches", *name]:
+                return self._batches.answer(request.method, name, request.query, request)
+        return self._platform.answer(request.method, path, request.query, request.body)
+
+    def _row(self, route: str, body: bytes, request: Received) -> tuple[int, Any]:
+        """Answer a row of the batch that `request` made, as if it came online; faults and limits are those of batches."""
+        alone = msgspec.structs.replace(request, body=body)
+        if (refusal := self._quirks.refusal(route, alone)) is not None:
+            return refusal.status, refusal.body
+        try:
+            asked = read(self.simulation, route, body)
+            if not self._platform.knows(asked.model):
+                raise Refused(404, f"The model `{asked.model}` does not exist", code="model_not_found")
+            written = self._quirks.altered(write(self.simulation, asked))
+        except Refused as refused:
+            return refused.status, msgspec.json.decode(refused.body)
+        if written.events:
+            return 400, msgspec.json.decode(Refused(400, "stream is not supported in batches", param="stream").body)
+        self._count(asked, written.completion_tokens)
+        return 200, msgspec.json.decode(written.body)
 
     def _paid(self, route: str, request: Received) -> Play:
         if request.method != "POST":
             raise Refused(405, f"Not allowed to {request.method} on {request.path}")
         if (refusal := self._quirks.refusal(route, request)) is not None:
             self.counters.refused += 1
-            return _plain(refusal.status, refusal.data, _lines(refusal.headers), refusal.content_type)
+            return _plain(refusal.status, refusal.data, lines(refusal.headers), refusal.content_type)
         asked = read(self.simulation, route, request.body)
         if not self._platform.knows(asked.model):
             message = f"The model `{asked.model}` does not exist or you do not have access to it."
@@ -240,7 +286,7 @@ class Endpoint:
         if kind == "hang":
             return Play(pieces=(), end="hang", in_flight=asked is not None)
         late_s = self.simulation.slow_s if kind == "slow" else 0.0
-        parts = _stream(written.events, headers, kind) if written.events else _whole(written.body, headers, kind)
+        parts = stream(written.events, headers, kind) if written.events else whole(written.body, headers, kind)
         if first_s == whole_s:
             parts = [b"".join(parts)]
         gap_s = (whole_s - first_s) / max(1, len(parts) - 1)
@@ -266,7 +312,7 @@ def _route(path: str) -> str:
     if path == "/v1/chat/completions":
         return "chat"
     name = path.removeprefix("/v1/").split("/")[0] if path.startswith("/v1/") else path.strip("/")
-    return name if name in ("embeddings", "files", "fine_tuning", "models", "counters") else "unknown"
+    return name if name in ("embeddings", "files", "batches", "fine_tuning", "models", "counters") else "unknown"
 
 
 def _scripted(fault: Fault) -> Refused:
@@ -276,43 +322,4 @@ def _scripted(fault: Fault) -> Refused:
 
 
 def _plain(status: int, body: bytes, headers: bytes = b"", content_type: str = "application/json") -> Play:
-    return Play(pieces=((0.0, _head(status, len(body), headers, content_type) + body),))
-
-
-def _head(status: int, length: int, headers: bytes, content_type: str = "application/json") -> bytes:
-    kind = f"content-type: {content_type}\r\ncontent-length: {length}\r\n".encode()
-    return _status_line(status) + kind + headers + b"\r\n"
-
-
-def _lines(headers: Mapping[str, str]) -> bytes:
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
-
-
-@cache
-def _status_line(status: int) -> bytes:
-    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Status"
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
-
-
-def _whole(body: bytes, headers: bytes, kind: str) -> list[bytes]:
-    """Head and body; "torn" cuts the body before its length is told, "reset" and "short" after."""
-    half = len(body) // 2
-    if kind == "torn":
-        body = body[:half]
-    return [_head(200, len(body), headers), body[:half] if kind in ("reset", "short") else body]
-
-
-def _stream(events: tuple[bytes, ...], headers: bytes, kind: str) -> list[bytes]:
-    """The events as HTTP chunks, that of the role together with the first words.
-
-    "torn" ends well in the middle of an event, "reset" and "short" do not end.
-    """
-    if kind in ("torn", "reset", "short"):
-        half = len(events) // 2
-        events = (*events[:half], events[half][: len(events[half]) // 2])
-    head = b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n" + headers + b"\r\n"
-    chunks = [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
-    chunks[0] = _status_line(200) + head + chunks[0]
-    if kind not in ("reset", "short"):
-        chunks[-1] += b"0\r\n\r\n"
-    return [b"".join(chunks[:2]), *chunks[2:]]
+    return Play(pieces=((0.0, head(status, len(body), headers, content_type) + body),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -11,8 +12,15 @@ import msgspec
 
 from jobs.simulator.openai import Written
 from jobs.simulator.quirks import QUIRKS, Exchange, Refusal
+from jobs.simulator.settings import Simulation
 
-__all__ = ["Quirks"]
+__all__ = ["Quirks", "with_quirks"]
+
+
+def with_quirks(simulation: Simulation) -> Simulation:
+    """`simulation` with the settings that its quirks stand for."""
+    ways = [QUIRKS[name].batches for name in simulation.quirk]
+    return replace(simulation, **{key: value for way in ways if way for key, value in way.settings.items()})
 
 
 class _Received(Protocol):
@@ -32,6 +40,7 @@ class Quirks:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._quirks = [QUIRKS[name] for name in names]
+        self._ways = [quirk.batches for quirk in self._quirks if quirk.batches is not None]
         self._seen: Counter[str] = Counter()
         self._exchange: Exchange | None = None
         lines = [f"{name}: {value}\r\n" for quirk in self._quirks for name, value in quirk.headers.items()]
@@ -61,3 +70,15 @@ class Quirks:
         for alter in alters:
             body = alter(body, self._exchange)
         return msgspec.structs.replace(written, body=msgspec.json.encode(body))
+
+    def path(self, method: str, path: str) -> str:
+        """What `path`, which follows /v1/, stands for; "" where there is nothing."""
+        for way in self._ways:
+            path = way.path(method, path)
+        return path
+
+    def shown(self, kind: str, body: Any) -> Any:
+        """The JSON of a batch, of their list, or of a line of results, as the quirks write it; None for no line."""
+        for way in self._ways:
+            body = None if body is None else way.shows(kind, body)
+        return body

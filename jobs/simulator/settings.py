@@ -88,6 +88,26 @@ class Simulation:
     tuning_no_list: bool = knob(False, "there is no list of fine-tuning jobs: 404")
     tuning_hidden: int = knob(0, "the first so many looks at a new fine-tuning job get 404")
     tuning_name_s: float = knob(0.0, "a model's name follows so many seconds after its job has succeeded")
+    batch_validate_s: float = knob(0.05, "time of a batch in validating, in seconds")
+    batch_run_s: float = knob(0.2, "... in in_progress; its rows are done one after the other")
+    batch_finalize_s: float = knob(0.05, "... in finalizing")
+    batch_cancel_s: float = knob(0.0, "... in cancelling")
+    batch_expire: float = knob(0.0, "share of the rows of batches that expire before they are done")
+    batch_error: float = knob(0.0, "... that end in status 500")
+    batch_errors_at_first: bool = knob(False, "every row ends in status 500 in the first batch that it stands in")
+    batch_vanish: float = knob(0.0, "share of batches that are gone before they ran")
+    batch_lost_answers: float = knob(0.0, "... that are made while the connection breaks before the answer")
+    batch_lost_inputs: float = knob(0.0, "... whose input file is gone when they are to be made")
+    batch_lost_outputs: float = knob(0.0, "... whose output file is gone when they have ended")
+    batch_list_s: float = knob(0.0, "a batch is in the list so many seconds after it was made")
+    batch_file_s: float = knob(0.0, "a file of a batch is gone so many seconds after it was made; 0 keeps it")
+    batch_ready_s: float = knob(0.0, "a batch can be made of a file so many seconds after its upload")
+    batch_queue_tokens: int = knob(0, "prompt tokens of one model that may wait in batches; 0 is no limit")
+    batch_queue_late: bool = knob(False, "a batch for which the queue is full is made, and has failed afterwards")
+    batch_max_rows: int = knob(50_000, "requests in a batch")
+    batch_max_bytes: int = knob(200_000_000, "bytes of its file")
+    batch_max_inputs: int = knob(50_000, "texts in a batch of embeddings")
+    batch_longest_h: int = knob(24, "the longest completion_window, in hours")
     log_path: str = knob("", "file that gets a line for each answered request: its prompt's hash, the time")
 
     def __post_init__(self) -> None:
@@ -97,6 +117,9 @@ class Simulation:
                 raise BadInput(f"{item.name} is {value}: set it to 0 or more")
         if sum(share for _, share in self.fault_shares()) > 1 or self.fault_sticky > 1:
             raise BadInput("the fault_* shares are of all attempts: set them to at most 1 together")
+        for name in ("expire", "error", "vanish", "lost_answers", "lost_inputs", "lost_outputs"):
+            if getattr(self, f"batch_{name}") > 1:
+                raise BadInput(f"batch_{name} is a share: set it to at most 1")
         for name in self.quirk:
             if name not in QUIRKS:
                 near = difflib.get_close_matches(name, QUIRKS, n=1)

@@ -1,18 +1,17 @@
-"""The stateful part of the simulated endpoint: files, fine-tuning jobs and models, kept in memory.
+"""The stateful part of the simulated endpoint: fine-tuning jobs and models, kept in memory.
 
 A job's state is a function of the time since it was made, so nothing runs in the background.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from jobs.simulator.answers import count_tokens
+from jobs.simulator.files import File, Files, page
 from jobs.simulator.openai import CREATED, Refused
 from jobs.simulator.settings import Simulation
 
@@ -20,17 +19,6 @@ __all__ = ["Platform"]
 
 EPOCHS = 3
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-
-
-class File(msgspec.Struct, frozen=True, kw_only=True):
-    """``sent_s`` is the time of its upload; ``bad`` says that it is rejected whatever it holds."""
-
-    id: str
-    sent_s: float
-    bad: bool
-    name: str
-    purpose: str
-    data: bytes
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -50,64 +38,29 @@ class Job(msgspec.Struct, kw_only=True):
 
 
 class Platform:
-    """Answers ``/v1/files``, ``/v1/fine_tuning/jobs`` and ``/v1/models``. `clock` tells seconds."""
+    """Answers ``/v1/fine_tuning/jobs`` and ``/v1/models``. `clock` tells seconds."""
 
-    def __init__(self, simulation: Simulation, clock: Callable[[], float]) -> None:
+    def __init__(self, simulation: Simulation, clock: Callable[[], float], files: Files) -> None:
         self._simulation = simulation
         self._clock = clock
-        self._files: dict[str, File] = {}
+        self._files = files
         self._jobs: dict[str, Job] = {}
-        self._made = 0
 
     def knows(self, model: str) -> bool:
         """Whether chat and embeddings may ask for `model`: a configured one, or one whose tuning has succeeded."""
         return model in self._simulation.models or "*" in self._simulation.models or model in self._tuned()
 
-    def answer(self, method: str, path: str, query: Mapping[str, str], content_type: str, body: bytes) -> bytes:
-        """The body of the response; `path` is what follows ``/v1/``. Raises `Refused`."""
+    def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        """The JSON of the response; `path` is what follows ``/v1/``. Raises `Refused`."""
         match [method, *path.split("/")]:
-            case ["POST", "files"]:
-                found: Any = self._upload(content_type, body)
-            case ["GET", "files"]:
-                found = _page([_file(file) for file in reversed(self._files.values())], query)
-            case ["GET", "files", name]:
-                found = _file(self._file(name))
-            case ["GET", "files", name, "content"]:
-                return self._file(name).data
-            case ["DELETE", "files", name]:
-                del self._files[self._file(name).id]
-                found = {"id": name, "object": "file", "deleted": True}
             case ["GET", "models"]:
                 names = [*self._simulation.models, *self._tuned()]
-                found = {"object": "list", "data": [_model(name) for name in names if name != "*"]}
+                return {"object": "list", "data": [_model(name) for name in names if name != "*"]}
             case ["GET", "models", *name]:
-                found = self._model("/".join(name))
+                return self._model("/".join(name))
             case [_, "fine_tuning", "jobs", *rest]:
-                found = self._tuning(method, rest, query, body)
-            case _:
-                raise Refused(404, f"Invalid URL ({method} /v1/{path})")
-        return msgspec.json.encode(found)
-
-    def _upload(self, content_type: str, body: bytes) -> dict[str, Any]:
-        form = _form(content_type, body)
-        if "file" not in form or "purpose" not in form:
-            raise Refused(400, "A form with the fields 'file' and 'purpose' is required.", param="file")
-        name, data = form["file"]
-        file = File(
-            id=self._id("file-"),
-            sent_s=self._clock(),
-            bad=len(self._files) < self._simulation.tuning_bad_files,
-            name=name,
-            purpose=form["purpose"][1].decode("utf-8", "replace"),
-            data=data,
-        )
-        self._files[file.id] = file
-        return {**_file(file), "status": "uploaded" if file.bad else "processed"}  # it is looked into later
-
-    def _file(self, name: str) -> File:
-        if name not in self._files:
-            raise Refused(404, f"No such File object: {name}", param="id")
-        return self._files[name]
+                return self._tuning(method, rest, query, body)
+        raise Refused(404, f"Invalid URL ({method} /v1/{path})")
 
     def _model(self, name: str) -> dict[str, Any]:
         if not self.knows(name):
@@ -125,16 +78,16 @@ class Platform:
             case "POST", None, []:
                 return self._start(body)
             case "GET", None, [] if not self._simulation.tuning_no_list:
-                return _page([self._job(job) for job in reversed(self._jobs.values())], query)
+                return page([self._job(job) for job in reversed(self._jobs.values())], query)
             case "GET", Job(), [] if job.hidden:
                 job.hidden -= 1
                 raise Refused(404, f"Could not find fine tune: {job.id}", code="fine_tune_not_found", param="id")
             case "GET", Job(), []:
                 return self._job(job)
             case "GET", Job(), ["events"]:
-                return _page(self._events(job), query)
+                return page(self._events(job), query)
             case "GET", Job(), ["checkpoints"]:
-                return _page(self._checkpoints(job), query)
+                return page(self._checkpoints(job), query)
             case "POST", Job(), ["cancel"]:
                 if self._job(job)["finished_at"] is not None:
                     raise Refused(400, f"Job has already completed: {job.id}", code="invalid_request")
@@ -154,15 +107,16 @@ class Platform:
             message = f"Model {model} is not available for fine-tuning or does not exist."
             raise Refused(400, message, code="model_not_available", param="model")
         for param in ("training_file", "validation_file"):
-            if (name := request.get(param)) not in self._files and (name is not None or param == "training_file"):
+            name = request.get(param)
+            if self._files.find(str(name)) is None and (name is not None or param == "training_file"):
                 raise Refused(400, f"invalid {param}: {name}", code="file_not_found", param=param)
         self._check_ready(request)
-        training = self._files[request["training_file"]]
+        training = self._files.file(request["training_file"])
         fault = _fault_of(training, "training_file", at_least=10)
         if fault is None and request.get("validation_file"):
-            fault = _fault_of(self._files[request["validation_file"]], "validation_file", at_least=1)
+            fault = _fault_of(self._files.file(request["validation_file"]), "validation_file", at_least=1)
         job = Job(
-            id=self._id("ftjob-"),
+            id=self._files.id("ftjob-"),
             began_s=self._clock(),
             model=model,
             request=request,
@@ -176,15 +130,11 @@ class Platform:
     def _check_ready(self, request: Mapping[str, Any]) -> None:
         """Raise `Refused` for a file that was rejected, or that was sent a moment ago."""
         for param in ("training_file", "validation_file"):
-            file = self._files.get(request.get(param, ""))
+            file = self._files.find(request.get(param) or "")
             if file and file.bad:
                 raise Refused(400, f"The file {file.id} has status error", code="invalid_file", param=param)
             if file and self._clock() < file.sent_s + self._simulation.tuning_file_s:
                 raise Refused(400, f"The file {file.id} is not ready: it is being processed", param=param)
-
-    def _id(self, prefix: str) -> str:
-        self._made += 1
-        return prefix + blake2b(f"{self._simulation.seed}|{self._made}".encode(), digest_size=12).hexdigest()
 
     def _status(self, job: Job) -> tuple[str, float | None]:
         """The status now, and how many seconds after its start the job ended, None while it goes on."""
@@ -302,35 +252,5 @@ def _is_example(line: bytes) -> bool:
         return False
 
 
-def _form(content_type: str, body: bytes) -> dict[str, tuple[str, bytes]]:
-    """The fields of a multipart form: file name ("" where there is none) and content."""
-    boundary = re.search(r'boundary="?([^";]+)', content_type)
-    if not boundary:
-        raise Refused(400, "The body must be multipart/form-data.")
-    found = {}
-    for part in (b"\r\n" + body).split(b"\r\n--" + boundary[1].encode()):
-        head, _, data = part.partition(b"\r\n\r\n")
-        lines = head.decode("utf-8", "replace")
-        if name := re.search(r'\bname="([^"]*)"', lines):
-            filename = re.search(r'filename="([^"]*)"', lines)
-            found[name[1]] = (filename[1] if filename else "", data)
-    return found
-
-
-def _file(file: File) -> dict[str, Any]:
-    shown = {"id": file.id, "object": "file", "bytes": len(file.data), "created_at": CREATED}
-    status = "error" if file.bad else "processed"
-    return {**shown, "status": status, "filename": file.name, "purpose": file.purpose}
-
-
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": CREATED, "owned_by": "simulated"}
-
-
-def _page(items: list[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
-    """One page of a list: after the item named ``after``, at most ``limit``."""
-    ids = [item["id"] for item in items]
-    start = ids.index(query["after"]) + 1 if query.get("after") in ids else 0
-    limit = int(query["limit"]) if query.get("limit", "").isdecimal() else 20
-    page = items[start : start + limit]
-    return {"object": "list", "data": page, "has_more": start + limit < len(items)}

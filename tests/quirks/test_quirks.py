@@ -35,7 +35,7 @@ def plain() -> Outcome:
 
 def test_every_quirk_is_expected() -> None:
     """The table of quirks and the table of what they come to are the same; at least 40 name a public report."""
-    assert set(QUIRKS) == set(EXPECTED)
+    assert {name for name, quirk in QUIRKS.items() if quirk.batches is None} == set(EXPECTED)
     reported = [quirk for quirk in QUIRKS.values() if re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", quirk.report)]
     assert len(reported) >= 40
     assert all(quirk.report == "" or quirk in reported for quirk in QUIRKS.values())

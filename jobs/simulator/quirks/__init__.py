@@ -4,6 +4,7 @@ answers    what stands in an answer beside the answer: thoughts, marks, fences, 
 vectors    how embeddings are written
 wishes     parameters that a server refuses, and the way in which it wants to be asked
 refusals   requests that are turned away: for a record, for a moment, or for good
+batches    what is done with batches and their files
 
 A new quirk is one line in one of these tables. Each names the family of servers that it was seen at, and a public report.
 """
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from jobs.simulator.quirks.answers import ANSWERS
+from jobs.simulator.quirks.batches import BATCHES
 from jobs.simulator.quirks.quirk import Exchange, Quirk, Refusal
 from jobs.simulator.quirks.refusals import REFUSALS
 from jobs.simulator.quirks.vectors import VECTORS
@@ -21,4 +23,4 @@ from jobs.simulator.quirks.wishes import WISHES
 
 __all__ = ["QUIRKS", "Exchange", "Quirk", "Refusal"]
 
-QUIRKS: Mapping[str, Quirk] = MappingProxyType({**ANSWERS, **VECTORS, **WISHES, **REFUSALS})
+QUIRKS: Mapping[str, Quirk] = MappingProxyType({**ANSWERS, **VECTORS, **WISHES, **REFUSALS, **BATCHES})

@@ -8,7 +8,19 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Alter", "Exchange", "Quirk", "Refusal", "Refuse", "changed", "choice_changed", "first_of", "text_changed"]
+__all__ = [
+    "Alter",
+    "BatchWays",
+    "Body",
+    "Exchange",
+    "Quirk",
+    "Refusal",
+    "Refuse",
+    "changed",
+    "choice_changed",
+    "first_of",
+    "text_changed",
+]
 
 Body = dict[str, Any]
 
@@ -55,12 +67,34 @@ Refuse = Callable[[Exchange], Refusal | None]
 Alter = Callable[[Body, Exchange], Any]
 
 
+def _as_it_is(method: str, path: str) -> str:
+    return path
+
+
+def _unchanged(kind: str, body: Any) -> Any:
+    return body
+
+
+@dataclass(frozen=True, slots=True)
+class BatchWays:
+    """How a server does batches otherwise.
+
+    ``settings`` are fields of the simulation. ``path`` gets a method and what follows /v1/, and returns the path that it
+    stands for, "" for none. ``shows`` gets "created", "batch", "list" or "line" (of a file of results) and its JSON, and
+    returns what is sent instead; None leaves a line out.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    path: Callable[[str, str], str] = _as_it_is
+    shows: Callable[[str, Any], Any] = _unchanged
+
+
 @dataclass(frozen=True, slots=True)
 class Quirk:
     """``server`` is the family that it was seen at, ``report`` a public report as OWNER/NAME#NUMBER, ``about`` one line.
 
     ``refuses`` is asked before the request is answered; ``alters`` gets the decoded body of a good answer and returns
-    what is sent instead, and ``headers`` are sent with it. ``report`` is "" where no public one is known.
+    what is sent instead, and ``headers`` are sent with it. ``batches`` is what it does with batches. ``report`` is "" where no public one is known.
     """
 
     server: str
@@ -69,6 +103,7 @@ class Quirk:
     refuses: Refuse | None = None
     alters: Alter | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    batches: BatchWays | None = None
 
 
 def text_changed(change: Callable[[str], str]) -> Alter:
