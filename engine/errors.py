@@ -11,7 +11,7 @@ Errors carry data, so that no code searches their text. No message holds a key o
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from engine.requests import ServerLimits, Usage
 
@@ -25,16 +25,23 @@ class GristmillError(Exception):
     """The root of all errors that gristmill raises on purpose.
 
     ``usage`` is what was paid before the error: for an answer that cannot be used, and for earlier attempts.
+    ``reply`` is what was answered, "" where nothing was: it is kept with a record that fails, for whoever looks into it.
     """
 
     usage = _NOTHING
+    reply = ""
 
     def costing(self, usage: Usage) -> Self:
         """This error with `usage` set: a copy if the usage differs, because one error may be raised in many tasks."""
-        if usage == self.usage:
-            return self
+        return self if usage == self.usage else self._copy(usage=usage)
+
+    def replying(self, reply: str) -> Self:
+        """A copy of this error with `reply` set; whoever sets it removes secrets from it first."""
+        return self._copy(reply=reply)
+
+    def _copy(self, **changes: Any) -> Self:
         error = type(self).__new__(type(self), *self.args)
-        error.__dict__ = {**self.__dict__, "usage": usage}
+        error.__dict__ = {**self.__dict__, **changes}
         return error
 
 

@@ -8,11 +8,12 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 from engine.errors import BadInput, Fatal
 
-__all__ = ["file_digest", "lock", "make_folder", "naming_the_disk", "sync_folder", "write_atomic"]
+__all__ = ["cut_off", "file_digest", "lock", "make_folder", "naming_the_disk", "sync_folder", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -30,6 +31,14 @@ def file_digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cut_off(path: Path, size: int) -> None:
+    """Shorten the file at `path` to `size` bytes and sync it; one that is not there, or that long, is left alone."""
+    if path.exists() and path.stat().st_size != size:
+        with path.open("r+b") as file:
+            file.truncate(size)
+            os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -53,7 +62,8 @@ def make_folder(folder: Path) -> None:
 def lock(path: Path) -> Iterator[None]:
     """Lock `path` for this process. Raises `BadInput` at once when another process holds the lock.
 
-    The kernel releases the lock when the process ends, so a killed process leaves no lock.
+    The kernel releases the lock when the process ends, so a killed process leaves no lock. While it is held the file
+    holds the number of the process.
     """
     with contextlib.ExitStack() as held:
         with naming_the_disk(path):
@@ -69,7 +79,13 @@ def lock(path: Path) -> Iterator[None]:
                 ) from None
             file.truncate(0)
             file.write(f"{os.getpid()}\n".encode())
+        held.callback(_forget_holder, file)
         yield
+
+
+def _forget_holder(file: FileIO) -> None:
+    with contextlib.suppress(OSError):
+        file.truncate(0)
 
 
 @contextlib.contextmanager

@@ -134,7 +134,8 @@ class _Retried:
             raise Fatal(f"{error}, for {seen.silent_s() / 60:.0f} minutes; check that, then run the same command again")
         seen.gave_up(error.kind)
         plural = "s" * (state.attempt_number != 1)
-        raise Permanent(f"gave up after {state.attempt_number} attempt{plural}: {error}", kind=error.kind) from error
+        message = f"gave up after {state.attempt_number} attempt{plural}: {error}"
+        raise Permanent(message, kind=error.kind).replying(error.reply) from error
 
     def _wait_s(self, state: RetryCallState) -> float:
         error = _error(state)

@@ -17,6 +17,7 @@ from engine.calls import Tally, metered
 from engine.datasets import Dataset
 from engine.errors import GristmillError, Permanent
 from engine.events import Event, InputDone, InputDropped, InputFailed, ShardOpened
+from engine.failed_replies import REPLY_CHARACTERS
 from engine.job import Item, Job, ShardRows
 from engine.records import encode, make_id
 from engine.requests import Call
@@ -164,17 +165,18 @@ class ShardRun:
         await self._writer.__aexit__()
 
     async def _process(self, item: Item) -> None:
-        name, tally, rows, failure = self._context.job.name, Tally(), [], None
+        name, tally, rows, failure, reply = self._context.job.name, Tally(), [], None, ""
         try:
             call = metered(self._context.call, tally, name, group=f"{name}/{self.index}", rank=self._context.rank)
             rows = [encode(row) for row in await self._context.job.process(item.value, call)]
         except Permanent as error:
-            failure = _failure(error)
+            failure, reply = _failure(error), _text(error.reply)[:REPLY_CHARACTERS]
         except GristmillError:
             if tally.usage.requests:  # the input stays undone, but what was paid for it was paid
                 await self._writer.append(Entry(id="", position=-1, end=0, usage=tally.usage))
             raise
-        entry = Entry(id=item.id, position=self._order[item.id], end=0, usage=tally.usage, error=failure)
+        position = self._order[item.id]
+        entry = Entry(id=item.id, position=position, end=0, usage=tally.usage, error=failure, reply=reply)
         await self._writer.append(entry, rows)
         self._context.emit(
             InputDone(job=name, id=item.id, rows=len(rows), usage=tally.usage)
@@ -212,5 +214,9 @@ def _stamp(seal: Seal) -> str:
 
 
 def _failure(error: Permanent) -> Failure:
-    # A reason may quote the name of a file, which need not be text; a checkpoint line must be.
-    return Failure(kind=error.kind, reason=str(error).encode("utf-8", "replace").decode("utf-8"))
+    return Failure(kind=error.kind, reason=_text(str(error)))
+
+
+def _text(said: str) -> str:
+    """What a checkpoint line can hold of `said`, which may quote the name of a file that is no text."""
+    return said.encode("utf-8", "replace").decode("utf-8")

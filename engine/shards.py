@@ -27,7 +27,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.errors import Fatal
-from engine.files import naming_the_disk, sync_folder, write_atomic
+from engine.failed_replies import read_replies, write_replies
+from engine.files import cut_off, naming_the_disk, sync_folder, write_atomic
 from engine.records import Record, decode_lines
 from engine.requests import Usage
 
@@ -48,7 +49,9 @@ class FailedInput(Failure, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One checkpoint line: the input, the number of its rows, the byte where they end, their cost, or the error."""
+    """One checkpoint line: the input, the number of its rows, the byte where they end, their cost, or the error.
+
+    `reply` is what was answered to an input that failed, see `engine.failed_replies`."""
 
     id: str
     position: int
@@ -56,6 +59,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: int
     usage: Usage = Usage()
     error: Failure | None = None
+    reply: str = ""
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +123,7 @@ class Shard:
         self.data = folder / f"{index:05d}.jsonl"
         self.checkpoint = folder / f"{index:05d}.checkpoint.jsonl"
         self.done = folder / f"{index:05d}.done.json"
+        self.replies = folder / f"{index:05d}.replies.json"
         self._sorted = folder / f"{index:05d}.jsonl.tmp"
 
     def seal(self) -> Seal | None:
@@ -186,8 +191,8 @@ class Shard:
             size = self.data.stat().st_size if self.data.exists() else 0
             if size < end:
                 raise Fatal(f"the shard {self.data} has {size} bytes, its checkpoint says {end}; {self._remedy}")
-            _truncate(self.data, end)
-            _truncate(self.checkpoint, sum(len(line) + 1 for line in lines))
+            cut_off(self.data, end)
+            cut_off(self.checkpoint, sum(len(line) + 1 for line in lines))
             return entries
 
     def peek(self) -> list[Entry]:
@@ -225,11 +230,11 @@ class Shard:
             end += sum(next(sizes) for _ in rows)
             entries.append(Entry(id=id_, position=-1, rows=len(rows), end=end))
             flawed += [(id_, found) for row in rows if (found := flaw(row)) is not None][:1]
-        entries += [
-            Entry(id=failed.id, position=-1, end=end, error=Failure(kind=failed.kind, reason=failed.reason))
-            for failed in seal.failures
-            if not again(failed)
-        ]
+        replies = read_replies(self.replies)
+        for failed in seal.failures:
+            if not again(failed):
+                error, reply = Failure(kind=failed.kind, reason=failed.reason), replies.get(failed.id, "")
+                entries.append(Entry(id=failed.id, position=-1, end=end, error=error, reply=reply))
         entries += [Entry(id=id_, position=-1, end=end, error=found) for id_, found in flawed]
         with naming_the_disk(self.data):
             write_atomic(self.checkpoint, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
@@ -284,6 +289,7 @@ class Shard:
                 empty=[entry.id for entry, _ in placed if entry.error is None and not entry.rows],
                 kept=kept or msgspec.UNSET,
             )
+            write_replies(self.replies, {entry.id: entry.reply for entry, _ in placed if entry.error and entry.reply})
             with self.checkpoint.open("ab") as file:
                 file.write(msgspec.json.encode(_Mark(seal=seal)) + b"\n")
                 file.flush()
@@ -336,10 +342,3 @@ class Shard:
                 raise self._lost()
             return []
         return self.checkpoint.read_bytes().split(b"\n")[:-1]
-
-
-def _truncate(path: Path, size: int) -> None:
-    if path.exists() and path.stat().st_size != size:
-        with path.open("r+b") as file:
-            file.truncate(size)
-            os.fsync(file.fileno())

@@ -144,7 +144,8 @@ def _retry(kind: bool | str) -> Callable[[str, FailedRecord], bool]:
 
 
 def _result(folder: RunFolder, own: Sequence[Job], outcome: Outcome) -> RunResult:
-    from jobs.report.collect import failures, first_of_each, job_failures, job_state, job_states
+    from jobs.report.collect import job_state, job_states
+    from jobs.report.failure_list import failures, first_of_each, job_failures
 
     datasets, added = folder.datasets(), own_datasets(folder, own)
     states = [*job_states(datasets), *(job_state(job.name, added[job.writes]) for job in own)]

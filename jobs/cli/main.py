@@ -74,6 +74,7 @@ def command_parser(*, whole: bool = False) -> argparse.ArgumentParser:
     _add_evaluate(commands)
     status = _add(commands, "status", _status, "show what is done and what failed, with reasons")
     status.add_argument("--json", action="store_true", help="as one JSON object")
+    status.add_argument("--failures", metavar="KIND", help="list all failures of this kind, with what was answered")
     retry = _add(commands, "retry", _retry, "try failed records again, and the jobs after them")
     retry.add_argument("--only", metavar="KIND", help="only failures of this kind, as status names it")
     _add_preflight(retry)
@@ -257,7 +258,7 @@ def _status(arguments: argparse.Namespace) -> int:
     from jobs.cli.status import print_status
 
     folder, _ = _existing(arguments)
-    print_status(folder, as_json=arguments.json)
+    print_status(folder, as_json=arguments.json, kind=arguments.failures)
     return 0
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.errors import GristmillError, Permanent
 from engine.requests import AnswerSchema, Call, Reply, Request
+from jobs.run.outside_text import without_secrets
 
 __all__ = ["REPAIRS", "Malformed", "ask_until_valid", "chat", "text"]
 
@@ -58,7 +59,8 @@ async def ask_until_valid(
     try:
         return parse(answer)
     except Malformed as fault:
-        raise Permanent(f"after {repairs} repair{'s' * (repairs != 1)}: {fault}", kind=kind) from fault
+        message = f"after {repairs} repair{'s' * (repairs != 1)}: {fault}"
+        raise Permanent(message, kind=kind).replying(without_secrets(answer)) from fault
 
 
 def _shown(request: Request, answer: str, fault: Malformed) -> Request:

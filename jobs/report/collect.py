@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,32 +21,22 @@ from jobs.evaluation.sample import choose
 from jobs.generation.worth_asking import worth_asking
 from jobs.models.roles import used
 from jobs.records import Paper, Response
-from jobs.registry import Declaration, declared
+from jobs.registry import declared
 from jobs.report.changes import changes
 from jobs.report.comparison import Cell, Verdicts
-from jobs.report.data import Coverage, Failure, JobSummary, ReportData, RetrievalQuality
+from jobs.report.data import Coverage, JobSummary, ReportData, RetrievalQuality
+from jobs.report.failure_list import failures, first_of_each, jobs_made, naming_papers
 from jobs.report.job_times import read_job_seconds
 from jobs.report.join import joined
 from jobs.report.judge_agreement import judge_noise, preferences
 from jobs.report.retrieval_quality import retrieval_quality
 from jobs.report.shown import preferred, rejudged
 from jobs.report.text_coverage import text_coverage
-from jobs.run.folder import RunFolder, beginning
+from jobs.run.folder import RunFolder
 from jobs.run.model_names import EMBEDDED_EMBEDDING, is_small, model_name
 from jobs.tuning.lora.losses import read_losses
 
-__all__ = [
-    "JobState",
-    "failures",
-    "first_of_each",
-    "job_failures",
-    "job_state",
-    "job_states",
-    "judge_note",
-    "report_data",
-]
-
-_DETAILED_FAILURES = 1000
+__all__ = ["JobState", "job_state", "job_states", "judge_note", "report_data"]
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +53,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 
 def job_states(datasets: Mapping[str, Dataset[Any]]) -> list[JobState]:
     """The figures of every job; blocks."""
-    made = _made(datasets)
+    made = jobs_made(datasets)
     return [job_state(job.name, made[job]) for job in made if not job.optional or made[job].folder.exists()]
 
 
@@ -83,24 +73,6 @@ def job_state(job: str, dataset: Dataset[Any]) -> JobState:
         failures=dict(sorted(kinds.items())),
         usage=total([*(seal.usage for seal in seals), *(entry.usage for entry in entries)]),
     )
-
-
-def failures(datasets: Mapping[str, Dataset[Any]]) -> Iterator[Failure]:
-    """Every failure of every job, with the path of its paper where the failed input is a paper; blocks."""
-    for declaration, dataset in _made(datasets).items():
-        job = declaration.name
-        for number, failed in _failed(dataset):
-            if job == "parse" and failed:
-                paths = {paper.id: paper.path for paper in datasets["papers"].read(number)}
-                yield from (_with_path(failure, paths) for failure in _named(job, failed))
-            else:
-                yield from _named(job, failed)
-
-
-def job_failures(job: str, dataset: Dataset[Any]) -> Iterator[Failure]:
-    """Every failure of one job, from the dataset that it writes; blocks."""
-    for _, failed in _failed(dataset):
-        yield from _named(job, failed)
 
 
 def judge_note(config: Config) -> str:
@@ -158,20 +130,12 @@ def report_data(
         loss_curve=read_losses(folder.losses),
         coverage=_coverage(config, datasets, states, verdicts),
         jobs=[_summary(state, config) for state in states],
-        failures=first_of_each(failures(datasets)),
+        failures=first_of_each(naming_papers(failures(datasets), datasets["papers"])),
         models=_names(config, models, embedded),
         judge_note=note,
         settings=config.model_dump(exclude_none=True),
         seconds=read_job_seconds(folder.log),
     )
-
-
-def _made(datasets: Mapping[str, Dataset[Any]]) -> dict[Declaration, Dataset[Any]]:
-    """Each job that makes rows in this run, with its dataset; dealing papers is left out: it costs nothing and never
-    fails.
-    """
-    jobs = declared(beginning(datasets)).values()
-    return {job: datasets[job.writes] for job in jobs if job.writes and job.writes != "papers"}
 
 
 def _names(config: Config, models: Mapping[str, str], embedded: str) -> dict[str, str]:
@@ -180,23 +144,6 @@ def _names(config: Config, models: Mapping[str, str], embedded: str) -> dict[str
     if config.models.embedding.local:
         roles["embedding"] = EMBEDDED_EMBEDDING
     return {**roles, **models}
-
-
-def _failed(dataset: Dataset[Any]) -> Iterator[tuple[int, list[tuple[str, str, str]]]]:
-    """By shard: the (id, kind, reason) of each failure."""
-    for number in dataset.sealed():
-        seal = dataset.shard(number).seal()
-        yield number, [(failed.id, failed.kind, failed.reason) for failed in seal.failures] if seal else []
-    for shard in dataset.unsealed():
-        yield shard.index, [(e.id, e.error.kind, e.error.reason) for e in shard.peek() if e.error]
-
-
-def _named(job: str, failed: Iterable[tuple[str, str, str]]) -> Iterator[Failure]:
-    return (Failure(job=job, kind=kind, id=id_, reason=reason) for id_, kind, reason in failed)
-
-
-def _with_path(failure: Failure, paths: Mapping[str, str]) -> Failure:
-    return msgspec.structs.replace(failure, paper=paths.get(failure.id, ""))
 
 
 def _asked(config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str]) -> dict[Cell, int]:
@@ -214,17 +161,6 @@ def _found(datasets: Mapping[str, Dataset[Any]], responses: Sequence[Response], 
     asked = {response.pair_id for response in responses}
     sources = {pair.id: pair.chunk_id for pair in datasets["pairs"].rows() if pair.chunk_id and pair.id in asked}
     return retrieval_quality(responses, sources, seed=seed) if sources else []
-
-
-def first_of_each(found: Iterable[Failure]) -> list[Failure]:
-    """As many failures as a page can show, some of each job and kind."""
-    seen: Counter[tuple[str, str]] = Counter()
-    kept = []
-    for failure in found:
-        seen[failure.job, failure.kind] += 1
-        if seen[failure.job, failure.kind] <= _DETAILED_FAILURES:
-            kept.append(failure)
-    return kept
 
 
 def _coverage(

@@ -200,13 +200,14 @@ class JobSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """One failed input: its id, the recorded reason, and the path of its paper if known."""
+    """One failed input: its id, the recorded reason, the path of its paper if known, and what was answered, if kept."""
 
     job: str
     kind: str
     id: str
     reason: str
     paper: str = ""
+    reply: str = ""
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):

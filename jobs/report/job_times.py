@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["job_seconds", "read_job_seconds"]
+__all__ = ["job_seconds", "log_lines", "read_job_seconds"]
 
 _STARTED = "gristmill.job.started"
 _FINISHED = "gristmill.job.finished"
@@ -26,7 +26,15 @@ class _LogLine(msgspec.Struct):
 
 def read_job_seconds(log: Path) -> dict[str, float]:
     """`job_seconds` of the log at `log` and of what was rotated out of it last; blocks."""
-    return job_seconds(line for path in (log.with_name(f"{log.name}.1"), log) for line in _lines(path))
+    return job_seconds(log_lines(log))
+
+
+def log_lines(log: Path) -> Iterator[bytes]:
+    """The lines of the log at `log`, after those that were rotated out of it last; blocks."""
+    for path in (log.with_name(f"{log.name}.1"), log):
+        if path.exists():
+            with path.open("rb") as file:
+                yield from file
 
 
 def job_seconds(lines: Iterable[bytes]) -> dict[str, float]:
@@ -57,9 +65,3 @@ def _read(line: bytes) -> _LogLine | None:
         return msgspec.json.decode(line, type=_LogLine)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    if path.exists():
-        with path.open("rb") as file:
-            yield from file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,15 @@ class RunFolder:
     def add_preflight(self, usage: Usage) -> None:
         """Record the cost of trying models; blocks."""
         _add_usage(self.preflight, usage)
+
+    def worker(self) -> int | None:
+        """The number of the process that works here now, None where none does; nobody is disturbed; blocks."""
+        try:
+            process = int((self.path / "run.lock").read_text("ascii"))
+            os.kill(process, 0)
+        except (OSError, ValueError):
+            return None
+        return process
 
     @contextlib.contextmanager
     def held(self, config: Config | None) -> Iterator[None]:

@@ -1,10 +1,11 @@
-"""Text from outside (a paper, a file name, a server), made safe to show on one line."""
+"""Text from outside (a paper, a file name, a server), made safe to show on one line, and to keep."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
-__all__ = ["visible"]
+__all__ = ["visible", "without_secrets"]
 
 
 def visible(text: str, longest: int = 400) -> str:
@@ -12,6 +13,14 @@ def visible(text: str, longest: int = 400) -> str:
     line = " ".join(text.split())
     shown = "".join("\ufffd" if _hides(letter) else letter for letter in line[: longest + 1])
     return shown if len(shown) <= longest else f"{shown[:longest]}…"
+
+
+def without_secrets(text: str, key: str = "") -> str:
+    """`text` with "***" for `key`, which a server may have quoted, and for whatever looks like a key."""
+    return _KEY.sub("***", text.replace(key, "***") if key else text)
+
+
+_KEY = re.compile(r"\b(sk|key|Bearer|gsk|pk|hf|xai|AIza)[-_ ]?[\w\-*.]{10,}")
 
 
 def _hides(letter: str) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 from engine.datasets import Dataset
 from engine.errors import BadInput
 from engine.job import Job, Pipeline
+from engine.records import Record
 from jobs.run.folder import RunFolder
 
-__all__ = ["own_datasets", "with_own_jobs"]
+__all__ = ["own_datasets", "own_in", "with_own_jobs"]
 
 
 def own_datasets(folder: RunFolder, own: Sequence[Job]) -> dict[str, Dataset[Any]]:
@@ -24,6 +25,14 @@ def own_datasets(folder: RunFolder, own: Sequence[Job]) -> dict[str, Dataset[Any
             raise BadInput(f"the job {job.name!r} writes {job.writes!r}; a dataset's name is letters, digits and _")
         datasets[job.writes] = Dataset(folder.path / job.writes, job.row)
     return datasets
+
+
+def own_in(folder: RunFolder) -> dict[str, Dataset[Any]]:
+    """The datasets of a user's own jobs that are in the run already, by the name of their job; blocks."""
+    ours = folder.datasets().keys()
+    paths = sorted(path.parent for path in folder.path.glob("*/job.json"))
+    others = [Dataset(path, Record) for path in paths if path.name not in ours and path.suffix != ".discarded"]
+    return {owner: dataset for dataset in others if (owner := dataset.owner()) is not None}
 
 
 def with_own_jobs(pipeline: Pipeline, own: Sequence[Job], datasets: Mapping[str, Dataset[Any]]) -> Pipeline:

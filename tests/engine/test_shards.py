@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import Fatal
+from engine.failed_replies import read_replies
 from engine.records import decode_lines, encode
 from engine.requests import Usage
 from engine.shards import Entry, Failure, Seal, Shard, total
@@ -82,7 +83,8 @@ class Work:
         made = self.outcomes[id_]
         failure = made if isinstance(made, Failure) else None
         usage = Usage(requests=1, prompt_tokens=7 + position, completion_tokens=2, cost_usd=0.1 + position * 1e-7)
-        entry = Entry(id=id_, position=position, end=0, usage=usage, error=failure)
+        reply = f"{id_} säid" if failure and failure.kind == "flaky" else ""
+        entry = Entry(id=id_, position=position, end=0, usage=usage, error=failure, reply=reply)
         await writer.append(entry, made if isinstance(made, list) else [])
         self.books.commit(id_)
 
@@ -392,6 +394,27 @@ async def test_a_failure_done_again_in_an_open_shard(shard: Shard) -> None:
         seal = await writer.seal(places(2), source="", dropped={})
     assert shard.data.read_bytes() == row(0) + row(1)
     assert (seal.failures, seal.usage.requests) == ([], 3)
+
+
+async def test_what_was_answered_to_failed_inputs(shard: Shard) -> None:
+    """It stands beside the sealed shard in the order of the inputs, outlives a reopening, and goes with the failure."""
+    failure = Failure(kind="flaky", reason="no")
+    async with ShardWriter(shard) as writer:
+        for number in (2, 1, 0):
+            await writer.append(msgspec.structs.replace(entry(number, failure), reply=f"said {number}"))
+        seal = await writer.seal(places(3), source="", dropped={})
+    assert list(read_replies(shard.replies).items()) == [(f"input{number}", f"said {number}") for number in range(3)]
+    assert b"said" not in shard.done.read_bytes()
+    whole = shard.replies.read_bytes()
+    shard.reopen(Row, lambda row: row.parent)
+    async with ShardWriter(shard) as writer:
+        assert await writer.seal(places(3), source="", dropped={}) == seal
+    assert shard.replies.read_bytes() == whole
+    shard.reopen(Row, lambda row: row.parent, lambda failed: True)
+    await sealed(shard)
+    assert not shard.replies.exists()
+    shard.replies.write_bytes(b"{")
+    assert read_replies(shard.replies) == {}, "a damaged file costs the replies only"
 
 
 async def test_reopen_keeps_inputs_without_rows(shard: Shard) -> None:

@@ -13,7 +13,8 @@ import aiohttp
 import msgspec
 from aiohttp.hdrs import CONTENT_TYPE
 
-from engine.errors import GristmillError, Transient
+from engine.errors import GristmillError, Permanent, Transient
+from engine.failed_replies import REPLY_CHARACTERS
 from engine.requests import Reply, Request, ServerLimits, Usage
 from jobs.models.connection import connection
 from jobs.models.connection_errors import broken, wants_no_tls, wants_tls
@@ -28,6 +29,7 @@ from jobs.models.openai.vectors import BadVectors, Lengths
 from jobs.models.openai.words import read_words
 from jobs.models.providers import Target
 from jobs.models.usage import usage_of
+from jobs.run.outside_text import without_secrets
 
 __all__ = ["Endpoint"]
 
@@ -102,11 +104,18 @@ class Endpoint:
         version = self._dialect.version
         status, headers, data, first_token = await self._send(request)
         limits = server_limits(headers)
-        if status != 200:
-            if status in _TEACHING and self._learn(request, data, version):
-                raise _Taught
-            raise await self._refused(status, headers, data, limits)
-        return self._reply(request, data, limits, first_token)
+        if status in _TEACHING and self._learn(request, data, version):
+            raise _Taught
+        try:
+            if status != 200:
+                raise await self._refused(status, headers, data, limits)
+            return self._reply(request, data, limits, first_token)
+        except (Transient, Permanent) as error:
+            raise error.replying(self._kept(data)) from error.__cause__
+
+    def _kept(self, data: bytes) -> str:
+        """What is kept of the body of an answer that was of no use: its beginning, without the key."""
+        return without_secrets(data[: 4 * REPLY_CHARACTERS].decode("utf-8", "replace"), self._target.api_key)
 
     def _learn(self, request: Request, data: bytes, version: int) -> bool:
         """Whether the next request is another than this one, which was sent in `version` of the dialect."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from jobs.run.normal_text import readable
+from jobs.run.outside_text import without_secrets
 
 __all__ = ["MODERATED", "Words", "read_words", "words_of"]
 
@@ -149,6 +150,5 @@ def _status(value: Any) -> int | None:
 def _one_line(message: str, key: str) -> str:
     # A server may quote what it was sent; a key among it must not reach our logs.
     text = re.sub(r"\s+", " ", readable(message)).strip()
-    text = text.replace(key, "***") if key else text
-    text = re.sub(r"\b(sk|key|Bearer|gsk|pk|hf|xai|AIza)[-_ ]?[\w\-*.]{10,}", "***", text)
+    text = without_secrets(text, key)
     return text[: _LONGEST - 1] + "…" if len(text) > _LONGEST else text

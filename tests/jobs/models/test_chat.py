@@ -80,3 +80,11 @@ async def test_what_the_call_raises_passes(error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
         await ask_until_valid(scripted("one", error), REQUEST, number)
     assert caught.value is error
+
+
+async def test_the_last_answer_is_kept_with_the_failure() -> None:
+    """What cannot be read to the end is shown to whoever looks into the failure, without what looks like a key."""
+    call = scripted("four", "vier", "quatre, says sk-abcdefghijkl0123")
+    with pytest.raises(Permanent) as failed:
+        await ask_until_valid(call, REQUEST, number)
+    assert failed.value.reply == "quatre, says ***"

@@ -1,113 +1,28 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
-from samples import chunk, example, pair, response, sealed, vector
+from judged_run import REMOTE, judged_run
+from samples import chunk, sealed
 
 from engine.datasets import Dataset
-from engine.errors import Permanent
-from engine.job import Item, Job
-from engine.records import make_id
-from engine.requests import Call, Usage
-from engine.runner import run
+from engine.requests import Usage
 from engine.shards import Entry, Failure
-from engine.signals import Stop
-from engine.testing import scripted
 from engine.writers import ShardWriter
 from jobs.cli.dry_run import print_estimate
 from jobs.cli.estimate import corpus_of, estimate
-from jobs.cli.status import print_status
 from jobs.config import Config
-from jobs.models.chat import chat
-from jobs.records import Chunk, Example, Pair, Paper, Question, Response, Vector, Verdict
-from jobs.report.collect import failures, job_states, judge_note, report_data
+from jobs.records import Chunk
+from jobs.report.collect import job_states, judge_note, report_data
+from jobs.report.failure_list import failures
 from jobs.run.configfile import validate
 from jobs.run.folder import RunFolder
-
-CHUNKS = [chunk("c1", paper="p1"), chunk("c2", paper="p1", split="val")]
-PAIRS = [pair("a1", chunk="c1"), pair("a2", chunk="c2", split="val")]
-REMOTE = validate(
-    {
-        "models": {
-            "generator": {"model": "gen", "input_usd_per_million": 1.0, "output_usd_per_million": 2.0},
-            "base": {"model": "small"},
-            "judge": {"model": "strict"},
-            "embedding": {"model": "vectors", "batch_size": 10},
-        },
-        "evaluate": {"sample": 5},
-    }
-).resolved(papers=50)
-
-
-def paper(name: str) -> Paper:
-    return Paper(id=name, parent="", path=f"/in/[x]/{name}.pdf", sha256=name, bytes=1)
-
-
-async def ran(job: str, dataset: Dataset[Any], above: Dataset[Any], outcomes: dict[str, list[Any] | Permanent]) -> None:
-    """Seal shard 0 of `dataset` as `job` would: for each input its rows or its failure, and one paid request."""
-
-    async def process(outcome: list[Any] | Permanent, call: Call) -> list[Any]:
-        await call(chat("generator", [], max_tokens=9))
-        if isinstance(outcome, Permanent):
-            raise outcome
-        return outcome
-
-    made = Job(
-        name=job,
-        reads=(above.name,),
-        writes=dataset.name,
-        row=dataset.row,
-        expand=lambda _: [Item(id=id_, value=outcome) for id_, outcome in outcomes.items()],
-        process=process,
-    )
-    datasets = {above.name: Dataset(above.folder, above.row), dataset.name: dataset}
-    await run([made], datasets, scripted("An answer.", forever=True), stop=Stop(), hook=lambda _: None)
 
 
 @pytest.fixture
 async def folder(tmp_path: Path) -> RunFolder:
-    """A run with three papers, one of which failed, a failed question, and two models judged on two pairs."""
-    folder = RunFolder(tmp_path / "[x] run")
-    with folder.held(REMOTE):
-        pass
-    made = folder.datasets()
-    at = {name: dataset.folder for name, dataset in made.items()}
-    papers = sealed(at["papers"], Paper, [paper("p1"), paper("p2"), paper("p3")])
-    broken = Permanent("it is [damaged]", kind="damaged")
-    await ran("parse", made["chunks"], papers, {"p1": CHUNKS, "p2": broken, "p3": []})
-    refused = Permanent("withheld", kind="content_filter")
-    asked = Question(id="q", parent="c1", chunk_id="c1", paper_id="p1", question="?", split="train")
-    await ran("ask", made["questions"], made["chunks"], {"c1": [asked], "c2": refused})
-    sealed(at["pairs"], Pair, PAIRS)
-    sealed(at["index"], Vector, [vector(row, 1.0) for row in CHUNKS])
-    sealed(at["examples"], Example, [example(row, "c1") for row in PAIRS])
-    asked_of = [(row, model) for row in PAIRS for model in ("base", "tuned")]
-    answers = [
-        msgspec.structs.replace(response(f"r{number}", split=row.split), pair_id=row.id, model=model)
-        for number, (row, model) in enumerate(asked_of)
-    ]
-    sealed(at["responses"], Response, answers)
-    sealed(at["verdicts"], Verdict, [verdict(row, None if row.id == "r3" else 4.0) for row in answers])
-    return folder
-
-
-def verdict(row: Response, correctness: float | None) -> Verdict:
-    return Verdict(
-        id=make_id("verdict", row.id),
-        parent=row.id,
-        pair_id=row.pair_id,
-        paper_id="p1",
-        model=row.model,
-        correctness=correctness,
-        passing=None if correctness is None else correctness >= 4,
-        feedback="",
-        semantic_similarity=0.5,
-        split=row.split,
-    )
+    return await judged_run(tmp_path / "[x] run")
 
 
 def test_the_figures_of_sealed_jobs(folder: RunFolder) -> None:
@@ -185,33 +100,6 @@ def test_what_is_said_of_the_judge() -> None:
     assert "same model" not in other
     assert "cannot rate" in judge_note(validate({"evaluate": {"method": "score"}}))
     assert judge_note(REMOTE) == ""
-
-
-def test_status(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    """The status is a line a job and a line a failure; brackets in names and reasons are shown as they are."""
-    print_status(folder, as_json=False)
-    told = capsys.readouterr().out
-    assert f"{folder.path}: 3 papers" in told
-    assert "parse damaged: /in/[x]/p2.pdf: it is [damaged]" in told
-    assert "ask content_filter: c2: withheld" in told
-    assert ["parse", "1", "3", "2", "1", "3", "45"] in [line.split() for line in told.splitlines()]
-
-
-def test_status_as_json(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    """As JSON the status is one object with the same figures."""
-    print_status(folder, as_json=True)
-    status = json.loads(capsys.readouterr().out)
-    assert (status["run"], status["papers"]) == (str(folder.path), 3)
-    assert status["jobs"][0]["failures"] == {"damaged": 1}
-    assert [failure["id"] for failure in status["failures"]] == ["p2", "c2"]
-
-
-def test_an_empty_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run in which nothing was done has a status of zeros."""
-    print_status(RunFolder(tmp_path / "run"), as_json=True)
-    status = json.loads(capsys.readouterr().out)
-    assert status["failures"] == []
-    assert {job["rows"] for job in status["jobs"]} == {0}
 
 
 # The estimate

@@ -64,6 +64,7 @@ def test_times_are_on_the_page_alone() -> None:
     assert page(report) != page(msgspec.structs.replace(report, seconds={}))
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("text", [LONG, HOSTILE, "w" * 3000], ids=["prose", "hostile", "unbroken"])
 async def test_in_a_browser(tmp_path: Path, text: str) -> None:
