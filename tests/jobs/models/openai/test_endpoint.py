@@ -735,3 +735,14 @@ def test_parts_that_were_answered_are_paid_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Endpoint, "_ask", answer_once)
     assert asyncio.run(body()) == Usage(requests=3, prompt_tokens=20)
     assert asked == [2, 2, 2]
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_what_was_answered_is_kept(status: int) -> None:
+    """An answer of no use is kept with the error as it came, to a bound, without the key that it quotes."""
+    body = {"error": {"message": "no"}, "choices": [], "echo": f"Authorization: {KEY}", "more": "x" * 100_000}
+    error = await refused(status, body, key=KEY)
+    assert error.reply.startswith('{"error"')
+    assert KEY not in error.reply
+    assert "Authorization: ***" in error.reply
+    assert len(error.reply) < 10_000
