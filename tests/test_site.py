@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 from jobs.cli.completion import every_parser
-from jobs.cli.main import command_parser
+from jobs.cli.main import command_parser, main
 from jobs.run import configfile
 
 DOCS = ROOT / "docs"
@@ -88,3 +89,23 @@ def test_every_page_has_a_place() -> None:
     """Each page is named once in the contents, so that the site shows it."""
     listed = [line for block in blocks(DOCS / "index.md", r"\{toctree\}") for line in block.split("\n\n")[1].split()]
     assert sorted(listed) == sorted(path.stem for path in DOCS.glob("*.md") if path.stem != "index")
+
+
+@pytest.mark.processes
+def test_the_first_five_minutes(
+    simulate: Callable[..., str],
+    example_papers: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The commands under Start, typed in order for the simulated endpoint, end with a report and training data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("API_KEY", "any")
+    filled = {"URL": simulate(), "PAPERS": str(example_papers), "RUN": "run"}
+    typed = [line for line in commands(DOCS / "start.md") if "YOUR-MODEL" not in line and line.split()[1] != "simulate"]
+    assert [line.split()[1] for line in typed] == ["init", "run", "run", "status"]
+    for line in typed:
+        assert main([filled.get(word, word) for word in shlex.split(line)[1:]]) == 0, capsys.readouterr().err
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert (tmp_path / "run" / "dataset" / "train.jsonl").is_file()
