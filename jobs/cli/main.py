@@ -75,6 +75,7 @@ def command_parser(*, whole: bool = False) -> argparse.ArgumentParser:
     status = _add(commands, "status", _status, "show what is done and what failed, with reasons")
     status.add_argument("--json", action="store_true", help="as one JSON object")
     status.add_argument("--failures", metavar="KIND", help="list all failures of this kind, with what was answered")
+    _add_batches(commands)
     retry = _add(commands, "retry", _retry, "try failed records again, and the jobs after them")
     retry.add_argument("--only", metavar="KIND", help="only failures of this kind, as status names it")
     _add_preflight(retry)
@@ -120,6 +121,11 @@ def _add_preflight(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-preflight", action="store_true", help="try no model with a small request before anything else is asked"
     )
+
+
+def _add_batches(commands: Any) -> None:
+    batches = _add(commands, "batches", _batches, "show the batches of a run: state, rows, age, dollars")
+    batches.add_argument("--json", action="store_true", help="as a JSON list")
 
 
 def _add_run(commands: Any) -> None:
@@ -259,6 +265,14 @@ def _status(arguments: argparse.Namespace) -> int:
 
     folder, _ = _existing(arguments)
     print_status(folder, as_json=arguments.json, kind=arguments.failures)
+    return 0
+
+
+def _batches(arguments: argparse.Namespace) -> int:
+    from jobs.cli.batches import print_batches
+
+    folder, _ = _existing(arguments)
+    print_batches(folder, as_json=arguments.json)
     return 0
 
 

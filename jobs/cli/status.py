@@ -16,6 +16,7 @@ from rich.text import Text
 from engine.datasets import Dataset
 from engine.errors import BadInput
 from engine.requests import Usage
+from jobs.cli.batches import batch_lines
 from jobs.cli.failed import failure_page, kind_lines, listed
 from jobs.config.generation import Ask
 from jobs.curation.curate import rejections
@@ -25,6 +26,7 @@ from jobs.report.failure_list import failures, job_failures, jobs_made, naming_p
 from jobs.report.html import duration
 from jobs.report.remaining import Expected, Pace, expected, read_paces, seconds_left
 from jobs.report.text_coverage import text_coverage
+from jobs.run.batches import by_state, live, read_batches
 from jobs.run.folder import RunFolder, beginning
 from jobs.run.own_jobs import own_in
 
@@ -72,7 +74,8 @@ def _figures(folder: RunFolder, datasets: Mapping[str, Dataset[Any]], states: Se
     worth = worth_asking(folder.config().ask if folder.exists else Ask())
     text, read = text_coverage(datasets["chunks"].rows(), worth)
     totals = _totals(datasets, states)
-    left = seconds_left(totals, _paces(folder, datasets, states))
+    batches = read_batches(folder.batches)
+    left = None if live(batches) else seconds_left(totals, _paces(folder, datasets, states))
     return {
         "run": str(folder.path),
         "papers": sum(seal.rows for seal in datasets["papers"].seals()),
@@ -85,6 +88,7 @@ def _figures(folder: RunFolder, datasets: Mapping[str, Dataset[Any]], states: Se
         "text": {**msgspec.structs.asdict(text), "read": read},
         "preflight": folder.preflight_usage(),
         "rejected": rejections(datasets["curated"]),
+        "batches": by_state(batches),
     }
 
 
@@ -101,7 +105,11 @@ def _print_progress(
     )
     console.print(f"{folder.path}: {begun}; {f'process {process} works on it' if process else idle}")
     console.print(_table(states, totals, folder.preflight_usage()))
-    left = seconds_left(totals, _paces(folder, datasets, states))
+    batches = read_batches(folder.batches)
+    for line in batch_lines(batches):
+        console.print(line)
+    # A batch's rows come all at once, whenever the provider likes: no pace says when.
+    left = None if live(batches) else seconds_left(totals, _paces(folder, datasets, states))
     if process and left is not None:
         console.print(f"about {duration(left)} left at the pace of now, by the slowest of the jobs that have begun")
     elif unfinished and not process:

@@ -35,6 +35,7 @@ class RunFolder:
         self.models = path / "models.json"
         self.tuning = path / "tuning"
         self.losses = self.tuning / "losses.jsonl"
+        self.batches = path / "batches"
         self.log = path / "run.log"
         self.discarded = path / "discarded.json"
         self.preflight = path / "preflight.json"

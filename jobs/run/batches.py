@@ -1,0 +1,117 @@
+"""The batches of a run as its folder shows them: for the terminal, `status`, `gristmill batches` and the report.
+
+Only files are read, so it needs no key, and may be done beside a running process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.batches.record import BatchRecord, read_records
+
+__all__ = ["BatchView", "BatchesInState", "by_state", "live", "read_batches"]
+
+
+class BatchView(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch: its number in the run, its id at the provider ("" before it is created), the role and jobs that ask.
+
+    ``state`` is "unsent" before the provider has it, then the provider's word, and "fetched" once its results are here.
+    Of its ``rows`` the provider has answered ``done``, and ``failed`` in vain. ``age_s`` is the time since its creation,
+    up to its end. ``window_s`` is the time that the provider has. Dollars are those ``reserved_usd`` at the batch price
+    for rows that are not here, and those ``paid_usd`` for rows that are.
+    """
+
+    number: int
+    id: str
+    role: str
+    jobs: list[str]
+    state: str
+    live: bool
+    rows: int
+    done: int
+    failed: int
+    age_s: float
+    window_s: float
+    reserved_usd: float
+    paid_usd: float
+
+
+class BatchesInState(msgspec.Struct, frozen=True, kw_only=True):
+    """The batches of one state: how many, their rows, the greatest age and window, and dollars."""
+
+    state: str
+    live: bool
+    batches: int
+    rows: int
+    done: int
+    failed: int
+    oldest_s: float
+    window_s: float
+    reserved_usd: float
+    paid_usd: float
+
+
+def read_batches(folder: Path) -> list[BatchView]:
+    """The batches that lie in `folder`, by number; blocks. Raises `Fatal` for a damaged file."""
+    now = time.time()
+    return [_view(record, now) for record in read_records(folder)]
+
+
+def live(batches: Iterable[BatchView]) -> list[BatchView]:
+    """Those whose results are not here yet."""
+    return [batch for batch in batches if batch.live]
+
+
+def by_state(batches: Sequence[BatchView]) -> list[BatchesInState]:
+    """One entry a state, in the order in which the states are first seen."""
+    found: dict[str, list[BatchView]] = {}
+    for batch in batches:
+        found.setdefault(batch.state, []).append(batch)
+    return [
+        BatchesInState(
+            state=state,
+            live=any(batch.live for batch in these),
+            batches=len(these),
+            rows=sum(batch.rows for batch in these),
+            done=sum(batch.done for batch in these),
+            failed=sum(batch.failed for batch in these),
+            oldest_s=max(batch.age_s for batch in these),
+            window_s=max(batch.window_s for batch in these),
+            reserved_usd=sum(batch.reserved_usd for batch in these),
+            paid_usd=sum(batch.paid_usd for batch in these),
+        )
+        for state, these in found.items()
+    ]
+
+
+def _view(record: BatchRecord, now: float) -> BatchView:
+    ended = record.state == "ended"
+    begun = record.submitted_at or record.made_at
+    return BatchView(
+        number=record.number,
+        id=record.batch_id,
+        role=record.role,
+        jobs=record.jobs,
+        state=_word(record),
+        live=not ended,
+        rows=record.rows,
+        done=record.done,
+        failed=record.failed,
+        age_s=max(0.0, (record.ended_at if ended else now) - begun) if begun else 0.0,
+        window_s=record.window_s,
+        reserved_usd=0.0 if ended else record.reserved.cost_usd,
+        paid_usd=record.paid.cost_usd,
+    )
+
+
+def _word(record: BatchRecord) -> str:
+    match record.state:
+        case "meant" | "uploaded":
+            return "unsent"
+        case "submitted":
+            return record.status or "submitted"
+    return "fetched" if record.status in ("", "completed") else record.status
