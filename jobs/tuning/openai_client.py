@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import re
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,10 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tenacity
 
 from engine.errors import Fatal, GristmillError, Transient
+from jobs.models.openai.official import official_client, untrusted_way
 from jobs.tuning.job_states import is_failure, state_of
 
 if TYPE_CHECKING:
-    import httpx2
     import openai
     from openai.types.fine_tuning import FineTuningJob as RemoteJob
 
@@ -53,45 +52,8 @@ T = TypeVar("T")
 @contextlib.asynccontextmanager
 async def provider_at(way: Connection, base: Model, api_key: str, sleep: Sleep) -> AsyncIterator[Provider]:
     """The provider at the end of `way`, asked with the key, the headers and the query of `base`."""
-    import openai
-
-    # An empty key would make the client look for one in the environment, and send it to whoever this endpoint is.
-    key = api_key or "none"
-    async with openai.AsyncOpenAI(
-        base_url=str(way.url),
-        api_key=key,
-        max_retries=0,
-        timeout=REQUEST_TIMEOUT_S,
-        default_headers=base.headers(api_key),
-        default_query=base.extra_query,
-        http_client=_http_client(way, base),
-    ) as client:
+    async with official_client(way, base, api_key, timeout_s=REQUEST_TIMEOUT_S) as client:
         yield Provider(client, api_key, sleep, way)
-
-
-def _http_client(way: Connection, base: Model) -> httpx2.AsyncClient:
-    """The client's own HTTP client, whose connections go the way that all others of the run go."""
-    import httpx2
-    import openai
-
-    transport = httpx2.AsyncHTTPTransport(uds=way.socket) if way.socket else None
-    proxy = None
-    if way.proxy is not None:
-        proxy = httpx2.Proxy(str(way.proxy.url), ssl_context=way.tls if way.proxy.url.scheme == "https" else None)
-    usual = base.key_header.casefold() == "authorization"
-    return openai.DefaultAsyncHttpxClient(
-        event_hooks={"request": [] if usual else [_without_authorization]},
-        follow_redirects=usual,  # only the usual header is taken off where a redirect leads elsewhere
-        transport=transport,
-        proxy=proxy,
-        verify=True if way.tls is None else way.tls,
-        trust_env=False,
-    )
-
-
-async def _without_authorization(request: httpx2.Request) -> None:
-    """The key goes in another header; the client always writes this one too."""
-    request.headers.pop("Authorization", None)
 
 
 class Refused(Fatal):
@@ -199,21 +161,10 @@ class Provider:
             return await attempt()
         except (openai.APIError, json.JSONDecodeError) as error:
             # Without the cause: a provider's own error may repeat the key, and carries the request with its headers.
-            raise self._untrusted(error) or _ours(error, self._api_key) from None
+            raise untrusted_way(error, self._way) or _ours(error, self._api_key) from None
         except (AttributeError, TypeError) as error:
             # The client checks no types: what is no JSON, or other JSON, comes out as text or without its fields.
             raise Transient("its answer has not the shape of OpenAI's", kind="wrong_shape") from error
-
-    def _untrusted(self, error: BaseException) -> Fatal | None:
-        """Our error where a certificate that cannot be used stands behind `error`; the client buries it deeply."""
-        from jobs.models.connection_errors import untrusted
-
-        seen: BaseException | None = error
-        while seen is not None:
-            if isinstance(seen, ssl.SSLCertVerificationError):
-                return untrusted(seen, self._way)
-            seen = seen.__cause__ or seen.__context__
-        return None
 
 
 def _shaped(job: RemoteJob) -> RemoteJob:

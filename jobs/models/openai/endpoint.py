@@ -14,22 +14,14 @@ import msgspec
 from aiohttp.hdrs import CONTENT_TYPE
 
 from engine.errors import GristmillError, Permanent, Transient
-from engine.failed_replies import REPLY_CHARACTERS
 from engine.requests import Reply, Request, ServerLimits, Usage
 from jobs.models.connection import connection
 from jobs.models.connection_errors import broken, wants_no_tls, wants_tls
-from jobs.models.openai.bodies import Bodies
-from jobs.models.openai.dialect import dialect_of
+from jobs.models.openai.codec import TEACHING, Codec
 from jobs.models.openai.headers import server_limits
 from jobs.models.openai.listing import found_at
-from jobs.models.openai.refusals import Refusals
-from jobs.models.openai.replies import read_reply
 from jobs.models.openai.streams import FirstToken, assembled
-from jobs.models.openai.vectors import BadVectors, Lengths
-from jobs.models.openai.words import read_words
 from jobs.models.providers import Target
-from jobs.models.usage import usage_of
-from jobs.run.outside_text import without_secrets
 
 __all__ = ["Endpoint"]
 
@@ -58,13 +50,7 @@ class Endpoint:
         self._url = url.with_query(None)
         self._chat_url = (self._url / "chat/completions").with_query(query)
         self._embeddings_url = (self._url / "embeddings").with_query(query)
-        self._dialect = dialect_of(model, url.host)
-        self._bodies = Bodies(target.name, model, self._dialect, stream=target.stream)
-        self._refusals = Refusals(
-            role=target.role, name=target.name, key=key, key_variable=model.api_key_env, way=self._way
-        )
-        self._answers = 0
-        self._lengths = Lengths()
+        self.codec = Codec(target, self._way)
         self._session: aiohttp.ClientSession | None = None
         self._tried = False
 
@@ -89,48 +75,33 @@ class Endpoint:
         if not self._tried:
             self._tried = True
             await self._try_plainly()
-        most = self._dialect.most_texts
+        most = self.codec.dialect.most_texts
         if most is not None and len(request.texts) > most:
             return await self._in_parts(request, most)
         try:
-            reply = await self._ask(request)
+            return await self._ask(request)
         except _Taught:
             return await self(request)
-        self._answers += 1
-        return reply
 
     async def _ask(self, request: Request) -> Reply:
         """One attempt; raises `_Taught` where the refusal has taught how to ask."""
-        version = self._dialect.version
+        version = self.codec.dialect.version
         status, headers, data, first_token = await self._send(request)
         limits = server_limits(headers)
-        if status in _TEACHING and self._learn(request, data, version):
+        if status in TEACHING and self.codec.learn(request, data, version):
             raise _Taught
         try:
             if status != 200:
                 raise await self._refused(status, headers, data, limits)
             return self._reply(request, data, limits, first_token)
         except (Transient, Permanent) as error:
-            raise error.replying(self._kept(data)) from error.__cause__
-
-    def _kept(self, data: bytes) -> str:
-        """What is kept of the body of an answer that was of no use: its beginning, without the key."""
-        return without_secrets(data[: 4 * REPLY_CHARACTERS].decode("utf-8", "replace"), self._target.api_key)
-
-    def _learn(self, request: Request, data: bytes, version: int) -> bool:
-        """Whether the next request is another than this one, which was sent in `version` of the dialect."""
-        if self._dialect.version != version:
-            return True  # others have been taught meanwhile
-        line = self._dialect.learn(read_words(data, key=self._target.api_key), request)
-        if line:
-            self._target.tell(f"models.{self._target.role}: {self._way.shown} refused a request; {line}")
-        return line is not None
+            raise error.replying(self.codec.kept(data)) from error.__cause__
 
     async def _send(self, request: Request) -> tuple[int, Mapping[str, str], bytes, FirstToken | None]:
         assert self._session is not None
         url = self._embeddings_url if request.texts else self._chat_url
         first_token = FirstToken() if self._target.stream and not request.texts else None
-        sent = _encoder.encode(self._bodies.body(request))
+        sent = _encoder.encode(self.codec.body(request))
         try:
             async with self._session.post(url, data=sent, allow_redirects=False) as response:
                 self._target.reached.add(self._url)
@@ -157,11 +128,11 @@ class Endpoint:
     ) -> GristmillError:
         """Our error; of a 404 at first the server's list of models says more."""
         assert self._session is not None
-        if status == 404 and not self._answers:
-            hint = self._refusals.hint(await found_at(self._session, self._url))
+        if status == 404 and not self.codec.answers:
+            hint = self.codec.hint(await found_at(self._session, self._url))
             if hint is not None:
                 return hint
-        return self._refusals.error(status, headers, data, limits, answered=self._answers > 0)
+        return self.codec.refused(status, headers, data, limits)
 
     async def _broken(self, error: aiohttp.ClientError) -> GristmillError:
         """Our error; where nobody has answered yet and hangs up, it is asked whether the server speaks TLS."""
@@ -186,21 +157,8 @@ class Endpoint:
             raise Transient("the answer is not JSON", kind="torn_body", server_limits=limits) from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise Transient("the stream has not the shape of OpenAI's", kind="wrong_shape") from error
-        usage = usage_of(body, self._target.model)
-        if (refused := self._refusals.within(body, usage, answered=self._answers > 0)) is not None:
-            raise refused
-        reply = read_reply(body, request, usage, cut_off=self._target.cut_off)
-        if reply.vectors:
-            self._check_length(len(reply.vectors[0]), usage)
-        after_s = first_token.after_s if first_token else None
-        return msgspec.structs.replace(reply, server_limits=limits, first_token_s=after_s)
-
-    def _check_length(self, found: int, usage: Usage) -> None:
-        """All vectors of one run have the same length: the store takes no others."""
-        try:
-            self._lengths.check(found)
-        except BadVectors as error:
-            raise Transient(str(error), kind="bad_vector", usage=usage) from error
+        reply = self.codec.reply(request, body, limits)
+        return msgspec.structs.replace(reply, first_token_s=first_token.after_s) if first_token else reply
 
     async def _in_parts(self, request: Request, most: int) -> Reply:
         """The vectors of a request that holds more texts than the server takes, from several requests."""
@@ -213,10 +171,6 @@ class Endpoint:
             usage += parts[-1].usage
         vectors = [vector for part in parts for vector in part.vectors]
         return Reply(vectors=vectors, usage=usage, server_limits=parts[-1].server_limits)
-
-
-_TEACHING = (400, 413, 415, 422, 500, 501)
-"""Statuses of a refusal that may name a parameter: a template that fails is a server error to some."""
 
 
 class _Taught(Exception):

@@ -69,7 +69,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     seen: list[tuple[str, dict[str, Any]]] = []
 
     async def note(self: endpoint.Endpoint, request: Request) -> Reply:
-        seen.append((str(self._url), self._bodies.body(request)))
+        seen.append((str(self._url), self.codec.body(request)))
         return chat_reply("An answer.")
 
     monkeypatch.setattr(endpoint.Endpoint, "__call__", note)

@@ -165,7 +165,7 @@ async def test_what_an_embedding_request_holds() -> None:
 )
 def test_the_name_of_the_length(url: str, name: str) -> None:
     """OpenAI's own host gets max_completion_tokens, every other server max_tokens."""
-    body = endpoint(url)._bodies.body(CHAT)
+    body = endpoint(url).codec.body(CHAT)
     assert {key for key in body if key.startswith("max_")} == {name}
 
 
@@ -727,7 +727,7 @@ def test_parts_that_were_answered_are_paid_for(monkeypatch: pytest.MonkeyPatch) 
 
     async def body() -> Usage:
         async with endpoint("http://127.0.0.1:1/v1", role="embedding") as opened:
-            opened._tried, opened._dialect.most_texts = True, 2
+            opened._tried, opened.codec.dialect.most_texts = True, 2
             with pytest.raises(Transient) as raised:
                 await opened(Request(to="embedding", texts=["a"] * 7, characters=7))
         return raised.value.usage
