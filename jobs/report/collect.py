@@ -32,6 +32,7 @@ from jobs.report.judge_agreement import judge_noise, preferences
 from jobs.report.retrieval_quality import retrieval_quality
 from jobs.report.shown import preferred, rejudged
 from jobs.report.text_coverage import text_coverage
+from jobs.run.batches import by_state, read_batches
 from jobs.run.folder import RunFolder
 from jobs.run.model_names import EMBEDDED_EMBEDDING, is_small, model_name
 from jobs.tuning.lora.losses import read_losses
@@ -135,6 +136,7 @@ def report_data(
         judge_note=note,
         settings=config.model_dump(exclude_none=True),
         seconds=read_job_seconds(folder.log),
+        batches=by_state(read_batches(folder.batches)),
     )
 
 

@@ -20,6 +20,7 @@ from jobs.report.comparison import Cell, Verdicts
 from jobs.report.console_table import print_table
 from jobs.report.data import Coverage, Failure, Histogram, JobSummary, ReportData, Row, results_json
 from jobs.report.page import report_html, write_report
+from jobs.run.batches import BatchesInState
 
 JUDGE_NOTE = "demo judge: a small local model's probability of agreement; not a 1–5 rating"
 
@@ -261,6 +262,28 @@ def test_an_unscored_row_is_shown_as_such() -> None:
     """A row in which nothing could be scored has a count and no bar."""
     report = data(found=[verdict("base", "val", None, 0.9)])
     assert "base not scored 0/1" in Reader(page(report)).text
+
+
+def test_batches_are_on_the_page_alone() -> None:
+    """The page has a line for each state of batches; results.json has none, since they change no answer."""
+    found = BatchesInState(
+        state="<b>fetched",
+        live=False,
+        batches=3,
+        rows=120_000,
+        done=119_990,
+        failed=10,
+        oldest_s=7320,
+        window_s=86_400,
+        reserved_usd=0,
+        paid_usd=1.5,
+    )
+    shown = page(data(batches=[found]))
+    assert "<h2>Batches</h2>" in shown
+    assert "&lt;b&gt;fetched" in shown
+    assert all(words in shown for words in ("120,000", "2 h 02 min", "$1.5000"))
+    assert "<h2>Batches</h2>" not in page(data())
+    assert results_json(data(batches=[found])) == results_json(data())
 
 
 def test_long_lists_of_failures_are_cut_and_counted() -> None:
