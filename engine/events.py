@@ -1,4 +1,8 @@
-"""The events of a run: frozen values that are passed to hooks. Logging and progress are hooks."""
+"""The events of a run: frozen values that are passed to hooks. Logging and progress are hooks.
+
+`BatchChanged` is not of a job but of the run: its ``job`` is "batches". It comes each time that the record of a batch
+is written: when it is meant, uploaded, submitted, looked at (once a minute at most) and ended.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from engine.requests import Usage
 
 __all__ = [
     "AttemptFailed",
+    "BatchChanged",
     "Event",
     "Hook",
     "InputDone",
@@ -99,6 +104,23 @@ class AttemptFailed(Event, frozen=True, kw_only=True):
     reason: str
     attempt: int
     wait_s: float
+
+
+class BatchChanged(Event, frozen=True, kw_only=True):
+    """Batch ``number`` of the run, of the model of ``role``, stands as ``RUN/batches/N.json`` says (`BatchRecord`).
+
+    ``state`` is "meant", "uploaded", "submitted" or "ended", ``status`` the provider's last word. Of ``rows`` the provider
+    has answered ``done``, and ``failed`` in vain; ``made_at`` is in seconds since 1970.
+    """
+
+    number: int
+    role: str
+    state: str
+    status: str
+    rows: int
+    done: int
+    failed: int
+    made_at: float
 
 
 class Note(Event, frozen=True, kw_only=True):

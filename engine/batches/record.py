@@ -22,9 +22,12 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """One batch: number ``number`` of the run, of ``rows`` requests of ``jobs`` to the model of ``role``.
 
     ``account`` is a digest of the address and the key that it belongs to. ``status`` is the provider's last word, with
-    which it had answered ``done`` rows, and ``failed`` in vain. ``made_at``, ``submitted_at`` and ``ended_at`` are seconds
-    since 1970, 0 for what was not yet. ``reserved`` is the most that all rows can cost, ``paid`` what those cost that are
-    here. ``reason`` says why it ended without all of its rows, in one line.
+    which it had answered ``done`` rows, and ``failed`` in vain. ``made_at``, ``asked_at`` (the last try to create it),
+    ``submitted_at`` and ``ended_at`` are seconds since 1970, 0 for what was not yet. ``reserved`` is the most that all rows
+    can cost, ``paid`` what those cost that are here. ``reason`` says why it ended without all of its rows, in one line.
+
+    ``tokens`` is an estimate of its prompts. ``groups`` holds the shards that ask, each with the number of its rows; once
+    the batch has ended those whose answers are still needed, with the bytes where these begin and end in the results.
     """
 
     number: int
@@ -41,10 +44,13 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     done: int = 0
     failed: int = 0
     made_at: float = 0.0
+    asked_at: float = 0.0
     submitted_at: float = 0.0
     ended_at: float = 0.0
     paid: Usage = Usage()
     reason: str = ""
+    tokens: int = 0
+    groups: dict[str, tuple[int, ...]] = {}
 
 
 def write_record(folder: Path, record: BatchRecord) -> None:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol, cast
 
+from engine.batches.service import BatchService
 from engine.errors import BadInput
 from engine.requests import Call
 from jobs.config import Model
 
-__all__ = ["PROVIDERS", "Provider", "Target", "check_provider", "provider"]
+__all__ = ["PROVIDERS", "Provider", "Target", "batch_service", "check_provider", "provider"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,12 @@ class Provider(Protocol):
     def __call__(self, target: Target) -> AbstractAsyncContextManager[Call]: ...
 
 
+class BatchProvider(Protocol):
+    """A provider that answers in batches as well: it has an attribute `batches`, which opens those of a model."""
+
+    def batches(self, target: Target) -> AbstractAsyncContextManager[BatchService]: ...
+
+
 PROVIDERS: dict[str, str] = {
     "openai": "jobs.models.openai.endpoint:Endpoint",
 }
@@ -71,3 +78,14 @@ def provider(name: str) -> Provider:
     """The provider called `name`, which the table must have."""
     module, _, found = PROVIDERS[name].partition(":")
     return cast(Provider, getattr(import_module(module), found))
+
+
+def batch_service(target: Target) -> AbstractAsyncContextManager[BatchService]:
+    """The batches of a model; raises `BadInput` where its provider has none."""
+    found = provider(target.model.provider)
+    if not hasattr(found, "batches"):
+        raise BadInput(
+            f"[models.{target.role}] has batch = true, and the provider {target.model.provider!r} has no batches: "
+            "leave it out"
+        )
+    return cast(BatchProvider, found).batches(target)

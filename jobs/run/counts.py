@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from engine.events import (
     AttemptFailed,
+    BatchChanged,
     Event,
     InputDone,
     InputDropped,
@@ -58,7 +59,7 @@ class JobCounts:
                 self.failed += 1
             case RowsDropped():
                 self.dropped_rows += sum(event.reasons.values())
-            case AttemptFailed() | Note() | ShardSealed():
+            case AttemptFailed() | BatchChanged() | Note() | ShardSealed():
                 pass
             case _:  # a step's own event, as of a training
                 self.worked += 1
