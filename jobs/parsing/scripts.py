@@ -1,6 +1,7 @@
 """Raised letters: exponents become "^", marks of citations stand apart from the words that they are glued to.
 
-MuPDF's XHTML says which letters are raised. What is raised after a number or a sign of mathematics is an exponent; a
+MuPDF's XHTML says which letters are raised; it has the same signs in the same order as the lines, blanks aside, so that
+counting them finds each there. What is raised after a number or a sign of mathematics is an exponent; a
 minus makes it one after a unit, too ("cm^-1"). Numbers after words are marks of citations, or of notes, which read the same.
 All else stays as it is printed, as in "Ca2+", "14C", "5th" and "H2O", whose digits are lowered.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import unescape
 from itertools import accumulate
 from typing import Literal
@@ -23,13 +24,18 @@ __all__ = ["Citations", "with_raised"]
 Citations = Literal["mark", "drop", "keep"]
 """What becomes of a citation's number: " [3]" behind its word, nothing, or what is printed."""
 
-_RAISED = re.compile(r"<sup>([^\n]{1,80}?)</sup>")
-_TAG = re.compile(r"<[^>]*>|^[^<>]*>")
+_RAISED = re.compile(r"((?:<sup>[^\n]{1,80}?</sup>)+)")
+_TAG = re.compile(r"<[^>]*>")
+_BLANK = re.compile(r"&#x(?:9|a|d|20);")
+_SIGN = re.compile(r"&[^;]*;")
+_NOT_BLANK = re.compile(r"[^ \t\n\r]")
 _DIGITS = re.compile(r"[-−–]?\s?\d{1,3}|[-−–]\s?\d{1,3}[.,/]\d+")
 _LETTER = re.compile(r"[-−–]?[a-z]")
 _MARKS = re.compile(r"\[?\d{1,3}[a-z]?(?:\s?[,;–—−-]\s?\d{1,3}[a-z]?)*,?\]?")
 _TEN = re.compile(r"(?:^|[^\d.,])10 ?$|[×·*] ?10 ?$|\d[.,]10$")
 _NUMBER = re.compile(r"(?:^|[\s=<>~≈×·*/^(\[{+−-])\d{1,4}$")
+_POWER_OF_TWO = re.compile(r"(?:^|[^\w.,])(?:[48]|16|32|64|128|256|512|1024)$")
+_YEAR = re.compile(r"(?:^|[\s(,–-])(?:19|20)\d\d$|(?<!\w)[A-Z]\.\d+$")  # or the number of a part of an appendix
 _SYMBOL = re.compile(r"(?:^|[^\w.’'-])[A-Za-zα-ωΑ-Ω∆∇]$")
 _UNIT = re.compile(r"(?:^|[\s\d(/·×])(?:[kcdnµμm]?m|ft|in|Å|px|yd)$")
 _WORD = re.compile(
@@ -38,13 +44,13 @@ _WORD = re.compile(
 _FUNCTION = re.compile(r"(?<![^\W_])(?:sin|cos|tan|cot|sec|csc|sinh|cosh|tanh|log|exp)$")
 _PLAIN_WORD = re.compile(r"[a-z]{4}[.,;:)]?$")
 _STOP = re.compile(r"[.,;:]$")
-CONTEXT = 200  # signs of XHTML before what is raised, which find its place on the page
-TAILS = (30, 12)  # ... of which so many letters must stand there
+CONTEXT = 60  # signs before what is raised, which tell what it is
+LONGEST = 80  # signs
 FEW_MARKS = 4  # on fewer no document's citations are raised
 
 
 class _Raised(msgspec.Struct, frozen=True, gc=False):
-    """What is raised, the text before it, and where it stands: the line, and its first letter there."""
+    """What is raised, the text before it in its block, and where it stands: the line, and its first letter there."""
 
     text: str
     before: str
@@ -73,61 +79,82 @@ def with_raised(layout: Layout, citations: Citations = "mark") -> dict[int, str]
 
 def _on_page(layout: Layout, page: Page) -> Iterator[_Raised]:
     """What is raised on a page and may be an exponent or a mark."""
-    found = list(_candidates(page.raised.replace("</sup><sup>", "")))
-    if not found:
-        return
-    lines = [layout.lines[number].text.rstrip() for number in page.lines]
-    starts = list(accumulate((len(line) + 1 for line in lines), initial=1))
-    parted = "\n" + "\n".join(lines)
-    flowing = parted.replace("\n", " ")
+    texts = [layout.lines[number].text for number in page.lines]
+    ends = list(accumulate(map(_signs, texts)))
     at = 0
-    for text, before, is_all, after in found:
-        if is_all and len(before) <= TAILS[-1]:
-            place = _place(parted, at, f"\n{before}", text + after)
-            if place < 0 and " " in before:
-                place = _place(flowing, at, f" {before}", text + after)
-        else:
-            place = max(_place(flowing, at, before[-length:].lstrip(), text + after) for length in TAILS)
-        if place >= 0:
-            index = bisect_right(starts, place) - 1
-            yield _Raised(text, before, page.lines[index], place - starts[index])
-            at = place + len(text)
+    for number, part in enumerate(_RAISED.split(page.raised)):
+        pieces = [_plain(piece) for piece in part[5:-6].split("</sup><sup>")] if number % 2 else [_plain(part)]
+        length = sum(map(_signs, pieces))
+        if number % 2 and length <= LONGEST:
+            index = bisect_right(ends, at)
+            before = ends[index - 1] if index else 0
+            if at + length <= ends[-1] and index < len(texts):
+                yield from _in_line(layout, page.lines[index], at - before, pieces)
+        at += length
 
 
-def _candidates(xhtml: str) -> Iterator[tuple[str, str, bool, str]]:
-    """What is raised, the text before it and whether that is all of its paragraph, and the letter behind it."""
-    for match in _RAISED.finditer(xhtml):
-        raised = _plain(match[1])
-        text = raised.strip()
-        if not (_DIGITS.fullmatch(text) or _LETTER.fullmatch(text) or _MARKS.fullmatch(text)):
-            continue
-        before, is_all = _before(match)
-        if not text.isalpha() or _SYMBOL.search(before):
-            after = xhtml[match.end()].strip("<&\n ") if raised == raised.rstrip() else ""
-            yield text, before, is_all, after
+def _in_line(layout: Layout, number: int, at: int, pieces: Sequence[str]) -> Iterator[_Raised]:
+    """The raised `pieces` that stand in a line behind `at` signs of it: all together, or those alone that are exponents of ten."""
+    text = layout.lines[number].text
+    places = [match.start() for match in _NOT_BLANK.finditer(text)]
+    known = _before(layout, number)
+
+    def raised(at: int, piece: str) -> _Raised | None:
+        end = at + _signs(piece)
+        if end == at or end > len(places):
+            return None
+        start = places[at]
+        own = text[start : places[end - 1] + 1]
+        if "".join(own.split()) != "".join(piece.split()):  # the two texts differ on this page
+            return None
+        return _Raised(own, (known + text[:start])[-CONTEXT:], number, start)
+
+    whole = raised(at, "".join(pieces))
+    if whole and _may_be(whole):
+        yield whole
+        return
+    for piece in pieces:
+        alone = raised(at, piece)
+        if alone and _DIGITS.fullmatch(alone.text) and _TEN.search(alone.before):
+            yield alone
+        at += _signs(piece)
 
 
-def _place(text: str, at: int, before: str, raised: str) -> int:
-    """Where `raised` stands in the text of its page, at or behind `at`; -1 if it is not found."""
-    for known in (before, f"{before} "):
-        place = text.find(known + raised, max(0, at - len(known)))
-        if place >= 0 and before.strip():
-            return place + len(known)
-    return -1
+def _may_be(raised: _Raised) -> bool:
+    text = raised.text
+    if _LETTER.fullmatch(text):
+        return not text.isalpha() or bool(_SYMBOL.search(raised.before))
+    return bool(_DIGITS.fullmatch(text) or _MARKS.fullmatch(text))
 
 
-def _before(match: re.Match[str]) -> tuple[str, bool]:
-    """The text before what is raised, and whether it is all that its paragraph has there."""
-    start = max(0, match.start() - CONTEXT)
-    _, end, before = match.string[start : match.start()].rpartition("\n")
-    if not end and start:
-        before = before.partition(" ")[2]  # the first word, or tag, is not whole
-    return _plain(before), bool(end)
+def _before(layout: Layout, number: int) -> str:
+    """The end of what stands before a line in its block."""
+    parts: list[str] = []
+    length = 0
+    first = number
+    while first and length < CONTEXT and layout.block_of[first - 1] == layout.block_of[number]:
+        first -= 1
+        parts.append(f"{layout.lines[first].text.rstrip()} ")
+        length += len(parts[-1])
+    return "".join(reversed(parts))
+
+
+def _signs(text: str) -> int:
+    """How many there are that are not blank."""
+    return len(text) - sum(map(text.count, " \t\n\r"))
 
 
 def _plain(xhtml: str) -> str:
-    text = _TAG.sub("", xhtml) if ">" in xhtml else xhtml
-    return (unescape(text) if "&" in text else text).replace("  ", " ")
+    text = _TAG.sub("", xhtml) if "<" in xhtml else xhtml
+    if "&" not in text:
+        return text
+    return _SIGN.sub(_sign, _BLANK.sub(" ", text))
+
+
+def _sign(match: re.Match[str]) -> str:
+    """One sign for each that is written as a name or a number, so that they can be counted."""
+    sign = unescape(match[0])
+    return sign if len(sign) == 1 else "\ufffd"
 
 
 def _written(before: str, raised: _Raised, after: str, citations: Citations) -> str | None:
@@ -135,8 +162,9 @@ def _written(before: str, raised: _Raised, after: str, citations: Citations) -> 
     text = raised.text
     if raised.before[-1:].isspace() and after[:1].isupper() and text.isdecimal():
         return None  # an isotope, behind a number or a word of its own: "10 14C dates"
-    is_power = text in ("2", "3") and _FUNCTION.search(raised.before)
-    is_mark = citations != "keep" and not is_power and _MARKS.fullmatch(text) and _WORD.search(raised.before)
+    is_power = text in ("2", "3") and (_FUNCTION.search(raised.before) or _POWER_OF_TWO.search(raised.before))
+    is_behind = _WORD.search(raised.before) or _YEAR.search(raised.before)
+    is_mark = citations != "keep" and not is_power and _MARKS.fullmatch(text) and is_behind
     if not is_mark and _is_exponent(raised.before.rstrip(), text, citations == "keep"):
         return f"{before.rstrip()}^{text}{after}"
     if not is_mark:
@@ -154,7 +182,9 @@ def _is_exponent(before: str, text: str, is_certain: bool) -> bool:
         return bool(_LETTER.fullmatch(text) and _SYMBOL.search(before))
     if text[0] in "-−–":
         return before[-1:].isalnum() or before.endswith((")", "]"))
-    if _TEN.search(before) or (text in "23" and (_UNIT.search(before) or _FUNCTION.search(before))):
+    if _TEN.search(before):
+        return True
+    if text in "23" and any(pattern.search(before) for pattern in (_UNIT, _FUNCTION, _POWER_OF_TWO)):
         return True
     if text == "0":  # so some fonts have a prime
         return False
