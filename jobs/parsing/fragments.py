@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from ctypes import byref, c_double
 from itertools import pairwise
 from typing import Any
 
@@ -106,19 +107,30 @@ class _Piece(msgspec.Struct, frozen=True):
 
 
 def _page_lines(page: Any) -> Iterator[_Piece]:
+    import pypdfium2
     from pypdfium2 import raw
 
     text_page = page.get_textpage()
     left, _, _, upper = page.get_mediabox()
-    signs = [chr(raw.FPDFText_GetUnicode(text_page, number)) for number in range(text_page.count_chars())]
+    sign_at = raw.FPDFText_GetUnicode
+    signs = [chr(sign_at(text_page, number)) for number in range(text_page.count_chars())]
+    edges = [c_double() for _ in range(4)]
+    found = [byref(edge) for edge in edges]
+
+    def box_of(number: int) -> tuple[float, ...]:
+        """Left, right, lower and upper edge of a letter. PDFium's own wrapper makes new numbers for each."""
+        if not raw.FPDFText_GetCharBox(text_page, number, *found):
+            raise pypdfium2.PdfiumError("a letter has no place")
+        return tuple(edge.value for edge in edges)
+
     start = 0
     for end in [*_ends(signs), len(signs)]:
         text = "".join(signs[start:end])
-        boxes = [text_page.get_charbox(number) for number in range(start, end) if not signs[number].isspace()]
+        boxes = [box_of(number) for number in range(start, end) if not signs[number].isspace()]
         if boxes:
             words = _LIGATURE.sub(lambda match: _TEX[match[0]], text.strip(" \r\n"))
             words = f"{words[:-1]}-" if words.endswith(_HYPHEN) else words
-            lefts, bottoms, rights, tops = zip(*boxes, strict=True)
+            lefts, rights, bottoms, tops = zip(*boxes, strict=True)
             yield _Piece(words, (min(lefts) - left, upper - max(tops), max(rights) - left, upper - min(bottoms)))
         start = end
 

@@ -18,6 +18,8 @@ __all__ = ["Body", "Candidate", "OutlineEntry", "Style", "body_of", "candidates"
 
 MOST_LINES = 4
 MOST_CHARACTERS = 180
+START = 6  # letters by which a line is looked up
+MOST_WORDS = 40  # characters that have so many letters behind any number
 
 Style = tuple[str, int, bool]
 """The font's name without the mark of a subset, its size in half points, whether all letters are capitals."""
@@ -228,11 +230,8 @@ def _on_a_row(layout: Layout, number: int, after: int) -> bool:
 
 
 def _reads_like_one(text: str) -> bool:
-    letters = sum(map(str.isalpha, text))
     return (
-        letters >= 3
-        and len(text) <= MOST_CHARACTERS
-        and letters >= 0.6 * len(text.replace(" ", ""))
+        len(text) <= MOST_CHARACTERS
         and not text[0].islower()
         and not text.endswith((",", ";", "-"))
         and text.count(",") < 5
@@ -240,6 +239,7 @@ def _reads_like_one(text: str) -> bool:
         and not (text.endswith(".") and len(text.split()) > 8)
         and not _CAPTION.match(text)
         and any(len(word) > 2 for word in text.split())
+        and sum(map(str.isalpha, text)) >= max(3, 0.6 * len(text.replace(" ", "")))
     )
 
 
@@ -275,12 +275,12 @@ def in_outline(
             continue
         starts: dict[str, list[int]] = defaultdict(list)
         for number in layout.pages[page].lines:
-            if number not in skip and (form := _form(layout.lines[number].text)):
-                starts[form[:6]].append(number)
+            if number not in skip and (start := _start(layout.lines[number].text)):
+                starts[start].append(number)
         taken: set[int] = set()
         for entry in entries:
             wanted = "" if _CAPTION.match(entry.title) else _form(entry.title)
-            for number in starts.get(wanted[:6], ()) if len(wanted) > 2 else ():
+            for number in starts.get(wanted[:START], ()) if len(wanted) > 2 else ():
                 run = _matching(layout, number, wanted) if number not in taken else []
                 if run:
                     taken.add(number)
@@ -307,6 +307,12 @@ def _matching(layout: Layout, first: int, wanted: str) -> list[int]:
         if not wanted.startswith(said):
             return []
     return []
+
+
+def _start(text: str) -> str:
+    """The first letters of `_form`, of which the first words of a line are enough."""
+    start = _form(text[:MOST_WORDS].rpartition(" ")[0]) if len(text) > MOST_WORDS else ""
+    return (start if len(start) >= START else _form(text))[:START]
 
 
 def _form(text: str) -> str:

@@ -88,7 +88,7 @@ def _document(document: Any, data: bytes, options: Options) -> Extracted:
     if broken := pages_in_fragments(layout):
         layout = with_whole_words(layout, data, broken)
     kinds = kinds_of(layout)
-    title = _title(document, clean(printed_text(layout, layout.pages[0].lines)), layout, kinds)
+    title = _title(document, layout, kinds)
     kinds, found = _sections(layout, kinds, find_headings(layout, outline(document), _furniture(kinds), title))
     text = page_texts(
         arrange(layout, kinds, options, segment_starts(found, kinds)), count, {each.lines[0]: each for each in found}
@@ -181,9 +181,12 @@ def _check_text(document: Any, pages: list[str], unreadable: int, *, advice: str
         raise failed("no_text", "an XFA form, whose content is not on its pages")
 
 
-def _title(document: Any, first_page: str, layout: Layout, kinds: Mapping[int, str]) -> str:
-    metadata = (document.metadata or {}).get("title") or ""
-    return choose_title(lambda: _first_lines(document, layout, kinds), metadata=metadata, first_page=first_page)
+def _title(document: Any, layout: Layout, kinds: Mapping[int, str]) -> str:
+    return choose_title(
+        lambda: _first_lines(document, layout, kinds),
+        metadata=(document.metadata or {}).get("title") or "",
+        first_page=lambda: clean(printed_text(layout, layout.pages[0].lines)),
+    )
 
 
 def _first_lines(document: Any, layout: Layout, kinds: Mapping[int, str]) -> list[TitleLine]:

@@ -28,6 +28,7 @@ _HEADINGS = frozenset(
 )
 _LONGEST_HEADING = 48
 _LAST_LETTERS = frozenset(letter for heading in _HEADINGS for letter in heading[-1] + heading[-1].upper() + " .:")
+_FIRST_LETTERS = frozenset(letter for heading in _HEADINGS for letter in heading[0] + heading[0].upper())
 _NUMBERS = frozenset("[( 0123456789")
 _ENUMERATED = re.compile(r"\s*[\[(]?(\d{1,3})[\].)](?:\s|$)")
 _ENTRY = re.compile(r"\s*(?:[\[(]?\d{1,3}[\].)](?:\s|$)|\[[A-Z][\w+-]{1,8}\])")
@@ -136,7 +137,7 @@ def _candidates(lines: Sequence[Line], skipped: Collection[int]) -> list[int]:
             if number - second <= 15 and 0 < second - first <= 15 and _is_listed(lines[first : number + 1]):
                 found.add(first)
             before[value] = number
-        if 1 < len(text) < _LONGEST_HEADING and text[-1] in _LAST_LETTERS and _is_heading(text):
+        if 1 < len(text) < _LONGEST_HEADING and text[-1] in _LAST_LETTERS and _may_head(text) and _is_heading(text):
             found.add(number)
     return sorted(found.difference(skipped))
 
@@ -144,6 +145,11 @@ def _candidates(lines: Sequence[Line], skipped: Collection[int]) -> list[int]:
 def _is_listed(lines: Sequence[Line]) -> bool:
     """Whether a few lines are more likely entries of references than any enumeration."""
     return sum(bool(_YEAR.search(line.text)) + bool(_INITIALS.search(line.text)) for line in lines) >= 2
+
+
+def _may_head(text: str) -> bool:
+    """Whether its first letter is that of a heading, unless something stands before the words."""
+    return text[0] in _FIRST_LETTERS or not text[0].isalpha() or " " in text[:4]
 
 
 def _is_heading(text: str) -> bool:

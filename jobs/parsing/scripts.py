@@ -113,7 +113,7 @@ def _in_line(layout: Layout, number: int, at: int, pieces: Sequence[str]) -> Ite
     if whole and _may_be(whole):
         yield whole
         return
-    for piece in pieces:
+    for piece in [word for each in pieces for word in each.split()]:
         alone = raised(at, piece)
         if alone and _DIGITS.fullmatch(alone.text) and _TEN.search(alone.before):
             yield alone

@@ -53,7 +53,7 @@ _UNFINISHED = re.compile(
 MOST_LINES = 5  # of a title, where nothing but its lines tells where it ends
 
 
-def choose_title(first_lines: Callable[[], Sequence[Line]], *, metadata: str, first_page: str) -> str:
+def choose_title(first_lines: Callable[[], Sequence[Line]], *, metadata: str, first_page: Callable[[], str]) -> str:
     """The title of a paper, cleaned; "" when the file tells none.
 
     In this order: the title in the file's metadata, if the first page says it too and does not go on; the largest
@@ -63,7 +63,7 @@ def choose_title(first_lines: Callable[[], Sequence[Line]], *, metadata: str, fi
     lines = [line for line in first_lines() if not _NUMBER.fullmatch(line.text)]
     runs = _runs(lines)
     largest = next(filter(_like_title, map(_tidy_lines, _largest_first(runs))), "")
-    if _like_title(named) and letters_and_digits(named) in letters_and_digits(first_page):
+    if _like_title(named) and letters_and_digits(named) in letters_and_digits(first_page()):
         return largest if _goes_on(named, largest) else named
     opening = map(_tidy_lines, _in_order(runs, _runs(lines, gap=1.6, sizes=0.3), _sentences(lines)))
     return next(filter(_like_title, chain([largest, named], opening)), "")

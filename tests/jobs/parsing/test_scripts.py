@@ -110,3 +110,15 @@ def test_the_marks_of_authors_stay() -> None:
     """On a first page, behind names, they lead to addresses."""
     names = "Anna Miller{1}, Bert Brewer{2} and Carl Cooper{1}"
     assert read(names, *CITED)[0] == "Anna Miller1, Bert Brewer2 and Carl Cooper1"
+
+
+def test_marks_of_years_are_no_exponents_and_powers_of_two_are() -> None:
+    """Where other raised numbers are citations."""
+    assert read(*CITED, "since 2010{4} on grids of 64{3} points")[-1] == "since 2010 [4] on grids of 64^3 points"
+
+
+def test_raised_numbers_are_found_where_they_stand() -> None:
+    """Not where the same digits stand before them, and also with a label glued to them."""
+    assert read("60", "100", "120", "10{0}", "10{1}") == ["60", "100", "120", "10^0", "10^1"]
+    assert read("v2 and v{2} are, v2 and v{2}") == ["v2 and v^2 are, v2 and v^2"]
+    assert read("10{1}{ Asynchronous training}") == ["10^1 Asynchronous training"]

@@ -15,7 +15,7 @@ PAGE = "A Study of Mills and of What They Grind"
 
 
 def title(lines: list[Line], metadata: str = "", first_page: str = PAGE) -> str:
-    return choose_title(lambda: lines, metadata=metadata, first_page=first_page)
+    return choose_title(lambda: lines, metadata=metadata, first_page=lambda: first_page)
 
 
 def test_the_largest_print_is_the_title() -> None:
