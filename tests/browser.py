@@ -58,14 +58,14 @@ class Page:
         found: dict[str, Any] = answer["result"]
         return found
 
-    async def show(self, file: Path, *, width: int, dark: bool = False) -> None:
-        """Open `file`, an absolute path, on a screen `width` CSS pixels wide, and wait until it is loaded."""
+    async def show(self, file: Path | str, *, width: int, dark: bool = False) -> None:
+        """Open `file`, an absolute path or a URL, on a screen `width` CSS pixels wide, and wait until it is loaded."""
         self.console.clear()
         self.requests.clear()
         await self.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=True)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.ask("Emulation.setEmulatedMedia", features=[scheme])
-        await self.ask("Page.navigate", url=file.as_uri())
+        await self.ask("Page.navigate", url=file if isinstance(file, str) else file.as_uri())
         while await self._seen.get() != "Page.loadEventFired":
             pass
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["visible", "without_secrets"]
+__all__ = ["legible", "visible", "without_secrets"]
 
 
 def visible(text: str, longest: int = 400) -> str:
@@ -13,6 +13,11 @@ def visible(text: str, longest: int = 400) -> str:
     line = " ".join(text.split())
     shown = "".join("\ufffd" if _hides(letter) else letter for letter in line[: longest + 1])
     return shown if len(shown) <= longest else f"{shown[:longest]}…"
+
+
+def legible(text: str) -> str:
+    """`text` as it stands, lines and spaces too, with a sign in place of each character that `visible` takes out."""
+    return "".join("\ufffd" if _hides(letter) and letter not in "\n\t" else letter for letter in text)
 
 
 def without_secrets(text: str, key: str = "") -> str:

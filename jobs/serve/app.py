@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp import web
 
 from engine.errors import BadInput
-from jobs.serve import progress, security
+from jobs.serve import pair, pairs, paper, papers, progress, security, sheets
 from jobs.serve.site import SITE, Site
 
 __all__ = ["PORT", "build_app", "serving"]
@@ -19,7 +19,7 @@ __all__ = ["PORT", "build_app", "serving"]
 PORT = 8631
 """The port where none is named; another free one where it is taken."""
 
-_PAGES = (security, progress)
+_PAGES = (security, progress, papers, paper, sheets, pairs, pair)
 """The modules with pages: each has `ROUTES`."""
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -30,6 +30,7 @@ def build_app(site: Site) -> web.Application:
     """The application that serves the pages of `site`."""
     app = web.Application(middlewares=security.MIDDLEWARES, client_max_size=2**20)
     app[SITE] = site
+    app[sheets.SHEETS] = sheets.Sheets()
     app.on_response_prepare.append(security.add_headers)
     app.add_routes([web.get("/static/{name}", _file), *(route for module in _PAGES for route in module.ROUTES)])
     return app

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from jobs.report.html import environment
+from jobs.run.outside_text import legible
 from jobs.serve.site import SITE
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ async def page(request: web.Request, template: str, *, status: int = 200, **valu
 def _environment() -> Environment:
     made = environment(_TEMPLATES)
     made.globals["navigation"] = _NAVIGATION
+    made.filters["legible"] = legible
     return made
 
 

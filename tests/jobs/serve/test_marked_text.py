@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import chunk, pair
+
+from jobs.records import Pair, Quote
+from jobs.serve.marked_text import Part, Span, marked, spans_of
+
+
+def test_marks_may_overlap() -> None:
+    """Each part names all that stand in it."""
+    parts = marked("abcdef", {"1": [Span(0, 3)], "2": [Span(2, 4)]})
+    assert parts == [Part("ab", ("1",)), Part("c", ("1", "2")), Part("d", ("2",)), Part("ef", ())]
+
+
+@given(st.text(max_size=30), st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=5))
+def test_nothing_of_a_text_is_lost(text: str, spans: list[tuple[int, int]]) -> None:
+    """Whatever is marked, the parts make up the text again."""
+    inside = [Span(min(start, len(text)), min(end, len(text))) for start, end in spans]
+    assert "".join(part.text for part in marked(text, {"1": inside})) == text
+
+
+def test_quotes_stand_before_evidence() -> None:
+    """An answer that quotes is marked by its quotes, one with evidence where that stands, and else not at all."""
+    source = chunk("a", text="The stone turns. The mill grinds.")
+    plain = pair("p", chunk="a")
+    fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
+    assert spans_of(plain, source) == []
+    assert spans_of(Pair(**{**fields, "evidence": "The mill grinds."}), source) == [Span(17, 33)]
+    assert spans_of(Pair(**{**fields, "evidence": "Nowhere."}), source) == []
+    quoted = Pair(**{**fields, "evidence": "The mill grinds.", "quotes": [Quote(text="stone", start=4, end=9)]})
+    assert spans_of(quoted, source) == [Span(4, 9)]
