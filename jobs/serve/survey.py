@@ -52,15 +52,19 @@ class Survey(Generic[T]):
             stamps, ends_at = self._stamps(), time.monotonic() + seconds
             for gone in self._seen.keys() - stamps.keys():
                 del self._seen[gone]
-            for index, stamp in stamps.items():
-                self._look(index, stamp)
+            for index in [each for each, stamp in stamps.items() if not self._knows(each, stamp)]:
+                self._look(index, stamps[index])
                 if time.monotonic() >= ends_at:
                     break
-            return Looked(sum(index in self._seen for index in stamps), len(stamps))
+            return Looked(sum(self._knows(index, stamp) for index, stamp in stamps.items()), len(stamps))
 
     def found(self) -> dict[int, T]:
         """What was found so far, by shard, in order."""
         return {index: found for index, (_, found) in sorted(self._seen.copy().items())}
+
+    def _knows(self, index: int, stamp: object) -> bool:
+        seen = self._seen.get(index)
+        return seen is not None and seen[0] == stamp
 
     def _look(self, index: int, stamp: object) -> T:
         seen = self._seen.get(index)
