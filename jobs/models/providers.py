@@ -31,7 +31,8 @@ class Target:
     the endpoints of one run share it, and tell an outage from an address that was never right by it. With ``stream`` a
     chat answer is asked for piece by piece, and replies tell when the first token came. With ``cut_off`` an answer that
     ends at its greatest length is as good as any, as it is to who measures. ``tell`` gets a line for the user, as what was
-    learned of how the server wants its requests.
+    learned of how the server wants its requests. ``learned`` is the provider's own memory of that: targets of one model
+    share it, the one that is asked request by request and the one that is asked in batches.
     """
 
     role: str
@@ -43,6 +44,7 @@ class Target:
     stream: bool = False
     cut_off: bool = False
     tell: Callable[[str], None] = lambda line: None
+    learned: dict[str, Any] = field(default_factory=dict)
 
 
 class Provider(Protocol):

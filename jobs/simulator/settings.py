@@ -102,6 +102,7 @@ class Simulation:
     batch_list_s: float = knob(0.0, "a batch is in the list so many seconds after it was made")
     batch_file_s: float = knob(0.0, "a file of a batch is gone so many seconds after it was made; 0 keeps it")
     batch_ready_s: float = knob(0.0, "a batch can be made of a file so many seconds after its upload")
+    batch_form_field: str = knob("", "an upload is refused whose form lacks this field")
     batch_queue_tokens: int = knob(0, "prompt tokens of one model that may wait in batches; 0 is no limit")
     batch_queue_late: bool = knob(False, "a batch for which the queue is full is made, and has failed afterwards")
     batch_max_rows: int = knob(50_000, "requests in a batch")

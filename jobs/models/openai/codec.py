@@ -6,6 +6,7 @@ the same code. What a refusal teaches holds for both.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,10 +27,18 @@ from jobs.models.providers import Target
 from jobs.models.usage import usage_of
 from jobs.run.outside_text import without_secrets
 
-__all__ = ["TEACHING", "Codec"]
+__all__ = ["TEACHING", "Codec", "codec_of"]
 
 TEACHING = (400, 413, 415, 422, 500, 501)
 """Statuses of a refusal that may name a parameter: a template that fails is a server error to some."""
+
+
+def codec_of(target: Target, way: Connection) -> Codec:
+    """The codec of `target`: the one that its requests online and its batches share."""
+    found = target.learned.get("codec")
+    if not isinstance(found, Codec):
+        found = target.learned["codec"] = Codec(target, way)
+    return found
 
 
 class Codec:
@@ -38,28 +47,36 @@ class Codec:
     ``answers`` counts the good replies: a model that has answered before has neither a wrong key nor a wrong name.
     """
 
-    def __init__(self, target: Target, way: Connection, *, name: str = "") -> None:
-        """`name` is what the server calls the model where it is another than the target's."""
+    def __init__(self, target: Target, way: Connection) -> None:
         self._target = target
         self._way = way
         self.dialect = dialect_of(target.model, way.host)
-        self._bodies = Bodies(name or target.name, target.model, self.dialect, stream=target.stream)
+        self._bodies = Bodies(target.name, target.model, self.dialect, stream=target.stream)
         self._refusals = Refusals(
             role=target.role, name=target.name, key=target.api_key, key_variable=target.model.api_key_env, way=way
         )
         self._lengths = Lengths()
+        self._lessons: set[str] = set()
         self.answers = 0
 
     def body(self, request: Request) -> dict[str, Any]:
         """The JSON of `request` before it is encoded, in the dialect as it is now."""
         return self._bodies.body(request)
 
-    def learn(self, request: Request, data: bytes, version: int) -> bool:
-        """Whether the next request is another than this one, which was sent in `version` of the dialect and refused."""
-        if self.dialect.version != version:
+    def learn(self, request: Request, data: bytes, version: int | None = None) -> bool:
+        """Whether the next request is another than this one, which was sent in `version` of the dialect and refused.
+
+        Of a row of a batch the version is not known: what one row has taught, others of that batch say too.
+        """
+        if version is not None and self.dialect.version != version:
             return True  # others have been taught meanwhile
-        line = self.dialect.learn(read_words(data, key=self._target.api_key), request)
+        words = read_words(data, key=self._target.api_key)
+        lesson = re.sub(r"\d+", "0", f"{words.parameter} {words.message}")
+        if version is None and lesson in self._lessons:
+            return True
+        line = self.dialect.learn(words, request)
         if line:
+            self._lessons.add(lesson)
             self._target.tell(f"models.{self._target.role}: {self._way.shown} refused a request; {line}")
         return line is not None
 

@@ -6,6 +6,7 @@ The key is sent in a header and never put into a message; the URL is shown witho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,11 +14,12 @@ import aiohttp
 import msgspec
 from aiohttp.hdrs import CONTENT_TYPE
 
+from engine.batches.service import BatchService
 from engine.errors import GristmillError, Permanent, Transient
 from engine.requests import Reply, Request, ServerLimits, Usage
 from jobs.models.connection import connection
 from jobs.models.connection_errors import broken, wants_no_tls, wants_tls
-from jobs.models.openai.codec import TEACHING, Codec
+from jobs.models.openai.codec import TEACHING, codec_of
 from jobs.models.openai.headers import server_limits
 from jobs.models.openai.listing import found_at
 from jobs.models.openai.streams import FirstToken, assembled
@@ -50,9 +52,16 @@ class Endpoint:
         self._url = url.with_query(None)
         self._chat_url = (self._url / "chat/completions").with_query(query)
         self._embeddings_url = (self._url / "embeddings").with_query(query)
-        self.codec = Codec(target, self._way)
+        self.codec = codec_of(target, self._way)
         self._session: aiohttp.ClientSession | None = None
         self._tried = False
+
+    @staticmethod
+    def batches(target: Target) -> AbstractAsyncContextManager[BatchService]:
+        """The batches of `target`, where it is asked in batches."""
+        from jobs.models.openai.batches import batches_at
+
+        return batches_at(target)
 
     async def __aenter__(self) -> Self:
         self._session = self._way.session(

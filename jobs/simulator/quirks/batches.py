@@ -132,7 +132,8 @@ BATCHES: dict[str, Quirk] = {
     "batch-litellm": _quirk(
         "LiteLLM's proxy",
         "BerriAI/litellm#36049",
-        "a list of batches has the file ids of the provider behind the proxy",
+        "an upload has to name its model; a list of batches has the file ids of the provider behind the proxy",
+        settings={"batch_form_field": "target_model_names"},
         shows=_litellm,
     ),
     "batch-no-output-id": _quirk(
