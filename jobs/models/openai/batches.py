@@ -235,7 +235,6 @@ class Batches:
             )
         return found
 
-
     def _file_vanished(self, message: str) -> GristmillError:
         if "file" in message.casefold():
             return FileVanished(message, kind="file_vanished")
