@@ -49,7 +49,8 @@ class Paper(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
-    """Text of a paper that is in none of its chunks, as it was printed; ``kind`` is as "references", ``page`` from 1."""
+    """Text of a paper that is in none of its chunks, as printed. ``kind`` is a word such as "references"; pages count
+    from 1."""
 
     kind: str
     page: int
@@ -57,9 +58,11 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaperText(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read of a paper: its pages, 0 where its kind of file has none, the characters of its text, and those
+    """What was read of a paper.
 
-    that were left out, by kind, with their text where the parser gives it."""
+    ``pages`` is 0 for a kind of file without pages. ``characters`` counts those of its text, ``left_out`` those that
+    were left out, by kind, and ``omitted`` holds their text if the parser gives it.
+    """
 
     pages: int
     characters: int
@@ -70,11 +73,10 @@ class PaperText(msgspec.Struct, frozen=True, kw_only=True):
 class Chunk(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A piece of a paper's cleaned text, small enough to be embedded. Pages count from 1; 0 where there are none.
 
-    ``position`` counts the chunks of one paper from 0. ``note`` says what of the paper could not be read, if anything.
-    ``section`` are the headings above the text, the outermost first; ``mostly_numbers`` says that most of its words
-    are numbers, as in a table; ``part`` is "references" in a chunk of them that is marked; ``paper_text`` is
-    what was read of the paper, in its first chunk. All four are left out of the file where they are empty, as they are
-    in older runs.
+    ``position`` counts the chunks of one paper from 0. ``note`` says which part of the paper could not be read, if any.
+    ``section`` holds the headings above the text, the outermost first. ``mostly_numbers`` says that most of its words
+    are numbers, as in a table. ``part`` is "references" in a chunk of references that is marked. ``paper_text`` is set
+    in the first chunk of a paper. These four are not written when they are empty, and older runs have none of them.
     """
 
     paper_id: str
@@ -84,7 +86,7 @@ class Chunk(Record, frozen=True, kw_only=True, omit_defaults=True):
     page_first: int
     page_last: int
     split: str
-    note: str = msgspec.field(default_factory=str)  # a factory, so that it is written where it is empty, too
+    note: str = msgspec.field(default_factory=str)  # a factory, so that it is written even when it is empty
     section: list[str] = msgspec.field(default_factory=list)
     mostly_numbers: bool = False
     part: str = ""
@@ -92,9 +94,11 @@ class Chunk(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Question(Record, frozen=True, kw_only=True):
-    """A question that its chunk answers. ``evidence`` and ``draft`` are set by the evidence recipe only:
+    """A question that its chunk answers.
 
-    a sentence of the chunk, word for word, and the answer that was written with the question."""
+    The evidence recipe alone sets ``evidence``, a sentence of the chunk, word for word, and ``draft``, the answer that
+    was written with the question.
+    """
 
     chunk_id: str
     paper_id: str
@@ -105,7 +109,8 @@ class Question(Record, frozen=True, kw_only=True):
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer quotes: characters ``start`` to ``end`` (exclusive) of its chunk's text. ``text`` is as quoted."""
+    """A quote in an answer: characters ``start`` to ``end`` (exclusive) of its chunk's text. ``text`` is as the answer
+    has it."""
 
     text: str
     start: int
@@ -113,7 +118,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pair(Record, frozen=True, kw_only=True):
-    """A question and its reference answer, both from one chunk; ``quotes`` where answers quote it."""
+    """A question and its reference answer, both from one chunk; ``quotes`` is filled if answers quote it."""
 
     chunk_id: str
     paper_id: str
@@ -131,9 +136,11 @@ class Vector(Record, frozen=True, kw_only=True):
 
 
 class Probe(Record, frozen=True, kw_only=True):
-    """A pair's question as retrieval sees it: its embedding (as in `Vector`), and the place of its own chunk among
+    """The embedding of a pair's question (as in `Vector`), and what retrieval finds for it.
 
-    what it finds, from 0; None when the chunk is not there, or was not looked for."""
+    ``rank`` is the position of the pair's own chunk among the results, from 0; None when it is not among them, or when
+    it was not searched for.
+    """
 
     vector: str
     rank: int | None = None
@@ -149,8 +156,7 @@ class Critique(Record, frozen=True, kw_only=True):
 
 
 class Curated(Record, frozen=True, kw_only=True):
-    """Whether a pair is used. ``reason`` is one stable word for why it is not ("" when kept), ``detail`` is for
-    readers.
+    """Whether a pair is kept. ``reason`` is one stable word for the refusal ("" when kept), ``detail`` is for readers.
 
     Reasons: about_form, refusal, repeats_question, too_short, too_long, not_found, near_duplicate, critic."""
 
@@ -166,8 +172,8 @@ class Curated(Record, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk before the question: ``rank`` counts from 0, ``score`` is cosine similarity, None for a context of a
-    file.
+    """A chunk before the question. ``rank`` counts from 0; ``score`` is the cosine similarity, None for a context from
+    a file.
 
     ``role`` is "source" for the chunk that the pair came from, "distractor" for one that was chosen to mislead, and
     "retrieved" for any other that retrieval found."""
@@ -214,8 +220,8 @@ class Response(Record, frozen=True, kw_only=True):
 
 
 class Similarity(Record, frozen=True, kw_only=True):
-    """The cosine between the embeddings of a response and of its reference answer; None where an earlier release sealed
-    one that is not a number."""
+    """The cosine between the embeddings of a response and of its reference answer; None if an earlier release sealed a
+    value that is not a number."""
 
     pair_id: str
     model: str
@@ -224,8 +230,8 @@ class Similarity(Record, frozen=True, kw_only=True):
 
 class Verdict(Record, frozen=True, kw_only=True):
     """The scores of one response. ``correctness`` is 1 to 5, None when the judge's answer could not be read;
-    ``semantic_similarity`` is a cosine, None when the embedding failed. ``scores`` is filled in when the report is
-    made: the other metrics by name, from the assessments, None where one could not be had; files hold none."""
+    ``semantic_similarity`` is a cosine, None when the embedding failed. The report fills in
+    ``scores``: the other metrics by name, from the assessments, None for a failed one. It is empty in files."""
 
     pair_id: str
     paper_id: str
@@ -256,10 +262,11 @@ class Assessment(Record, frozen=True, kw_only=True):
 
 
 class Rejudgement(Record, frozen=True, kw_only=True):
-    """One response of the sample that is judged twice; `parent` is its verdict's id. What ``first`` and ``second``
+    """One response of the sample that is judged twice; `parent` is its verdict's id.
 
-    differ by is the judge's own noise. Both are on the scale of `Verdict.correctness`, None when that answer could not
-    be read."""
+    The difference of ``first`` and ``second`` is the judge's own noise. Both are on the scale of `Verdict.correctness`,
+    None when that answer could not be read.
+    """
 
     pair_id: str
     paper_id: str
@@ -273,9 +280,9 @@ class Rejudgement(Record, frozen=True, kw_only=True):
 class Preference(Record, frozen=True, kw_only=True):
     """Which of two models' responses to one question the judge prefers; `parent` is the id of ``model``'s response.
 
-    Each two are judged in two rows, with positions swapped: ``order`` is "model first" or "against first" and names
-    whose answer stood before the other. ``winner`` is "model", "against" or "tie", None when the judge's answer could
-    not be read. ``against`` is the base. A preference counts when both orders agree, else it is a tie."""
+    Two responses are judged in two rows, with positions swapped: ``order`` is "model first" or "against first" and
+    names whose answer stood before the other. ``winner`` is "model", "against" or "tie", None when the judge's answer
+    could not be read. ``against`` is the base. A preference counts when both orders agree, else it is a tie."""
 
     pair_id: str
     paper_id: str

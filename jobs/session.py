@@ -1,7 +1,6 @@
 """One session of work on a run: open what its jobs need, run them, close everything.
 
-It prints nothing, handles no signals and never ends the process: who calls it gives a hook for what happens, and a
-`Stop`.
+It prints nothing, handles no signals and never ends the process. The caller passes a hook for events, and a `Stop`.
 """
 
 from __future__ import annotations
@@ -49,9 +48,9 @@ __all__ = ["Outcome", "Session", "opened"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a session ended: `worked` inputs were finished in it, `failed` ones are failures, from it or from before.
+    """How a session ended: `worked` inputs were finished in it; `failed` counts failures of this and earlier sessions.
 
-    `stopped` says that a stop was requested before all was done. `report` is None where none was made.
+    `stopped` says that a stop was requested before all was done. `report` is None if none was made.
     """
 
     stopped: bool
@@ -62,7 +61,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A run that is open and locked: `run` does the work, once."""
+    """An open and locked run; `run` does the work, once."""
 
     work: Work
     context: RunContext
@@ -73,7 +72,8 @@ class Session:
     reports: Sequence[ReportData]
 
     async def run(self) -> Outcome:
-        """Run the chosen jobs to their end, or to the stop. Raises the `Fatal` that ended them; what was paid is kept."""
+        """Run the chosen jobs until they end or are stopped. Raises the `Fatal` that ended them; what was paid for is
+        kept."""
         context, stopped = self.context, False
         try:
             await run(
@@ -98,7 +98,7 @@ class Session:
 async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session]:
     """Open what `work` needs, and lock the run's folder while inside.
 
-    Raises `BadInput` and other `Fatal` errors, in one line each; nothing is written before all is checked.
+    Raises `BadInput` and other `Fatal` errors, in one line each; nothing is written before all checks have passed.
     """
     counts, log, reports = Counts(), EventLog(), list["ReportData"]()
     async with AsyncExitStack() as stack:
@@ -111,7 +111,7 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
             await check_connections(work.config)
         calls = await stack.enter_async_context(await _calls(context, work))
         preflight = await _preflight(work, context, calls, chosen=chosen, redone=redone)
-        # What comes above this line only reads. From here on the folder is written.
+        # The lines above only read. From here on the folder is written.
         stack.enter_context(work.folder.held(None if work.keeps_settings else work.config))
         stack.enter_context(log.to(work.folder.log))
         await preflight.keep(lambda usage: asyncio.to_thread(work.folder.add_preflight, usage))
@@ -130,7 +130,7 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
 async def _context(
     stack: AsyncExitStack, work: Work, reports: list[ReportData], *, stop: Stop, hook: Hook
 ) -> RunContext:
-    """What the jobs are made with; processes and files are opened by their first use, and closed with `stack`."""
+    """What the jobs are built from. Processes and files are opened at their first use and closed with `stack`."""
     config, folder, weights = work.config, work.folder, work.weights
     workers = Workers(
         processes=worker_count(config),
@@ -140,7 +140,7 @@ async def _context(
     )
     await stack.enter_async_context(workers)
     if work.papers and not folder.exists:
-        # A new run parses at once, the two papers of its first shard; a child loads for half a second what reads them.
+        # A new run parses the two papers of its first shard at once; a child needs half a second to load the parsers.
         workers.begin(children=2)
     datasets = {**folder.datasets(), **own_datasets(folder, work.own)}
     return RunContext(
@@ -175,7 +175,7 @@ async def _calls(context: RunContext, work: Work) -> ModelCalls:
 
 
 async def _preflight(work: Work, context: RunContext, calls: Call, *, chosen: Pipeline, redone: Pipeline) -> Preflight:
-    """The call of the session. Models that the run has not had before are tried now, others before they are first asked."""
+    """The call of the session. Models that are new to the run are tried now, others before their first request."""
     names = [step.name for step in chosen]
     remade = [step.name for step in redone]
     tried: Sequence[Trial] = []
@@ -187,14 +187,15 @@ async def _preflight(work: Work, context: RunContext, calls: Call, *, chosen: Pi
 
 
 def _new_sections(work: Work) -> set[str]:
-    """The sections whose model is not the one that the run has had."""
+    """The sections whose model differs from the run's present one."""
     now = work.config.models.sections()
     before = work.folder.config().models.sections() if work.folder.exists else {}
     return {name for name, model in now.items() if name not in before or before[name].asked() != model.asked()}
 
 
 def _refuse_changes(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], redone: Pipeline) -> None:
-    """Raise `BadInput` when rows that are to be kept were made under other settings, or by an earlier release in part."""
+    """Raise `BadInput` if rows that stay were made under other settings, or if a part of them is of an earlier
+    release."""
     names = {step.name for step in redone}
     for step in pipeline:
         if isinstance(step, Job) and step.name not in names:
@@ -204,7 +205,7 @@ def _refuse_changes(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], re
 
 
 def _discard(redone: Pipeline, context: RunContext) -> None:
-    """Delete what is to be made again, after writing down what it had cost: a budget counts all that was paid."""
+    """Delete the rows of the redone jobs, after recording their cost: a budget counts all that was paid."""
     jobs = [step for step in redone if isinstance(step, Job)]
     if jobs:
         context.folder.add_discarded(total(context.datasets[job.writes].usage() for job in jobs))
@@ -215,7 +216,7 @@ def _discard(redone: Pipeline, context: RunContext) -> None:
 
 
 def _spent(context: RunContext) -> Usage | None:
-    """What the run has paid for so far, where a budget needs it."""
+    """What the run has paid for so far; None without a budget."""
     if context.config.budget.usd is None and context.config.budget.tokens is None:
         return None
     return context.folder.paid()

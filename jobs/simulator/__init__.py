@@ -1,7 +1,7 @@
-"""An OpenAI-compatible endpoint that is simulated: seeded answers, latencies, limits and faults, and counters.
+"""A simulated OpenAI-compatible endpoint: seeded answers, latencies, limits and faults, and counters.
 
 settings   Simulation, Fault: how it behaves, and the fate of each attempt
-answers    what it says to a prompt
+answers    the answer to a prompt
 openai     chat and embeddings: a request in, the bytes of a body out
 tuning     fine-tuning jobs, models
 files      files, uploaded or written by a batch

@@ -1,4 +1,4 @@
-"""What the simulated endpoint says: pure functions of seed and prompt, made of the prompt's own words."""
+"""The answers of the simulated endpoint: pure functions of seed and prompt, built from the prompt's own words."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def count_tokens(text: str) -> int:
 
 
 def cut(text: str, tokens: int) -> str:
-    """Whole words from the start of `text` that make at most so many tokens, and not many fewer."""
+    """Whole words from the start of `text`, at most `tokens` tokens and few fewer."""
     while (over := count_tokens(text) - tokens) > 0:
         kept, *dropped = text.rsplit(None, max(1, over * 3 // 4))
         text = kept if dropped else ""
     return text
 
 
-_RULE = "---------------------"  # stands around the context in LlamaIndex's prompts
+_RULE = "---------------------"  # surrounds the context in LlamaIndex's prompts
 _QUESTIONS = re.compile(
     r"\b(?:generate|set ?up|write|create|ask|make|pose)\b\D{0,60}?\b(\d+|an?|one)\s+(?:[\w-]+\s+){0,3}questions?\b",
     re.IGNORECASE,
@@ -43,7 +43,7 @@ _SENTENCE_END = re.compile(r"[.!?][\"')\]]?\s+")
 
 
 def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: Any = None) -> str:
-    """The answer to `prompt` (all messages, one under the other), made of the prompt's own words.
+    """The answer to `prompt` (all messages, one per line), built from the prompt's own words.
 
     A question-writing prompt gets numbered questions; LlamaIndex's correctness prompt a score and a reason, its pairwise
     prompt a preference; a prompt that says "Yes or No" one of the two; a JSON `schema` JSON that conforms to it; any other
@@ -70,7 +70,7 @@ def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: An
 
 
 def _parts(prompt: str) -> tuple[str, str]:
-    """The context of a prompt, and the instructions around it; both are the whole prompt where no rules stand."""
+    """The context of a prompt, and the instructions around it; both are the whole prompt if it has no separators."""
     first, last = prompt.find(_RULE), prompt.rfind(_RULE)
     if first == last:
         return prompt, prompt
@@ -78,7 +78,7 @@ def _parts(prompt: str) -> tuple[str, str]:
 
 
 def _verdict(prompt: str, luck: float) -> str:
-    """A score from 1 to 5 in steps of a half: by half luck, by half the words that answer and reference share."""
+    """A score from 1 to 5 in steps of 0.5: half random, half from the words that answer and reference share."""
     reference, _, answer = prompt.rpartition("## Reference Answer")[2].partition("## Generated Answer")
     overlap = _overlap(reference, answer)
     score = min(5.0, round(2 * (1.5 + 2 * luck + 2 * overlap)) / 2)
@@ -86,7 +86,7 @@ def _verdict(prompt: str, luck: float) -> str:
 
 
 def _preference(prompt: str, luck: float) -> str:
-    """Which of two answers is better: by half luck, by half the words that each shares with the reference."""
+    """Which of two answers is better: half random, half from the words that each shares with the reference."""
     reference, *answers = _BESIDE.findall(prompt)
     first, second = (_overlap(reference, answer) for answer in answers[:2])
     lead = first - second + luck - 0.5
@@ -96,7 +96,7 @@ def _preference(prompt: str, luck: float) -> str:
 
 
 def _overlap(one: str, other: str) -> float:
-    """The share of words that both texts have, of all that either has."""
+    """The share of common words among all words of both texts."""
     words, others = set(one.lower().split()), set(other.lower().split())
     return len(words & others) / len(words | others) if words else 0.0
 
@@ -127,7 +127,7 @@ def _sentence_before(text: str, at: int) -> int:
 
 
 def _sentence(text: str, share: float) -> str:
-    """The sentence that begins after so much of the text, word for word, at most 400 characters of it."""
+    """The sentence that begins after the given share of the text, word for word, at most 400 characters."""
     start = _sentence_start(text, int(share * len(text)))
     end = _SENTENCE_END.search(text, min(len(text), start + 20))
     return text[start : end.end() if end else None][:400].strip()
@@ -158,7 +158,7 @@ class _Conforming:
 
     def value(self, schema: Any, path: str, name: str = "") -> Any:
         """``path`` is where the value stands, ``name`` its property. The strings of one object share a sentence."""
-        deep = path.count(".") > 8  # a schema that holds itself must come to an end
+        deep = path.count(".") > 8  # the end of a recursive schema
         schema = self._resolved(schema if isinstance(schema, dict) else {}, deep=deep)
         luck = draw(self._seed, self._key, path)
         if "const" in schema:

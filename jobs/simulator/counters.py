@@ -1,4 +1,4 @@
-"""What the simulated endpoint has seen and done, for tests and benchmarks to assert on."""
+"""Counters of the simulated endpoint, for the assertions of tests and benchmarks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The simulated endpoint without its wire: admits or turns away, decides on faults, counts, and times the answer.
+"""The simulated endpoint without the network: admits or rejects, decides on faults, counts, and times the answer.
 
-A request goes key → model → storm → limits → fault → answer. What is turned away before the fault is decided counts
-as no attempt, so a prompt meets the same faults in the same order however often it was rejected in between.
+A request goes key → model → storm → limits → fault → answer. A request that is rejected before its fault is decided
+counts as no attempt, so a prompt meets the same faults in the same order however often it was rejected in between.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a scripted ``fault`` decides on: ``attempt`` counts the attempts of ``key`` from 0.
+    """The input of a scripted ``fault``: ``attempt`` counts the attempts of ``key`` from 0.
 
     ``route`` is "chat", "embeddings", "files", "batches", "fine_tuning", "models" or "unknown". ``key`` is the hash of what
     decides the answer (prompt, model, format); off chat and embeddings it is the path after ``/v1/``.
@@ -60,9 +60,10 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Play(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes over the wire: pieces, each after its seconds of waiting, and then what becomes of the connection.
+    """What is sent: pieces, each after its wait in seconds, and then the fate of the connection.
 
-    ``asked`` is the request that is answered well by it, if one is; ``in_flight`` says whether it was counted as such.
+    ``asked`` is the request that it answers successfully, if any; ``in_flight`` says whether that was counted as in
+    flight.
     """
 
     pieces: tuple[tuple[float, bytes], ...]
@@ -77,7 +78,7 @@ _ON_THE_WIRE = ("status", "reset", "short", "torn", "hang", "slow")
 
 
 class Endpoint:
-    """Turns each request into a `Play`. `fault` is asked before the seeded faults; `clock` tells seconds."""
+    """Turns each request into a `Play`. `fault` is asked before the seeded faults; `clock` returns seconds."""
 
     def __init__(self, simulation: Simulation, *, clock: Callable[[], float], fault: FaultScript | None = None) -> None:
         self.simulation = simulation = with_quirks(simulation)
@@ -110,7 +111,7 @@ class Endpoint:
             self._log = None
 
     def receive(self, request: Received) -> Play:
-        """Decide at once what answers `request`, and when."""
+        """Decide the answer to `request` and its times, without waiting."""
         route = _route(request.path)
         self.counters.requests[route] += 1
         if route == "counters":
@@ -129,7 +130,7 @@ class Endpoint:
             return _plain(refused.status, refused.body, refused.headers)
 
     def finish(self, play: Play, *, whole: bool) -> None:
-        """Count what became of `play`: `whole` says whether all of it was sent."""
+        """Count the end of `play`; `whole` says whether all of it was sent."""
         counters = self.counters
         counters.in_flight -= play.in_flight
         asked = play.asked
@@ -224,7 +225,7 @@ class Endpoint:
         return self._play(written, headers, fault, first_s=wait_s + first_s, whole_s=wait_s + whole_s, asked=asked)
 
     def _looked_up(self, asked: Asked) -> Asked:
-        """`asked` with what of its prompt the prefix cache holds, where there is one."""
+        """`asked` with the number of prompt tokens in the prefix cache, if there is one."""
         if self._prefixes is None or asked.route != "chat":
             return asked
         found = self._prefixes.find(asked.model, asked.prompt, self._clock())
@@ -236,7 +237,7 @@ class Endpoint:
         return written.completion_tokens / per_second if per_second else 0.0
 
     def _fault(self, seen: Seen) -> Fault | None:
-        """The fault of this attempt: the script's, or else the seeded one. Raises `Refused` when it is a storm."""
+        """The fault of this attempt: the script's, else the seeded one. Raises `Refused` in a storm."""
         if self._script is None and self._pick is None:
             return None
         attempt = self._attempts[seen.key]
@@ -258,7 +259,7 @@ class Endpoint:
             raise Refused(429, message, type="requests", code="rate_limit_exceeded", headers=retry_after(left_s))
 
     def _admit(self, asked: Asked) -> bytes:
-        """Take the request from the limits and return what they say; raises `Refused` where they forbid it."""
+        """Charge the request to the limits and return their headers; raises `Refused` if they reject it."""
         self._check_storm()
         simulation = self.simulation
         if 0 < simulation.max_in_flight <= self.counters.in_flight:
@@ -281,7 +282,7 @@ class Endpoint:
         whole_s: float,
         asked: Asked | None = None,
     ) -> Play:
-        """Lay the bytes of a good response out in time, and spoil them as the fault on the wire says."""
+        """Schedule the bytes of a good response, and damage them as the fault says."""
         kind = fault.kind if fault is not None else ""
         if kind == "hang":
             return Play(pieces=(), end="hang", in_flight=asked is not None)

@@ -1,8 +1,8 @@
-"""Requests and tokens a minute as OpenAI enforces them: continuous buckets, and headers that tell their state.
+"""Requests and tokens per minute as OpenAI enforces them: continuous buckets, and headers with their state.
 
-A bucket holds ``bucket_s`` seconds of its limit and fills without steps. A request passes when both buckets hold
-enough; one that is larger than a bucket passes when the bucket is full, and leaves a debt. What is turned away costs
-nothing, and one that is larger than a whole minute never passes.
+A bucket holds ``bucket_s`` seconds of its limit and fills continuously. A request passes when both buckets hold
+enough; one that is larger than a bucket passes when the bucket is full, and leaves a debt. A rejected request costs
+nothing, and one that is larger than the limit of a minute never passes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Bucket", "Limits", "format_duration", "retry_after"]
 
 
 class Bucket:
-    """A continuous bucket of `per_minute`; `clock` tells seconds."""
+    """A continuous bucket of `per_minute`; `clock` returns seconds."""
 
     def __init__(self, per_minute: float, bucket_s: float, clock: Callable[[], float]) -> None:
         self.per_minute = per_minute
@@ -55,7 +55,7 @@ class Bucket:
 
 
 class Limits:
-    """The two limits of one model; a limit that is 0 does not exist."""
+    """The two limits of one model; 0 means no limit."""
 
     def __init__(self, simulation: Simulation, clock: Callable[[], float]) -> None:
         limits = {"requests": simulation.requests_per_minute, "tokens": simulation.tokens_per_minute}
@@ -64,14 +64,14 @@ class Limits:
         }
 
     def take(self, asked: Asked) -> bytes:
-        """Take one request, and return the header lines that tell what is left; raises `Refused` with status 429."""
+        """Take one request and return the header lines with what remains; raises `Refused` with status 429."""
         amounts = {"requests": 1, "tokens": asked.charged_tokens}
         for name, bucket in self._buckets.items():
             if amounts[name] > bucket.per_minute:
                 raise self._refused(asked, name, amounts[name], None)
         waits = {name: bucket.wait_s(amounts[name]) for name, bucket in self._buckets.items()}
         name = max(waits, key=waits.__getitem__)
-        if waits[name] > 1e-9:  # a bucket that is full but for rounding is full
+        if waits[name] > 1e-9:  # full up to rounding
             raise self._refused(asked, name, amounts[name], waits[name])
         for name, bucket in self._buckets.items():
             bucket.take(amounts[name])
@@ -102,7 +102,7 @@ class Limits:
 
 
 def retry_after(wait_s: float) -> bytes:
-    """The two header lines that say when to come back: whole seconds, and milliseconds; both rounded up."""
+    """The two headers with the time to wait: in whole seconds and in milliseconds, both rounded up."""
     return b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (math.ceil(wait_s), math.ceil(wait_s * 1000))
 
 

@@ -47,7 +47,7 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The text of the message; parts that are no text count for nothing."""
+        """The text of the message; parts of other types are ignored."""
         if isinstance(self.content, list):
             return "\n".join(str(part.get("text", "")) for part in self.content)
         return self.content or ""
@@ -74,10 +74,10 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A readable request. ``key`` is the hash of all that decides its answer, ``prompt`` its text.
+    """A valid request. ``key`` is the hash of all that determines its answer, ``prompt`` its text.
 
-    ``charged_tokens`` is what it counts for at the limit: the prompt's tokens and the most that may be answered.
-    ``cached_tokens`` is what of the prompt a prefix cache holds, None where there is none.
+    ``charged_tokens`` is its charge at the limit: the prompt's tokens and the maximum of the answer.
+    ``cached_tokens`` are those of the prompt in the prefix cache, None without a cache.
     """
 
     route: Literal["chat", "embeddings"]
@@ -91,7 +91,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """A response's body, or the events of a stream, and the tokens that were made for it."""
+    """A response's body, or the events of a stream, and the number of generated tokens."""
 
     body: bytes = b""
     events: tuple[bytes, ...] = ()
@@ -234,9 +234,9 @@ def _choice(simulation: Simulation, asked: Asked, request: ChatRequest, fault: s
 
 
 def _schema(request: ChatRequest, prompt: str) -> Any:
-    """The schema that the answer must conform to, None for free text; raises `Refused` when none was given.
+    """The schema of the answer, None for free text; raises `Refused` when a schema is announced and missing.
 
-    One that stands in the prompt, behind the words "JSON Schema", is followed too.
+    A schema in the prompt, after the words "JSON Schema", is used too.
     """
     asked = request.response_format or {}
     if asked.get("type") != "json_schema" and "JSON Schema" in prompt:
@@ -255,7 +255,7 @@ def _schema(request: ChatRequest, prompt: str) -> Any:
 
 
 def _logprobs(simulation: Simulation, key: str, text: str, top: int) -> list[dict[str, Any]]:
-    """Each token with its log-probability and the likeliest others; "Yes" and "No" stand against each other."""
+    """Each token with its log-probability and the most likely others; "Yes" and "No" are each other's alternative."""
     found = []
     for i, token in enumerate(re.findall(r"\s*\S+", text)):
         p = 0.5 + 0.499 * draw(simulation.seed, key, f"logprob {i}")
@@ -271,7 +271,7 @@ def _logprob(token: str, p: float) -> dict[str, Any]:
 
 
 def _events(body: dict[str, Any], request: ChatRequest) -> Iterator[bytes]:
-    """The server-sent events of a streamed answer: role, some words at a time, finish reason, usage, [DONE]."""
+    """The server-sent events of a streamed answer: role, a few words per event, finish reason, usage, [DONE]."""
     base = {**body, "object": "chat.completion.chunk", "usage": None}
     for choice in body["choices"]:
         common = {"index": choice["index"], "finish_reason": None}

@@ -1,8 +1,8 @@
-"""A prefix cache, as model servers have one: what the beginnings of recent prompts share is not computed again.
+"""A prefix cache like that of model servers: a shared beginning of recent prompts is not computed again.
 
-A prompt is cut into blocks of `BLOCK_TOKENS` words; a block is known by itself and all before it. Of a prompt those
-blocks are found that stand in the cache from its first on. They are there once the first token of an answer to them is
-out, and the ones that were used longest ago go first, the end of a prompt before its beginning.
+A prompt is cut into blocks of `BLOCK_TOKENS` words; the key of a block covers it and all blocks before it. A prompt
+hits the cache up to its first block that is missing. Blocks enter the cache with the first token of the answer. The
+least recently used leave first, the end of a prompt before its beginning.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ __all__ = ["BLOCK_TOKENS", "PrefixCache"]
 
 BLOCK_TOKENS = 16
 _BLOCK = re.compile(rf"\s*(?:\S+\s+){{{BLOCK_TOKENS}}}")
-"""A whole block: what is left at the end of a prompt is in none."""
+"""The length of a block; the rest at the end of a prompt is in none."""
 
 
 class PrefixCache:
-    """Holds the blocks of recent prompts, of about `tokens` tokens together."""
+    """The blocks of recent prompts, about `tokens` tokens in total."""
 
     def __init__(self, tokens: int) -> None:
         self._most = math.ceil(tokens / BLOCK_TOKENS)
         self._ready_at_s: OrderedDict[int, float] = OrderedDict()
 
     def find(self, model: str, prompt: str, now_s: float) -> int:
-        """How many tokens of `prompt`, from its first on, the cache holds at this time."""
+        """How many tokens from the start of `prompt` the cache holds at this time."""
         end = 0
         for place, block in _blocks(model, prompt):
             if self._ready_at_s.get(block, math.inf) > now_s:
@@ -47,7 +47,7 @@ class PrefixCache:
 
 
 def _blocks(model: str, prompt: str) -> Iterator[tuple[int, int]]:
-    """Where each block of `prompt` ends, and what it is known by."""
+    """The end and the key of each block of `prompt`."""
     known_by = hash(model)
     for block in _BLOCK.finditer(prompt):
         known_by = hash((known_by, block[0]))

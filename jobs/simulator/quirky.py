@@ -1,4 +1,4 @@
-"""The quirks of one simulated endpoint: which of them refuse a request, and what they make of an answer."""
+"""The quirks of one simulated endpoint: which requests they refuse, and how they change answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Quirks", "with_quirks"]
 
 
 def with_quirks(simulation: Simulation) -> Simulation:
-    """`simulation` with the settings that its quirks stand for."""
+    """`simulation` with the settings of its quirks."""
     ways = [QUIRKS[name].batches for name in simulation.quirk]
     return replace(simulation, **{key: value for way in ways if way for key, value in way.settings.items()})
 
@@ -47,7 +47,7 @@ class Quirks:
         self.headers = "".join(lines).encode()
 
     def refusal(self, route: str, request: _Received) -> Refusal | None:
-        """What turns the request away, if a quirk does. It is remembered for `altered`."""
+        """The refusal of the request by a quirk, if any. The request is remembered for `altered`."""
         if not self._quirks:
             return None
         try:

@@ -27,7 +27,7 @@ def _status_line(status: int) -> bytes:
 
 
 def whole(body: bytes, headers: bytes, kind: str) -> list[bytes]:
-    """Head and body; "torn" cuts the body before its length is told, "reset" and "short" after."""
+    """Head and body; "torn" cuts the body before its length is computed, "reset" and "short" after."""
     half = len(body) // 2
     if kind == "torn":
         body = body[:half]

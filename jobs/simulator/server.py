@@ -1,7 +1,7 @@
-"""The wire of the simulated endpoint: HTTP/1.1 on asyncio's protocols, and the command that serves it.
+"""The HTTP server of the simulated endpoint: HTTP/1.1 on asyncio's protocols, and the command that runs it.
 
-No web framework and no task per request: a request is read in `data_received`, and its answer is played by timers,
-so that the endpoint is never what a benchmark measures. Requests of one connection are answered one after the other.
+It has no web framework and no task per request: `data_received` reads a request, and timers send its answer, so that
+benchmarks do not measure the endpoint. Requests of one connection are answered one after the other.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 async def serve(simulation: Simulation, *, announce: Callable[[str], None] = print) -> None:
-    """Serve until SIGINT or SIGTERM; `announce` is told the base URL once requests are taken."""
+    """Serve until SIGINT or SIGTERM; `announce` gets the base URL once requests are accepted."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -55,7 +55,8 @@ async def serve(simulation: Simulation, *, announce: Callable[[str], None] = pri
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """A simulated endpoint that takes requests. ``base_url`` ends in ``/v1``; the counters are also at ``/counters``."""
+    """A simulated endpoint that accepts requests. ``base_url`` ends in ``/v1``; the counters are also at
+    ``/counters``."""
 
     base_url: str
     counters: Counters
@@ -66,7 +67,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 async def running(simulation: Simulation, *, fault: FaultScript | None = None) -> AsyncIterator[Running]:
     """Serve in the running event loop, by its clock, until the context ends; open connections are dropped then.
 
-    Raises `BadInput` when the port cannot be listened on or the log cannot be written.
+    Raises `BadInput` when the port cannot be opened or the log cannot be written.
     """
     loop = asyncio.get_running_loop()
     endpoint = Endpoint(simulation, clock=loop.time, fault=fault)
@@ -78,7 +79,7 @@ async def running(simulation: Simulation, *, fault: FaultScript | None = None) -
     except OSError as error:
         endpoint.close()
         where = f"{simulation.host} port {simulation.port}"
-        raise BadInput(f"{where} cannot be listened on ({error.strerror}): choose another, or port 0") from error
+        raise BadInput(f"cannot listen on {where} ({error.strerror}): choose another, or port 0") from error
     host, port = server.sockets[0].getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
     try:
@@ -97,11 +98,11 @@ MAX_BODY_BYTES = 512 * 1024 * 1024
 
 
 class _BadRequest(Exception):
-    """The bytes are no request; the connection cannot go on."""
+    """The bytes are not a request; the connection is closed."""
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection. `_play` is what is being answered, None between requests."""
+    """One client's connection. `_play` is the answer that is being sent, None between requests."""
 
     def __init__(self, endpoint: Endpoint, connections: set[Connection]) -> None:
         self._endpoint = endpoint
@@ -138,7 +139,7 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def _advance(self) -> None:
-        """Answer what has arrived whole, one request after the other."""
+        """Answer the complete requests that have arrived, one after the other."""
         while self._play is None and self._transport is not None and not self._transport.is_closing():
             try:
                 request = self._take_request()
@@ -178,7 +179,7 @@ class Connection(asyncio.Protocol):
         return body
 
     def _take_chunks(self) -> bytes | None:
-        """A chunked body, once its last chunk is here; trailers are read over."""
+        """A chunked body, once its last chunk has arrived; trailers are ignored."""
         while (end := self._buffer.find(b"\r\n")) >= 0:
             size = int(self._buffer[:end].split(b";")[0], 16)
             if size < 0 or len(self._chunks) + size > MAX_BODY_BYTES:
@@ -197,7 +198,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def _next(self) -> None:
-        """Send the pieces that are due, wait for the next one, and end the play after the last."""
+        """Send the pieces that are due, wait for the next one, and finish after the last."""
         play = self._play
         assert play is not None
         pieces = play.pieces
@@ -239,7 +240,7 @@ class Connection(asyncio.Protocol):
 
 
 class _Head:
-    """The head of a request; raises `_BadRequest` or ValueError when it is none."""
+    """The head of a request; raises `_BadRequest` or ValueError if it is invalid."""
 
     def __init__(self, text: str) -> None:
         first, *lines = text.split("\r\n")

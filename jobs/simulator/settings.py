@@ -1,7 +1,7 @@
-"""How the simulated endpoint behaves: its settings, and the fate of each attempt.
+"""The settings of the simulated endpoint, and the latency and fault of each attempt.
 
-The fate is a pure function of the settings, the prompt and the number of the attempt, so the order and the time of
-requests change no latency and no fault.
+Both are pure functions of the settings, the prompt and the number of the attempt, so they do not depend on the order
+and the time of requests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def knob(default: T, about: str, *, secret: bool = False) -> T:
-    """A field of `Simulation`: its default, and what the command line says of it."""
+    """A field of `Simulation`: its default, and its help on the command line."""
     return field(default=default, repr=not secret, metadata={"about": about, "secret": secret})
 
 
@@ -38,25 +38,25 @@ class Simulation:
     host: str = knob("127.0.0.1", "address to listen on")
     port: int = knob(0, "port to listen on; 0 takes a free one")
     seed: int = knob(0, "same seed and prompt: same answer, latency and faults")
-    models: tuple[str, ...] = knob(("simulated-chat", "simulated-embedding"), "model names, by commas; * takes any")
-    api_key: str = knob("", "the key to ask for", secret=True)
+    models: tuple[str, ...] = knob(("simulated-chat", "simulated-embedding"), "model names by commas; * accepts any")
+    api_key: str = knob("", "the key that requests must have", secret=True)
     latency_mean_s: float = knob(0.0, "mean time to an answer, in seconds")
     latency_sigma: float = knob(0.0, "spread of the lognormal latency; 0 makes it constant")
     embedding_latency_mean_s: float = knob(0.0, "the same for embeddings; 0 takes that of chat")
     output_tokens_per_second: float = knob(
-        0.0, "latency is to the first token, the others follow at this rate; 0 at once"
+        0.0, "latency is the time to the first token, the others follow at this rate; 0: all at once"
     )
-    slots: int = knob(0, "requests answered at a time; others wait for their turn")
-    first_byte_s: float = knob(0.0, "the response head, or a stream's first event, leaves after so many seconds")
+    slots: int = knob(0, "requests answered at a time; others wait")
+    first_byte_s: float = knob(0.0, "seconds until the response head, or a stream's first event, is sent")
     output_tokens_mean: float = knob(40.0, "mean length of a free answer, in tokens")
     output_tokens_sigma: float = knob(0.4, "spread of the lognormal length; 0 makes it constant")
     dimensions: int = knob(256, "length of an embedding")
     requests_per_minute: float = knob(0.0, "limit per model, a continuous bucket")
     tokens_per_minute: float = knob(0.0, "the same for tokens: prompt estimate + max output tokens")
-    bucket_s: float = knob(10.0, "what a bucket holds, in seconds of its limit")
+    bucket_s: float = knob(10.0, "size of a bucket, in seconds of its limit")
     reserved_output_tokens: int = knob(256, "max output tokens that a request counts for when it sets none")
-    max_in_flight: int = knob(0, "more requests than this at once are turned away")
-    overload_status: int = knob(503, "the status with which they are: 503 or 429")
+    max_in_flight: int = knob(0, "most requests in flight; further ones are rejected")
+    overload_status: int = knob(503, "the status of that rejection: 503 or 429")
     fault_500: float = knob(0.0, "share of attempts that get status 500")
     fault_503: float = knob(0.0, "... status 503")
     fault_storm: float = knob(0.0, "... start a storm: everything gets 429 for storm-s seconds")
@@ -72,22 +72,22 @@ class Simulation:
     fault_model: float = knob(0.0, "... the name of another model")
     fault_duplicate_keys: float = knob(0.0, "... JSON in which a key stands twice")
     fault_huge: float = knob(0.0, "... an answer of huge-bytes")
-    fault_sticky: float = knob(0.0, "share of prompts whose first fate, good or bad, is that of every retry")
-    quirk: tuple[str, ...] = knob((), "what real servers do that OpenAI's does not, by name, several by commas")
+    fault_sticky: float = knob(0.0, "share of prompts whose retries all end as the first attempt")
+    quirk: tuple[str, ...] = knob((), "deviations of real servers from OpenAI's API, by name, separated by commas")
     storm_s: float = knob(2.0, "how long a storm lasts, in seconds")
     slow_s: float = knob(5.0, "how late a slow first byte is, in seconds")
     huge_bytes: int = knob(10_000_000, "how large a huge answer is")
-    prefix_cache_tokens: int = knob(0, "tokens of recent prompts that a prefix cache holds; usage tells what it found")
+    prefix_cache_tokens: int = knob(0, "tokens in a prefix cache of recent prompts; usage reports the hits")
     tuning_validate_s: float = knob(0.05, "time of a fine-tuning job in validating_files, in seconds")
     tuning_queue_s: float = knob(0.05, "... in queued")
     tuning_run_s: float = knob(0.2, "... in running")
     tuning_fails: bool = knob(False, "every fine-tuning job fails while running")
-    tuning_word: str = knob("", "... says its end by this word, as completed, SUCCESS, canceled, user_error or expired")
-    tuning_file_s: float = knob(0.0, "a file can be trained on so many seconds after its upload, and is refused before")
-    tuning_bad_files: int = knob(0, "the first so many files are rejected: their status is error")
+    tuning_word: str = knob("", "... and its last status is this word, as SUCCESS, canceled, user_error or expired")
+    tuning_file_s: float = knob(0.0, "seconds after its upload until a file can be trained on")
+    tuning_bad_files: int = knob(0, "number of first files that are rejected: their status is error")
     tuning_no_list: bool = knob(False, "there is no list of fine-tuning jobs: 404")
-    tuning_hidden: int = knob(0, "the first so many looks at a new fine-tuning job get 404")
-    tuning_name_s: float = knob(0.0, "a model's name follows so many seconds after its job has succeeded")
+    tuning_hidden: int = knob(0, "number of first requests for a new fine-tuning job that get 404")
+    tuning_name_s: float = knob(0.0, "seconds after a job has succeeded until its model has a name")
     batch_validate_s: float = knob(0.05, "time of a batch in validating, in seconds")
     batch_run_s: float = knob(0.2, "... in in_progress; its rows are done one after the other")
     batch_finalize_s: float = knob(0.05, "... in finalizing")
@@ -99,9 +99,9 @@ class Simulation:
     batch_lost_answers: float = knob(0.0, "... that are made while the connection breaks before the answer")
     batch_lost_inputs: float = knob(0.0, "... whose input file is gone when they are to be made")
     batch_lost_outputs: float = knob(0.0, "... whose output file is gone when they have ended")
-    batch_list_s: float = knob(0.0, "a batch is in the list so many seconds after it was made")
-    batch_file_s: float = knob(0.0, "a file of a batch is gone so many seconds after it was made; 0 keeps it")
-    batch_ready_s: float = knob(0.0, "a batch can be made of a file so many seconds after its upload")
+    batch_list_s: float = knob(0.0, "seconds after a batch was made until it is in the list")
+    batch_file_s: float = knob(0.0, "a file of a batch is deleted this many seconds after it was made; 0 keeps it")
+    batch_ready_s: float = knob(0.0, "seconds after its upload until a batch can be made of a file")
     batch_form_field: str = knob("", "an upload is refused whose form lacks this field")
     batch_queue_tokens: int = knob(0, "prompt tokens of one model that may wait in batches; 0 is no limit")
     batch_queue_late: bool = knob(False, "a batch for which the queue is full is made, and has failed afterwards")
@@ -109,7 +109,7 @@ class Simulation:
     batch_max_bytes: int = knob(200_000_000, "bytes of its file")
     batch_max_inputs: int = knob(50_000, "texts in a batch of embeddings")
     batch_longest_h: int = knob(24, "the longest completion_window, in hours")
-    log_path: str = knob("", "file that gets a line for each answered request: its prompt's hash, the time")
+    log_path: str = knob("", "file to which each answered request adds a line: its prompt's hash, the time")
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -142,9 +142,9 @@ _KINDS = [
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes wrong with one attempt. ``kind`` is the name of a ``fault_*`` share of `Simulation`, or "status".
+    """The fault of one attempt. ``kind`` is the name of a ``fault_*`` share of `Simulation`, or "status".
 
-    ``status``, ``code``, ``message`` and ``retry_after_s`` are read for kind "status" only.
+    ``status``, ``code``, ``message`` and ``retry_after_s`` apply to kind "status" only.
     """
 
     kind: str
@@ -215,10 +215,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def from_arguments(parsed: argparse.Namespace) -> Simulation:
-    """The settings that the flags of `arguments` gave; raises `BadInput` when one cannot be."""
+    """The settings from the flags of `arguments`; raises `BadInput` for an invalid one."""
     values = {item.name: getattr(parsed, item.name) for item in fields(Simulation) if not item.metadata["secret"]}
     if parsed.api_key_env and not os.environ.get(parsed.api_key_env):
-        raise BadInput(f"the variable {parsed.api_key_env} is not set: set it to the key to ask for")
+        raise BadInput(f"the variable {parsed.api_key_env} is not set: set it to the key that requests must have")
     return Simulation(api_key=os.environ.get(parsed.api_key_env, ""), **values)
 
 

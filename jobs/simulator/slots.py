@@ -1,7 +1,7 @@
-"""So many requests answered at a time, first come, first served, as a server that runs its own model does it.
+"""A bounded number of requests answered at a time, first come, first served, like a server that runs its own model.
 
-How long an answer takes is known when its request arrives, and so is the instant at which a slot falls free for it:
-no queue is kept, only those instants.
+The duration of an answer is known when its request arrives, and so is the time at which a slot becomes free for it.
+So no queue is kept, only those times.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ __all__ = ["Slots"]
 
 
 class Slots:
-    """`count` slots, all free at first; with 0 there is no end of them. `clock` tells seconds."""
+    """`count` slots, all free at first; 0 means no bound. `clock` returns seconds."""
 
     def __init__(self, count: int, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._free_at_s = [clock()] * count
 
     def take(self, work_s: float) -> float:
-        """Take the slot that is free first for so many seconds; returns how long to wait for it.
+        """Take the slot that becomes free first for the given seconds; returns the wait for it, in seconds.
 
-        A slot stays taken when the client leaves: the server goes on writing.
+        A slot stays taken when the client disconnects: the server goes on generating.
         """
         if not self._free_at_s:
             return 0.0

@@ -22,9 +22,9 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """``began_s`` and ``cancelled_s`` are times of the clock; ``error`` is what is wrong with its files, if anything.
+    """``began_s`` and ``cancelled_s`` are times of the clock; ``error`` is the fault of its files, if any.
 
-    So many looks at it are still answered as if it were not there: ``hidden``.
+    ``hidden`` is the number of requests for it that still get 404.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Job(msgspec.Struct, kw_only=True):
 
 
 class Platform:
-    """Answers ``/v1/fine_tuning/jobs`` and ``/v1/models``. `clock` tells seconds."""
+    """Answers ``/v1/fine_tuning/jobs`` and ``/v1/models``. `clock` returns seconds."""
 
     def __init__(self, simulation: Simulation, clock: Callable[[], float], files: Files) -> None:
         self._simulation = simulation
@@ -47,7 +47,7 @@ class Platform:
         self._jobs: dict[str, Job] = {}
 
     def knows(self, model: str) -> bool:
-        """Whether chat and embeddings may ask for `model`: a configured one, or one whose tuning has succeeded."""
+        """Whether chat and embeddings accept `model`: a configured one, or one whose tuning has succeeded."""
         return model in self._simulation.models or "*" in self._simulation.models or model in self._tuned()
 
     def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class Platform:
         return self._job(job)
 
     def _check_ready(self, request: Mapping[str, Any]) -> None:
-        """Raise `Refused` for a file that was rejected, or that was sent a moment ago."""
+        """Raise `Refused` for a file that was rejected, or that was uploaded a moment ago."""
         for param in ("training_file", "validation_file"):
             file = self._files.find(request.get(param) or "")
             if file and file.bad:
@@ -137,7 +137,7 @@ class Platform:
                 raise Refused(400, f"The file {file.id} is not ready: it is being processed", param=param)
 
     def _status(self, job: Job) -> tuple[str, float | None]:
-        """The status now, and how many seconds after its start the job ended, None while it goes on."""
+        """The present status, and the seconds from start to end of the job, None while it runs."""
         age_s = (self._clock() if job.cancelled_s is None else job.cancelled_s) - job.began_s
         simulation = self._simulation
         validated_s = simulation.tuning_validate_s
@@ -154,7 +154,7 @@ class Platform:
         return "failed" if simulation.tuning_fails else "succeeded", done_s
 
     def _name(self, job: Job, ended_s: float | None) -> str | None:
-        """The tuned model's name, which may follow a while after the job's end."""
+        """The tuned model's name, which may appear some time after the job's end."""
         if ended_s is None or self._clock() < job.began_s + ended_s + self._simulation.tuning_name_s:
             return None
         return f"ft:{job.model}:simulated:{job.request.get('suffix') or ''}:{job.id[-8:]}"
@@ -184,7 +184,7 @@ class Platform:
         }
 
     def _events(self, job: Job) -> list[dict[str, Any]]:
-        """What has happened to the job so far, the newest first, as OpenAI lists it."""
+        """The events of the job so far, the newest first, as OpenAI lists them."""
         status, _ = self._status(job)
         messages = [f"Created fine-tuning job: {job.id}", f"Validating training file: {job.request['training_file']}"]
         if status in ("queued", "running", "succeeded"):
@@ -228,7 +228,7 @@ def _event(job: Job, number: int, message: str) -> dict[str, Any]:
 
 
 def _fault_of(file: File, param: str, *, at_least: int) -> dict[str, Any] | None:
-    """What OpenAI would find wrong with a training file: its purpose, its format, too few examples."""
+    """The reason why OpenAI would reject a training file: its purpose, its format, too few examples."""
     lines = [line for line in file.data.splitlines() if line.strip()]
     if file.purpose != "fine-tune":
         code, message = "invalid_file_purpose", f"The file's purpose is '{file.purpose}', it must be 'fine-tune'"

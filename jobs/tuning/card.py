@@ -1,6 +1,6 @@
 """The card of ``dataset/``: its files and their types, how many rows they have, how they were made, and a licence to fill in.
 
-The person who fills in the licence, or writes below the last line of ours, finds it there after the next export.
+A licence that a user fills in, and text below our last line, stay there after the next export.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Making:
 
 
 def write_card(folder: Path, rows: Mapping[str, int], making: Making) -> None:
-    """Write ``README.md`` into `folder`, which holds the files named in `rows`, each with its number of rows; blocks."""
+    """Write ``README.md`` into `folder`, which holds the files named in `rows`, each with its number of rows.
+    Blocks."""
     path = folder / "README.md"
     with naming_the_disk(path):
         before = path.read_text("utf-8", errors="replace") if path.exists() else ""

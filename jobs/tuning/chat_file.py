@@ -30,18 +30,19 @@ def chat_row(example: Example, system_prompt: str) -> dict[str, Any]:
 
 
 def messages(example: Example, system_prompt: str) -> list[dict[str, str]]:
-    """The turns of `example`; without a system turn where `system_prompt` is empty, as an empty one is refused."""
+    """The turns of `example`. There is no system turn when `system_prompt` is empty, because providers refuse an empty
+    one."""
     turns = {"system": system_text(example, system_prompt), "user": example.prompt, "assistant": example.answer}
     return [{"role": role, "content": content} for role, content in turns.items() if content or role != "system"]
 
 
 def system_text(example: Example, system_prompt: str) -> str:
-    """`system_prompt` with the title of the example's paper for ``{title}``; all other braces stay."""
+    """`system_prompt` with ``{title}`` replaced by the title of the example's paper. All other braces stay."""
     return system_prompt.replace("{title}", example.title)
 
 
 def json_line(row: Mapping[str, Any]) -> bytes:
-    """UTF-8, with escapes for what is a line break to some readers (``str.splitlines``) though not to JSON."""
+    """One line of UTF-8. Characters that some readers (``str.splitlines``) take for a line break are escaped."""
     line = msgspec.json.encode(row)
     for character in _LINE_BREAKS:
         line = line.replace(character.encode(), b"\\u%04x" % ord(character))
@@ -49,9 +50,9 @@ def json_line(row: Mapping[str, Any]) -> bytes:
 
 
 def check_chat_line(line: bytes) -> None:
-    """Raise `BadInput`, saying why, for a line that OpenAI's fine-tuning would refuse.
+    """Raise `BadInput` with the reason for a line that OpenAI's fine-tuning would refuse.
 
-    Held: UTF-8 without a byte order mark, one JSON object, at most 1 MiB, only ``messages``, known roles, text in
+    Checked: UTF-8 without a byte order mark, one JSON object, at most 1 MiB, only ``messages``, known roles, text in
     every message, the last one from the assistant.
     Source: https://developers.openai.com/cookbook/examples/chat_finetuning_data_prep and the API reference.
     """

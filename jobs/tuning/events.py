@@ -1,4 +1,4 @@
-"""What happens while a model is tuned, as events: at a provider, and on this machine."""
+"""Events of fine-tuning: at a provider, and on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["FinetuneProgress", "TrainingStep"]
 
 
 class FinetuneProgress(Event, frozen=True, kw_only=True):
-    """News of a job at the provider: its status, or one of its own messages with, at times, metrics in `data`."""
+    """A job at the provider has a new status or a new message; `data` holds its metrics, if there are any."""
 
     job_id: str
     status: str
@@ -22,7 +22,7 @@ class FinetuneProgress(Event, frozen=True, kw_only=True):
 
 
 class TrainingStep(Event, frozen=True, kw_only=True):
-    """A step of a training on this machine is done; `left_s` is what the others will take."""
+    """A training step on this machine is done; `left_s` is the estimated time of the remaining steps, in seconds."""
 
     step: int
     steps: int

@@ -1,6 +1,6 @@
 """Write examples and pairs as training files: the run's own ``dataset/``, and each format of `jobs.tuning.exporters`.
 
-Each file is written under a temporary name, synced and renamed: it is whole or not there.
+Each file is written under a temporary name, synced and renamed, so it is complete or absent.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def write_dataset(
     """Write ``train.jsonl`` and ``val.jsonl`` (the format "openai"), ``qa_pairs_train.json`` and ``qa_pairs_val.json``
     (byte for byte what LlamaIndex's ``QueryResponseDataset.save_json`` writes) into `folder`.
 
-    Each row goes to its own `split`; a side without rows has no file. Returns the rows in each file, by its name, with 0
-    for a file that is not there. Raises `Fatal` when the disk refuses or a row has another split than train and val.
+    Each row goes to the file of its `split`; a side without rows has no file. Returns the number of rows by file name,
+    0 for a file that is absent. Raises `Fatal` for a disk error, and for a row whose split is neither train nor val.
     """
     openai = load_exporter("openai")
     chat = {side: folder / f"{side}{openai.suffix}" for side in SIDES}
@@ -43,14 +43,14 @@ def write_dataset(
 
 
 def export(format: str, examples: Iterable[Example], path: Path, *, system_prompt: str, seed: int) -> Mapping[str, int]:
-    """Write `examples` in one of the formats of `jobs.tuning.exporters`; returns the rows in each file, by its name.
+    """Write `examples` in one of the formats of `jobs.tuning.exporters`; returns the number of rows by file name.
 
-    A `path` without a suffix (or an existing folder) gets one file a side, as ``train.jsonl`` and ``val.jsonl``, and
-    what the trainer wants beside them. A `path` with a suffix is one file, and holds the training side only: validation
-    rows never slip into a training file. A side without rows has no file, and counts 0. Rows stand in the same order as
-    in `write_dataset`.
+    A `path` without a suffix (or an existing folder) gets one file per side, such as ``train.jsonl`` and ``val.jsonl``,
+    and the further files that the trainer needs. A `path` with a suffix is one file with the training side only, so
+    validation rows never get into a training file. A side without rows has no file and counts 0. Rows have the same
+    order as in `write_dataset`.
 
-    Raises `BadInput` for an unknown format, `Fatal` when the disk refuses.
+    Raises `BadInput` for an unknown format, `Fatal` for a disk error.
     """
     exporter = load_exporter(format)
     is_folder = path.is_dir() or not path.suffix
@@ -71,7 +71,7 @@ def _question(pair: Pair) -> str:
 def _write(
     records: Iterable[R], kind: type[R], files: Mapping[str, Path], write: Write[R], seed: int
 ) -> Mapping[str, int]:
-    """Deal `records`, in seeded order, to the file of their side; a side without a file is left out."""
+    """Write `records` in seeded order to the file of their side. A side without a file is skipped."""
     counts = {path.name: 0 for path in files.values()}
     folder = next(iter(files.values())).parent
     with naming_the_disk(folder):
@@ -91,9 +91,9 @@ def _counted(rows: Iterable[R], counts: dict[str, int], name: str) -> Iterator[R
 
 @contextlib.contextmanager
 def _whole(paths: Iterable[Path]) -> Iterator[Callable[[Path], IO[bytes]]]:
-    """Opens files that get their names when all of them are complete and synced; on an error nothing is left behind.
+    """Open files under temporary names; rename them when all are complete and synced. An error leaves no file behind.
 
-    One of `paths` that was not opened goes: it has no rows any more.
+    A file of `paths` that is not opened is deleted, because it has no rows any more.
     """
     opened: dict[Path, IO[bytes]] = {}
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What an export format is, and the table of them: each is loaded when its name is chosen.
+"""What an export format is, and the table of formats. A format is loaded when its name is chosen.
 
 A new format is a module with one value, ``exporter``, and one line of `EXPORTERS`.
 """
@@ -32,26 +32,26 @@ EXPORTERS: dict[str, str] = {
 
 
 class Exporter(Protocol):
-    """From examples to files: how one format is written. ``suffix`` ends the names of its files, as ".jsonl"."""
+    """Writes examples as files of one format. ``suffix`` is the suffix of its files, such as ".jsonl"."""
 
     @property
     def suffix(self) -> str: ...
 
     def write(self, examples: Iterable[Example], file: IO[bytes], system_prompt: str) -> None:
-        """Write all of `examples` to `file`, in their order; memory must not grow with their number.
+        """Write all of `examples` to `file` in their order. Memory must not grow with their number.
 
-        ``{title}`` in `system_prompt` stands for the example's paper. An `OSError` says that the disk refuses.
+        ``{title}`` in `system_prompt` stands for the title of the example's paper. A disk error raises `OSError`.
         """
 
     def beside(self, files: Mapping[str, str], folder: Path) -> Mapping[str, bytes]:
-        """The contents of further files in `folder`, by name, for a trainer that wants them: none as a rule.
+        """The contents of further files that the trainer needs in `folder`, by name; usually none.
 
         `files` gives the name of the file of each side that has rows ("train", "val").
         """
 
 
 def load_exporter(name: str) -> Exporter:
-    """The exporter that is called `name`. Raises `BadInput` for a name that is not in the table."""
+    """The exporter named `name`. Raises `BadInput` for a name that is not in the table."""
     if name not in EXPORTERS:
         raise BadInput(f"unknown format {name!r}; choose one of {', '.join(sorted(EXPORTERS))}")
     exporter: Exporter = import_module(EXPORTERS[name]).exporter

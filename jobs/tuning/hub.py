@@ -14,11 +14,12 @@ _FILES = ["README.md", "*.jsonl", "*.json", "*.parquet"]
 
 
 def push(folder: Path, repository: str, *, public: bool) -> str:
-    """Put the files of `folder` into the dataset `repository` (OWNER/NAME), made if it is not there; returns its address.
+    """Upload the files of `folder` to the dataset `repository` (OWNER/NAME), which is created if absent; returns its
+    URL.
 
-    The client finds the key and the address itself (``hf auth login``, HF_TOKEN, HF_ENDPOINT); blocks. Raises `BadInput`
-    for a name that is none, a key that is missing or refused, and where the extra is not installed, `Fatal` for all
-    else that the Hub refuses.
+    The client finds the key and the address itself (``hf auth login``, HF_TOKEN, HF_ENDPOINT). Blocks. Raises
+    `BadInput` for an invalid name, a missing or refused key, and when the extra is not installed; `Fatal` for any other
+    refusal.
     """
     if not _REPOSITORY.fullmatch(repository):
         raise BadInput(f"--push takes OWNER/NAME, the name of a dataset on the Hub, and not {repository!r}")
@@ -60,6 +61,6 @@ def _ours(error: Exception, repository: str) -> BadInput | Fatal:
     if status == 401:
         return BadInput(_LOG_IN)
     if status == 403:
-        return BadInput(f"the key may not write to {repository} on the Hub: take one that may, or another OWNER")
+        return BadInput(f"the key may not write to {repository} on the Hub: use a key that may, or another OWNER")
     said = getattr(error, "server_message", None) or str(error).splitlines()[0]
     return Fatal(f"the Hub refused {repository}: {said}")

@@ -1,8 +1,8 @@
-"""Whether a fine-tuning job at a provider has ended, and how: by any provider's word for it.
+"""Whether a fine-tuning job at a provider has ended, and how, from the status words of many providers.
 
 OpenAI says "succeeded", "failed" and "cancelled"; Together "completed", "error" and "user_error"; Mistral "SUCCESS" and
-"FAILED_VALIDATION"; Azure "canceled"; Fireworks "JOB_STATE_COMPLETED" and "JOB_STATE_EXPIRED". A job whose word is unknown
-has ended when it has a ``finished_at``.
+"FAILED_VALIDATION"; Azure "canceled"; Fireworks "JOB_STATE_COMPLETED" and "JOB_STATE_EXPIRED". A job with an unknown
+status has ended when it has a ``finished_at``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MODEL_FIELDS = ("fine_tuned_model", "output_name", "model_output_name", "output
 
 
 def state_of(job: RemoteJob) -> State:
-    """Whether `job` runs, or how it has ended."""
+    """Whether `job` is running, or how it ended."""
     word = _plain(job.status)
     if _FAILURE.fullmatch(word):
         return "failed"
@@ -38,23 +38,23 @@ def state_of(job: RemoteJob) -> State:
 
 
 def is_failure(status: str) -> bool:
-    """Whether `status`, as a provider says it or as it was written down, means an end without a model."""
+    """Whether `status`, from a provider or from ``models.json``, means that the job ended without a model."""
     return _FAILURE.fullmatch(_plain(status)) is not None
 
 
 def model_of(job: RemoteJob) -> str | None:
-    """The name of the tuned model, None while the provider names none."""
+    """The name of the tuned model, None until the provider names it."""
     names = (getattr(job, field, None) for field in _MODEL_FIELDS)
     return next((name for name in names if isinstance(name, str) and name), None)
 
 
 def error_of(job: RemoteJob) -> str | None:
-    """What the provider says went wrong, on one line of bounded length; None where it says nothing."""
-    error: Any = getattr(job, "error", None)  # while all is well it is null, or an object without fields
+    """The provider's reason for the failure, on one line of bounded length; None if it gives none."""
+    error: Any = getattr(job, "error", None)  # without an error it is null, or an object without fields
     said = error.get("message") if isinstance(error, dict) else getattr(error, "message", error)
     return " ".join(said.split())[:300] or None if isinstance(said, str) else None
 
 
 def _plain(status: str) -> str:
-    """The word without case, blanks, marks and the prefix that some put before all of them."""
+    """The status without case, blanks, punctuation and the prefix that some providers put before it."""
     return _PREFIX.sub("", re.sub(r"[^a-z]", "", status.lower()))

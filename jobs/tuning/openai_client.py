@@ -1,7 +1,7 @@
-"""The fine-tuning routes of OpenAI's API through its own client: errors made ours, transient ones tried again.
+"""The fine-tuning routes of OpenAI's API through its own client, with our errors and our retries.
 
-The client's retries are off: attempts are counted here and nowhere else. What a provider answers is checked here, as
-the client checks no types.
+The client's retries are off: attempts are counted here and nowhere else. Answers are checked here, because the client
+checks no types.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _NOT_READY = re.compile(
     r"|(still|being|currently) (being )?(process|validat|upload|scann)|status\W+(pending|uploaded|processing|validating|queued))",
     re.IGNORECASE | re.DOTALL,
 )
-"""How providers say that a file cannot be trained on yet."""
+"""The words by which providers say that a file is not ready for training yet."""
 
 _NO_LIST = {404, 405, 501}
-"""How those answer that have no list of jobs."""
+"""The statuses of providers that have no list of jobs."""
 
 Sleep = Callable[[float], Awaitable[None]]
 T = TypeVar("T")
@@ -57,11 +57,11 @@ async def provider_at(way: Connection, base: Model, api_key: str, sleep: Sleep) 
 
 
 class Refused(Fatal):
-    """The provider does not take a file, or the job that was asked for."""
+    """The provider refuses a file or a job."""
 
 
 class Provider:
-    """OpenAI's client, with its errors made ours and transient ones retried here and nowhere else."""
+    """OpenAI's client. Its errors become ours, and transient ones are retried here and nowhere else."""
 
     def __init__(self, client: openai.AsyncOpenAI, api_key: str, sleep: Sleep, way: Connection) -> None:
         self._client = client
@@ -70,7 +70,7 @@ class Provider:
         self.sleep = sleep
 
     async def upload(self, path: Path) -> str:
-        """Send a file, read piece by piece, and return its id at the provider. Raises `Refused` when it is rejected."""
+        """Upload a file in pieces and return its id at the provider. Raises `Refused` when it is rejected."""
 
         async def attempt() -> str:
             with await asyncio.to_thread(path.open, "rb") as file:
@@ -84,7 +84,8 @@ class Provider:
         return await self._retrying(attempt)
 
     async def find_or_create(self, creation: Mapping[str, Any]) -> RemoteJob:
-        """The job of `creation`, the body that makes it. Every attempt looks first: the last may have made it unheard."""
+        """The job that `creation`, a request body, creates. Each attempt first looks for it: a lost reply may have
+        created it."""
 
         async def attempt() -> RemoteJob:
             return _shaped(await self._find(creation) or await self._client.fine_tuning.jobs.create(**creation))
@@ -97,13 +98,13 @@ class Provider:
 
             try:
                 return _shaped(await self._client.fine_tuning.jobs.retrieve(job_id))
-            except openai.NotFoundError as error:  # some know a job only a moment after they have made it
+            except openai.NotFoundError as error:  # some providers list a job only a moment after they create it
                 raise Transient(str(_ours(error, self._api_key)), kind=_MISSING) from None
 
         return await self._retrying(attempt, patient=True)
 
     async def events(self, job_id: str) -> Sequence[Any]:
-        """The last hundred events, oldest first; none when they cannot be had, as they are only there to be shown."""
+        """The last hundred events, oldest first. None when they cannot be fetched: they are only shown to the user."""
 
         async def attempt() -> Sequence[Any]:
             page = await self._client.fine_tuning.jobs.list_events(job_id, limit=100)
@@ -118,7 +119,7 @@ class Provider:
             return ()
 
     async def _find(self, creation: Mapping[str, Any]) -> RemoteJob | None:
-        """The job of `creation` in the provider's list; None where it is not, or where there is no list."""
+        """The job of `creation` in the provider's list; None if it is not in the list, or if there is no list."""
         import openai
 
         seen: set[str] = set()
@@ -128,10 +129,10 @@ class Provider:
             if error.status_code in _NO_LIST:
                 return None
             raise
-        if not isinstance(page.data, list):  # it would pass for an empty list, and a second job would be started
+        if not isinstance(page.data, list):  # else it would look like an empty list, and a second job would be started
             raise TypeError("a list of jobs without data")
         async for job in page:
-            if job.id in seen:  # a provider that knows no pages sends the first one for ever
+            if job.id in seen:  # a provider without paging returns the first page each time
                 return None
             seen.add(job.id)
             ours = job.metadata == creation["metadata"] or job.training_file == creation["training_file"]
@@ -140,7 +141,7 @@ class Provider:
         return None
 
     async def _retrying(self, attempt: Callable[[], Awaitable[T]], *, patient: bool = False) -> T:
-        """Try until it works. The patient also wait out a network that is gone: their job runs on without us."""
+        """Retry until it works. With patience a lost network is waited out too, because the job goes on without us."""
         retrying = tenacity.AsyncRetrying(
             sleep=self.sleep,
             retry=lambda state: state.attempt_number < _attempts(state, patient=patient),
@@ -163,12 +164,12 @@ class Provider:
             # Without the cause: a provider's own error may repeat the key, and carries the request with its headers.
             raise untrusted_way(error, self._way) or _ours(error, self._api_key) from None
         except (AttributeError, TypeError) as error:
-            # The client checks no types: what is no JSON, or other JSON, comes out as text or without its fields.
-            raise Transient("its answer has not the shape of OpenAI's", kind="wrong_shape") from error
+            # The client checks no types: other JSON, or no JSON, becomes text or an object without its fields.
+            raise Transient("its answer does not have the shape of OpenAI's", kind="wrong_shape") from error
 
 
 def _shaped(job: RemoteJob) -> RemoteJob:
-    """`job`, once the two fields that everything hangs on were read."""
+    """`job`, after a check of the two fields that all else depends on."""
     _text(job.id), _text(job.status)
     return job
 
@@ -183,7 +184,7 @@ _MISSING, _FILE = "missing", "file_not_ready"
 
 
 def _attempts(state: tenacity.RetryCallState, *, patient: bool) -> int:
-    """How often to try what ended as it did now; a file that is not ready is waited for in any case."""
+    """The number of attempts for this kind of error. A file that is not ready is always waited for."""
     error = state.outcome.exception() if state.outcome else None
     match error:
         case Transient(kind="unreachable"):
@@ -197,7 +198,8 @@ def _attempts(state: tenacity.RetryCallState, *, patient: bool) -> int:
 
 
 def _wait_s(state: tenacity.RetryCallState) -> float:
-    """What the server asked for, at most two minutes; else a jittered doubling from half a second to a minute."""
+    """The wait that the server asked for, at most two minutes; else exponential with jitter, from half a second to a
+    minute."""
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, Transient) and error.retry_after_s is not None:
         return min(error.retry_after_s, 120.0)
@@ -232,7 +234,7 @@ def _ours(error: openai.APIError | json.JSONDecodeError, api_key: str) -> Gristm
         case openai.NotFoundError():
             return Refused(
                 f"the fine-tuning endpoint knows no such model, file or job: {text}; "
-                "check model and base_url, or delete models.json to begin anew"
+                "check model and base_url, or delete models.json to start again"
             )
         case _:
             return Refused(f"the fine-tuning endpoint refused: {text}")

@@ -1,9 +1,9 @@
 """Tune a model through OpenAI's fine-tuning API, at any provider that speaks it: upload, start, wait, name.
 
 Nothing is paid for twice. ``models.json`` is written before each wait, so a restart goes on with what was uploaded or
-started. One gap is left: a kill after the provider made the job and before its id was written. Therefore a job is only
-created after the provider's own list was searched for it, by the key in its metadata or by its training file, which
-is uploaded anew for every job and so belongs to no other.
+started. One gap is left: a kill after the provider created the job and before its id was written. So a job is created
+only after a search for it in the provider's own list, by the key in its metadata or by its training file. That file is
+uploaded again for every job, so it belongs to no other.
 
 Source: https://developers.openai.com/api/docs/guides/supervised-fine-tuning (new jobs end there on 2027-01-06).
 """
@@ -33,7 +33,7 @@ __all__ = ["finetune"]
 
 MAX_FILE_BYTES = 512 << 20  # more is refused by the provider
 NAME_LOOKS = 30
-"""So many looks at a job that has succeeded are waited for the name of its model."""
+"""How many polls of a succeeded job wait for the name of its model."""
 
 
 async def finetune(
@@ -48,14 +48,14 @@ async def finetune(
 ) -> str:
     """Tune the model `base` on ``dataset/train.jsonl`` of the run in `folder` and return the tuned model's name.
 
-    ``dataset/val.jsonl`` goes along when it has rows. The provider is asked for news after 1 s, then at doubling
-    distances up to `poll_s`. It may be cancelled, or `sleep` may raise, at any time: the job goes on at the provider,
-    and the next call with the same files and settings takes it up. After a failed job the next call starts a new one.
+    ``dataset/val.jsonl`` is used when it has rows. The job is polled after 1 s, then at intervals that double up to
+    `poll_s`. The call may be cancelled, or `sleep` may raise, at any time: the job goes on at the provider, and the
+    next call with the same files and settings resumes it. After a failed job the next call starts a new one.
 
     Raises `BadInput` for a dataset that the provider would refuse, `Fatal` for a refused key, an unknown model, a
     provider that does not answer, and a job that ended without a model, with its reason.
 
-    Parameters: more than six, since what is trained, where, how, and how its news are told come from four places.
+    Parameters: more than six, because what is trained, where, how, and how progress is reported come from four places.
     """
     from jobs.models.connection import connection
 
@@ -71,7 +71,7 @@ async def finetune(
 
 
 def _plan(folder: Path, base_url: str, model: str, settings: Hyperparameters) -> ProviderJob:
-    """Check both files, as the provider would, before anything is sent."""
+    """Check both files as the provider does, before anything is sent."""
     training, examples = _checked(folder / "dataset" / "train.jsonl")
     if examples < MIN_EXAMPLES:
         raise BadInput(
@@ -91,7 +91,8 @@ def _plan(folder: Path, base_url: str, model: str, settings: Hyperparameters) ->
 
 
 def _checked(path: Path) -> tuple[str, int]:
-    """The SHA-256 and the number of rows of a chat file whose every line passes; one without rows is not there."""
+    """The SHA-256 and the number of rows of a chat file, all of whose lines are checked. A file without rows is
+    absent."""
     digest = hashlib.sha256()
     if not path.exists():
         return digest.hexdigest(), 0
@@ -124,7 +125,7 @@ async def _start(provider: Provider, ledger: Ledger[ProviderJob]) -> RemoteJob:
     await ledger.save(status="uploaded")
     try:
         job = await provider.find_or_create(_creation(ledger.job))
-    except Refused as error:  # perhaps for a file, which no other job is to begin with
+    except Refused as error:  # the file may be the reason, so no other job uses it
         await ledger.save(status="uploading", training_file_id=None, validation_file_id=None)
         raise Refused(f"{error}; the next run uploads the files again") from None
     await ledger.save(job_id=job.id, status=job.status)
@@ -156,7 +157,8 @@ def _creation(job: ProviderJob) -> dict[str, Any]:
 async def _watch(
     provider: Provider, ledger: Ledger[ProviderJob], job: RemoteJob, poll_s: float, on_event: Hook
 ) -> None:
-    """Tell the news until the job has ended; its status and its model are written down as they come."""
+    """Report progress until the job has ended. Its status and its model are written to ``models.json`` as they
+    arrive."""
     told: set[str] = set()
     pause_s = min(1.0, poll_s)
     status = None
@@ -177,7 +179,7 @@ async def _watch(
 
 
 async def _tell(provider: Provider, job: RemoteJob, told: set[str], on_event: Hook) -> None:
-    """Hand on the provider's messages that were not `told` yet."""
+    """Report the provider's messages that are not in `told` yet."""
     for event in await provider.events(job.id):
         if event.id not in told:
             told.add(event.id)
@@ -186,7 +188,7 @@ async def _tell(provider: Provider, job: RemoteJob, told: set[str], on_event: Ho
 
 
 def _written(job: RemoteJob, state: State, *, given_up: bool) -> dict[str, Any]:
-    """What `models.json` keeps of `job`: its own word while it runs, and one that we know once it has ended."""
+    """The status of `job` for `models.json`: the provider's own word while it runs, one of ours after its end."""
     model, error = model_of(job), error_of(job)
     if state == "failed" or given_up:
         return {"status": job.status if is_failure(job.status) else "failed", "error": error}
@@ -203,4 +205,4 @@ def _result(job: ProviderJob) -> str:
     if job.tuned_model:
         return job.tuned_model
     reason = job.error or "the provider gave no reason"
-    raise Fatal(f"fine-tuning job {job.job_id} {job.status} without a model: {reason}; mend that and run it again")
+    raise Fatal(f"fine-tuning job {job.job_id} {job.status} without a model: {reason}; fix that and run it again")

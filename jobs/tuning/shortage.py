@@ -1,4 +1,4 @@
-"""Why a run has no examples, or few: the first job that everything was lost in."""
+"""Why a run has no or few examples: the first job in which all inputs were lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADVICE = "add papers, or raise ask.max_questions or ask.questions_per_chunk"
 
 
 def shortage(datasets: Mapping[str, Dataset[Any]]) -> str:
-    """One line for a user: how many of what were lost where nothing is left, and what to do; blocks."""
+    """One line for the user: where all inputs were lost, how many, and what to do. Blocks."""
     for source, target, lost in _LOST:
         inputs = _rows(datasets[source])
         failures = Counter(failure.kind for seal in datasets[target].seals() for failure in seal.failures)
@@ -36,7 +36,7 @@ def shortage(datasets: Mapping[str, Dataset[Any]]) -> str:
 
 
 def _some_papers(datasets: Mapping[str, Dataset[Any]]) -> str:
-    """That some papers are lost, which those who look for more examples want to know first."""
+    """The number of papers that could not be read, for the start of the line; "" if there are none."""
     failures = (failure for seal in datasets["chunks"].seals() for failure in seal.failures)
     failed = sum(failure.kind != "duplicate" for failure in failures)
     return f"{failed} of {_rows(datasets['papers'])} papers could not be read; " if failed else ""

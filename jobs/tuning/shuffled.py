@@ -1,7 +1,7 @@
-"""Rows in the order of ``hash(seed, id)``, side by side: a shuffle that depends on nothing but the rows and the seed.
+"""Rows of each side in the order of ``hash(seed, id)``: a shuffle that depends only on the rows and the seed.
 
 Two machines, or two runs that were killed at different times, get the same order. It is an external sort: one batch of
-rows is in memory, the others lie sorted in temporary files, so memory stays flat.
+rows is in memory, the others are sorted in temporary files, so memory is bounded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["SIDES", "shuffled"]
 SIDES = ("train", "val")
 
 BATCH_BYTES = 64 << 20  # rows sorted in memory at a time
-MAX_FILES = 128  # open temporary files; then they are merged into one
+MAX_FILES = 128  # open temporary files; at this number they are merged into one
 
 _KEY = 33  # the side, and the length of make_id
 
@@ -34,7 +34,7 @@ R = TypeVar("R", Example, Pair)
 def shuffled(rows: Iterable[R], kind: type[R], seed: int, folder: Path) -> Generator[R, None, None]:
     """All training rows, then all validation rows, each in seeded order, through temporary files in `folder`.
 
-    Raises `Fatal` for a row with another split than train and val.
+    Raises `Fatal` for a row whose split is neither train nor val.
     """
     decoder = msgspec.json.Decoder(kind)
     with contextlib.ExitStack() as stack:

@@ -36,7 +36,7 @@ def build_export(context: RunContext) -> Step:
 
 
 def _write_dataset(context: RunContext) -> bool:
-    """Write ``dataset/`` where it is not what the rows and settings of now make; returns whether it was; blocks."""
+    """Write ``dataset/`` if it is not up to date with rows and settings; returns whether it was written. Blocks."""
     from jobs.tuning.export import write_dataset
 
     config, folder, datasets = context.config, context.folder, context.datasets
@@ -62,7 +62,7 @@ def _write_dataset(context: RunContext) -> bool:
 
 
 _LAYOUT = "card"
-"""Which files ``dataset/`` has: another name has those of a run made before written again."""
+"""The version of the set of files in ``dataset/``: a changed value makes older runs write them again."""
 
 
 def _making(context: RunContext, rows: Mapping[str, int]) -> Making:
@@ -87,7 +87,7 @@ def _count(dataset: Dataset[Any]) -> int:
 
 
 def build_finetune(context: RunContext) -> Step:
-    """One fine-tuning job, started or taken up; nothing where no backend is configured."""
+    """One fine-tuning job, started or resumed; does nothing if no backend is configured."""
     backends = {"none": _no_tuning, "openai": _tune_at_provider, "lora": _tune_here}
     backend = context.config.finetune.backend
 
@@ -100,7 +100,7 @@ def build_finetune(context: RunContext) -> Step:
 
 
 def _check_examples(context: RunContext, least: int) -> None:
-    """Raise `BadInput` where a model cannot be tuned for want of examples, with what they were lost to; blocks."""
+    """Raise `BadInput` if there are too few examples, with the reason why they are missing. Blocks."""
     found = _count(context.datasets["examples"])
     if found < least:
         few = f"{found} examples, but fine-tuning takes {least} or more" if found else "there is nothing to tune on"
@@ -108,7 +108,7 @@ def _check_examples(context: RunContext, least: int) -> None:
 
 
 def check_tunable(config: Config) -> None:
-    """Raise `BadInput` where the configured backend cannot tune the configured base."""
+    """Raise `BadInput` if the configured backend cannot tune the configured base."""
     base, backend = config.models.base, config.finetune.backend
     if backend == "openai" and base.local:
         raise BadInput('finetune.backend = "openai" tunes a model at an endpoint: configure [models.base]')

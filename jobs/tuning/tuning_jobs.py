@@ -1,6 +1,6 @@
-"""``models.json``: every tuning job of a run, and the model that was made from the dataset of now.
+"""``models.json``: every tuning job of a run, and the model that was made from the present dataset.
 
-It is written before each wait, so that a restart takes up what was begun.
+It is written before each wait, so that a restart resumes what was begun.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = [
 ]
 
 MIN_EXAMPLES = 10
-"""Fewer training examples are refused by providers."""
+"""Providers refuse fewer training examples."""
 
 
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True):
-    """How a provider is to train; None leaves the choice to it."""
+    """How a provider trains; None leaves the choice to the provider."""
 
     epochs: int | None = None
     batch_size: int | None = None
@@ -44,9 +44,10 @@ class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="backend"):
-    """``key`` hashes what is trained and how. ``endpoint`` is the base URL without credentials, empty for a job of ours.
+    """``key`` is a hash of what is trained and how. ``endpoint`` is the base URL without credentials, "" on this
+    machine.
 
-    ``tuned_model`` is the name of what came out.
+    ``tuned_model`` is the name of the resulting model.
     """
 
     key: str
@@ -60,9 +61,10 @@ class _Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="backend"):
 
 
 class ProviderJob(_Job, frozen=True, kw_only=True, tag="openai"):
-    """A job at a provider. ``status`` is "uploading", "uploaded", then the provider's word, as "queued" or "running",
+    """A job at a provider.
 
-    and in the end "succeeded", or a word for a failure. One that has failed is not taken up again.
+    ``status`` is "uploading", "uploaded", then the provider's word, such as "queued" or "running", and in the end
+    "succeeded" or a word for a failure. A failed job is not resumed.
     """
 
     settings: Hyperparameters
@@ -75,7 +77,8 @@ class ProviderJob(_Job, frozen=True, kw_only=True, tag="openai"):
 class LocalJob(_Job, frozen=True, kw_only=True, tag="lora"):
     """A job on this machine. ``status`` is "training", then "succeeded".
 
-    ``adapter`` names what is served over the base, or ``model`` what is in its place: a file in ``tuning/KEY``.
+    ``adapter`` is the file in ``tuning/KEY`` that is served over the base, or ``model`` the file that replaces the
+    base.
     """
 
     settings: LoraSettings
@@ -88,14 +91,15 @@ J = TypeVar("J", ProviderJob, LocalJob)
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``models.json`` holds: every job, oldest first, and under "tuned" the model made from the dataset of now."""
+    """What ``models.json`` holds: every job, oldest first, and under "tuned" the model made from the present
+    dataset."""
 
     jobs: tuple[ProviderJob | LocalJob, ...] = ()
     models: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Ledger(Generic[J]):
-    """The one job that somebody works on, and its line in the ``models.json`` at `path`: that of `wanted`, or a new one."""
+    """The current job and its entry in the ``models.json`` at `path`: the existing entry of `wanted`, or a new one."""
 
     def __init__(self, path: Path, wanted: J) -> None:
         self._path = path
@@ -109,7 +113,7 @@ class Ledger(Generic[J]):
         self._others = tuple(job for job in models.jobs if job is not self.job)
 
     async def save(self, **changes: Any) -> None:
-        """Change the job and write it down; the disk has it when this returns."""
+        """Change the job and write it; it is on the disk when this returns."""
         self.job = msgspec.structs.replace(self.job, **changes)
         tuned = {"tuned": self.job.tuned_model} if self.job.tuned_model else {}
         data = msgspec.json.encode(Models(jobs=(*self._others, self.job), models=tuned))
@@ -118,14 +122,14 @@ class Ledger(Generic[J]):
 
 
 def tuned_model(folder: Path) -> str | None:
-    """The name of the model tuned on the run's dataset, None when there is none (yet)."""
+    """The name of the model tuned on the run's dataset, None if there is none yet."""
     return read_models(folder / "models.json").models.get("tuned")
 
 
 def served(folder: Path, base_name: str) -> Served | None:
-    """The files of the tuned model of the run in `folder`, None where it was not tuned here.
+    """The files of the tuned model of the run in `folder`, None if it was not tuned on this machine.
 
-    Raises `BadInput` when it was tuned over another base than `base_name`.
+    Raises `BadInput` when its base was not `base_name`.
     """
     models = read_models(folder / "models.json")
     name = models.models.get("tuned")
@@ -133,16 +137,16 @@ def served(folder: Path, base_name: str) -> Served | None:
     if job is None:
         return None
     if job.base_model != base_name:
-        raise BadInput(f"the tuned model was made over {job.base_model}, not {base_name}: run gristmill finetune again")
+        raise BadInput(f"the tuned model was made from {job.base_model}, not {base_name}: run gristmill finetune again")
     home = folder / "tuning" / job.key
     return Served(adapter=home / job.adapter if job.adapter else None, model=home / job.model if job.model else None)
 
 
 def read_models(path: Path) -> Models:
-    """Read a ``models.json``; one that is not there is empty, raises `Fatal` for one that cannot be read."""
+    """Read a ``models.json``. An absent one is empty. Raises `Fatal` for one that cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Models)
     except FileNotFoundError:
         return Models()
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Fatal(f"{path} is damaged ({error}); restore it, or delete it to look for its jobs anew") from error
+        raise Fatal(f"{path} is damaged ({error}); restore it, or delete it to search for its jobs again") from error

@@ -1,9 +1,9 @@
-"""Quirks: what real servers do that OpenAI's does not, by name, for ``gristmill simulate --quirk NAME``.
+"""Quirks: deviations of real servers from OpenAI's API, by name, for ``gristmill simulate --quirk NAME``.
 
-answers    what stands in an answer beside the answer: thoughts, marks, fences, parts, finish reasons, usage
+answers    what an answer contains beside its text: thoughts, marks, fences, parts, finish reasons, usage
 vectors    how embeddings are written
-wishes     parameters that a server refuses, and the way in which it wants to be asked
-refusals   requests that are turned away: for a record, for a moment, or for good
+wishes     parameters that a server refuses, and the requests that it wants instead
+refusals   requests that are refused: for one record, for a moment, or always
 batches    what is done with batches and their files
 
 A new quirk is one line in one of these tables. Each names the family of servers that it was seen at, and a public report.

@@ -1,4 +1,4 @@
-"""Quirks of chat answers that are good, but hold more, less or something else than their text."""
+"""Quirks of successful chat answers that contain more, less or something else than their text."""
 
 from __future__ import annotations
 

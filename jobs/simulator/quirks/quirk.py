@@ -1,4 +1,4 @@
-"""What a quirk is: a function that turns a request away, or one that changes the body of its answer."""
+"""A quirk is a function that refuses a request, or one that changes the body of its answer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def prompt(self) -> str:
-        """All messages, or all texts, one under the other."""
+        """All messages, or all texts, one per line."""
         if self.route == "chat":
             return "\n".join(str(message.get("content")) for message in self.body.get("messages", []))
         texts = self.body.get("input", [])
@@ -48,7 +48,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """What turns a request away; a ``body`` of text is a page of HTML, any other is JSON."""
+    """A refusal; a ``body`` of text is an HTML page, any other is JSON."""
 
     status: int
     body: Any
@@ -112,7 +112,7 @@ def text_changed(change: Callable[[str], str]) -> Alter:
 
 
 def choice_changed(change: Callable[[str], Body]) -> Alter:
-    """Change the first choice of a chat answer by the keys that `change` makes of its text."""
+    """Update the first choice of a chat answer with the keys that `change` returns for its text."""
 
     def alter(body: Body, exchange: Exchange) -> Any:
         if exchange.route != "chat":

@@ -1,4 +1,4 @@
-"""Quirks of servers that turn requests away: one record, for a moment, or all."""
+"""Quirks of servers that refuse requests: for one record, for a moment, or always."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ REFUSALS: dict[str, Quirk] = {
     "country": Quirk(
         "OpenAI",
         "songquanpeng/one-api#1692",
-        "the place is not served",
+        "the country is not served",
         refuses=_always(
             403,
             _error(
@@ -142,7 +142,7 @@ REFUSALS: dict[str, Quirk] = {
     "status-408": Quirk(
         "Ollama, proxies",
         "jeanibarz/knowledge-base-mcp-server#549",
-        "a proxy lost patience: status 408",
+        "a proxy timed out: status 408",
         refuses=_once(408, {"message": "Request Timeout"}),
     ),
     "quota-day": Quirk(

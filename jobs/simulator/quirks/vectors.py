@@ -1,4 +1,4 @@
-"""Quirks of embeddings: other forms of the same numbers, and numbers that are none."""
+"""Quirks of embeddings: other forms of the same numbers, and invalid numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["VECTORS"]
 
 
 def _each(change: Callable[[list[float]], Any]) -> Alter:
-    """Write each vector otherwise."""
+    """Change the form of each vector."""
     return changed(
         "embeddings",
         lambda body: {**body, "data": [{**item, "embedding": change(item["embedding"])} for item in body["data"]]},

@@ -1,4 +1,4 @@
-"""Quirks of servers that want to be asked otherwise, and say so in a refusal."""
+"""Quirks of servers that want other parameters, and say so in a refusal."""
 
 from __future__ import annotations
 

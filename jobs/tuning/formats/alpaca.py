@@ -1,4 +1,4 @@
-"""Alpaca's format: ``instruction``, ``input`` (empty), ``output`` and ``system``, one object a line."""
+"""Alpaca's format: ``instruction``, ``input`` (empty), ``output`` and ``system``, one object per line."""
 
 from __future__ import annotations
 

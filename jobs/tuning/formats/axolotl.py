@@ -1,6 +1,6 @@
 """Axolotl's ``chat_template`` datasets: ``messages``, one object a line, and ``axolotl.yml`` that names the files.
 
-Source: https://docs.axolotl.ai/docs/dataset-formats/conversation.html. An ``axolotl.yml`` that is there already stays.
+Source: https://docs.axolotl.ai/docs/dataset-formats/conversation.html. An existing ``axolotl.yml`` is kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Formats of one JSON object a line: what differs between them is the object."""
+"""Formats with one JSON object per line; they differ in the object."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""LLaMA-Factory's ``sharegpt`` formatting of OpenAI's messages, with the ``dataset_info.json`` that it finds them by.
+"""LLaMA-Factory's ``sharegpt`` formatting of OpenAI's messages, with the ``dataset_info.json`` that names the files.
 
-Source: https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md. Other entries of a ``dataset_info.json`` that is
-there already stay, so that one may export into LLaMA-Factory's own ``data`` folder.
+Source: https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md. Other entries of an
+existing ``dataset_info.json`` are kept, so an export into LLaMA-Factory's own ``data`` folder is possible.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""OpenAI's chat format, that of ``dataset/train.jsonl``: one object with ``messages`` a line."""
+"""OpenAI's chat format, that of ``dataset/train.jsonl``: one object with ``messages`` per line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parquet: the fields of the record, and ``messages`` as trainers take them, with the types of all columns.
+"""Parquet: the fields of the record, and ``messages`` for trainers, with the types of all columns.
 
 The record's prompt is called ``retrieval_prompt`` here: TRL takes a column ``prompt`` for one half of ``completion``.
 """
@@ -18,7 +18,7 @@ from jobs.tuning.chat_file import messages
 __all__ = ["PROMPT", "exporter"]
 
 PROMPT = "retrieval_prompt"
-"""The column of the text that stands before the answer: the contexts and the question."""
+"""The column with the text before the answer: the contexts and the question."""
 
 ROW_GROUP = 1024  # rows written at a time
 

@@ -33,9 +33,9 @@ exporter = _QueryResponse()
 
 
 def write_query_response(rows: Iterable[R], file: IO[bytes], query: Callable[[R], str]) -> None:
-    """``json.dump({"queries": {id: query}, "responses": {id: answer}}, indent=4)``, never whole in memory.
+    """``json.dump({"queries": {id: query}, "responses": {id: answer}}, indent=4)``, streamed, so memory is bounded.
 
-    The responses wait in a temporary file beside `file` until the last query is written.
+    The responses are kept in a temporary file beside `file` until the last query is written.
     """
     with tempfile.TemporaryFile(dir=Path(file.name).parent) as responses:
         separator = b"\n"

@@ -1,4 +1,4 @@
-"""ShareGPT's format: ``conversations`` of ``from`` (system, human, gpt) and ``value``, one object a line."""
+"""ShareGPT's format: ``conversations`` of ``from`` (system, human, gpt) and ``value``, one object per line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TRL's conversational language-modeling type: ``messages``, on all of which the loss is taken.
+"""TRL's conversational language-modeling type: ``messages``, with loss on all of them.
 
 Source: https://huggingface.co/docs/trl/dataset_formats. It is OpenAI's shape, under the name that TRL gives it.
 """

@@ -1,4 +1,4 @@
-"""TRL's conversational prompt-completion type: the loss is taken on the answer alone.
+"""TRL's conversational prompt-completion type: with loss on the answer only.
 
 Source: https://huggingface.co/docs/trl/dataset_formats.
 """

@@ -26,7 +26,7 @@ class Base:
 
 
 def load_base(path: Path, precision: Precision) -> Base:
-    """Load `path`; a GGUF's weights are turned into plain ones. Raises `BadInput` for what transformers cannot load."""
+    """Load `path`; the weights of a GGUF file are dequantized. Raises `BadInput` for what transformers cannot load."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = precision_here(precision, device)
     folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
@@ -41,7 +41,7 @@ def load_base(path: Path, precision: Precision) -> Base:
 
 
 def precision_here(precision: Precision, device: torch.device) -> torch.dtype:
-    """ "auto" is bfloat16 where the hardware multiplies in it, else float32."""
+    """ "auto" is bfloat16 on hardware that computes in it, else float32."""
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
     fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bfloat16()
@@ -57,8 +57,8 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def _complete(model: Any) -> None:
-    """What was read from a GGUF is plain by now, but says that it is quantized, and not what it is: it could neither be
-    saved nor converted."""
+    """Remove the mark of quantization and set the type of the model: weights from a GGUF file are dequantized by now,
+    and without this the model can be neither saved nor converted."""
     model.config.architectures = [type(model).__name__]
     model.hf_quantizer = None
     model.is_quantized = False

@@ -1,9 +1,8 @@
-"""Chats to tokens: what the model reads, and of it what it is trained to say.
+"""Chats become tokens, with a mask of those that have loss.
 
-The text is what the model's own chat template makes of the messages, the same that the server makes of them when the
-model is asked. A prompt and its answer are tokenized apart, because that is how they meet when the model is asked:
-the prompt is read, then the answer is generated. Loss is on the answers, with the mark that ends each; everything
-before them, contexts and distractors included, is masked.
+The text is the output of the model's own chat template, which the server uses too when the model is asked. A prompt
+and its answer are tokenized separately, as in inference: the prompt is read, then the answer is generated. Answers
+have loss, with the token that ends each; everything before them, contexts and distractors included, is masked.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from engine.errors import BadInput
 __all__ = ["IGNORED", "Chats", "Tokenizer", "Tokens", "read_chats", "shortened", "tokens"]
 
 IGNORED = -100
-"""The label of a token without loss, as torch and every trainer have it."""
+"""The label of a token without loss, as in torch and every trainer."""
 
 _LEAST_PROMPT = 32
-"""Of a prompt at least so many tokens stay, or the example is left out."""
+"""The fewest tokens that remain of a prompt; an example with fewer is left out."""
 
 Message = Mapping[str, str]
 
 
 class Tokenizer(Protocol):
-    """What is used of a tokenizer of transformers."""
+    """The part of a transformers tokenizer that is used here."""
 
     def apply_chat_template(self, conversation: Any, *, tokenize: bool, add_generation_prompt: bool) -> Any: ...
 
@@ -38,20 +37,20 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """One example: `ids`, and for each the same id where there is loss on it, else `IGNORED`."""
+    """One example: `ids`, and `labels` with the same id for each token that has loss, else `IGNORED`."""
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
 
     @property
     def trained(self) -> int:
-        """How many tokens have loss: the first has none, for nothing stands before it."""
+        """How many tokens have loss. The first has none, because no token precedes it."""
         return sum(label != IGNORED for label in self.labels[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chats:
-    """The examples of one file, with how many were shortened and how many were left out."""
+    """The examples of one file, and how many were shortened and left out."""
 
     examples: list[Tokens]
     shortened: int
@@ -59,7 +58,8 @@ class Chats:
 
 
 def read_chats(path: Path, tokenizer: Tokenizer, max_length: int) -> Chats:
-    """The examples in `path`, chat JSONL, each of at most `max_length` tokens, see `shortened`; none where it is not there."""
+    """The examples in `path`, chat JSONL, each of at most `max_length` tokens (see `shortened`); none if it is
+    absent."""
     whole = [tokens(messages, tokenizer) for messages in _chats(path)] if path.exists() else []
     cut = [shortened(example, max_length) for example in whole]
     kept = [example for example in cut if example is not None]
@@ -71,9 +71,9 @@ def read_chats(path: Path, tokenizer: Tokenizer, max_length: int) -> Chats:
 
 
 def tokens(messages: Sequence[Message], tokenizer: Tokenizer) -> Tokens:
-    """Each turn of the assistant has loss; all else is masked.
+    """Tokens of one chat: each turn of the assistant has loss, all else is masked.
 
-    Raises `BadInput` for a model without a chat template, and for one whose template changes what was said before.
+    Raises `BadInput` for a model without a chat template, and for a template that changes earlier messages.
     """
     ids: list[int] = []
     labels: list[int] = []
@@ -93,10 +93,10 @@ def tokens(messages: Sequence[Message], tokenizer: Tokenizer) -> Tokens:
 
 
 def shortened(example: Tokens, max_length: int) -> Tokens | None:
-    """At most `max_length` tokens: the middle of what stands before the last answer goes, where the contexts are.
+    """At most `max_length` tokens: the middle of the text before the last answer, where the contexts are, is cut out.
 
-    What the model is told to be, and the question, stand at the ends and stay, as does the answer. None when the
-    answer leaves no room for a prompt.
+    The system prompt and the question are at its ends and stay, as does the answer. None when the answer leaves no
+    room for a prompt.
     """
     excess = len(example.ids) - max_length
     if excess <= 0:
@@ -122,10 +122,10 @@ def _rendered(messages: Sequence[Message], tokenizer: Tokenizer, *, ask: bool) -
     try:
         text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=ask)
     except ValueError as error:
-        raise BadInput("the base model has no chat template: take one that is made for chats") from error
+        raise BadInput("the base model has no chat template: use a model that is made for chats") from error
     return text
 
 
 def _tokenized(text: str, tokenizer: Tokenizer) -> list[int]:
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]  # the template has written them
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]  # the template wrote the special ones
     return ids

@@ -1,8 +1,8 @@
-"""Checkpoints of a training, each a folder: whole or not there.
+"""Checkpoints of a training, each a folder that is complete or absent.
 
-A checkpoint is written under a temporary name, every file of it synced, then a manifest with their digests, and then
-it is renamed; so a kill at any instant leaves the one before. The digests are for what happens to a disk later: a
-checkpoint whose bytes are not its manifest's is passed over, for the one before it.
+A checkpoint is written under a temporary name: every file, synced, then a manifest with their digests; then it is
+renamed. So a kill at any instant leaves the previous one. The digests find later damage: a checkpoint whose bytes do
+not match its manifest is skipped in favour of the previous one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What was saved after `step`."""
+    """The folder that was saved after `step`."""
 
     step: int
     folder: Path
@@ -40,7 +40,7 @@ class Checkpoints:
         self._folder = folder
 
     def write(self, step: int, files: Mapping[str, Callable[[Path], object]]) -> None:
-        """Save what `files` write, each given the path to write to; raises `Fatal` when the disk refuses."""
+        """Save a checkpoint: each function of `files` writes the path that it gets. Raises `Fatal` for a disk error."""
         with naming_the_disk(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             final = self._folder / f"step-{step:09}"
@@ -57,7 +57,7 @@ class Checkpoints:
             self._prune(step)
 
     def latest(self) -> Checkpoint | None:
-        """The last one that is whole."""
+        """The last complete and undamaged checkpoint."""
         return next((found for found in reversed(self._there()) if _is_whole(found.folder)), None)
 
     def _there(self) -> list[Checkpoint]:
@@ -66,7 +66,7 @@ class Checkpoints:
         return [Checkpoint(step=int(match[1]), folder=path) for path, match in found if match]
 
     def _prune(self, step: int) -> None:
-        """Keep the last two up to `step`. Later ones were not whole, or the training would have gone on from them."""
+        """Keep the last two up to `step`. Later ones are damaged: the training did not resume from them."""
         there = self._there()
         kept = [found.folder for found in there if found.step <= step][-_KEPT:]
         for path in self._folder.iterdir():

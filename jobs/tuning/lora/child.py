@@ -1,7 +1,7 @@
 """The process that trains: `main` runs in it, started by `jobs.tuning.lora.tune`.
 
-It ends with its parent, however that ends: its input is a pipe that the parent holds open, and on Linux the kernel is
-asked to kill it too. Signals of the terminal are the parent's to handle.
+It ends when its parent ends, for any reason: its input is a pipe that the parent holds open, and on Linux the kernel
+kills it too. The parent handles the signals of the terminal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Read what is to be done from stdin, do it, tell the news on stdout."""
+    """Read the task from stdin, do it, report on stdout."""
     line = sys.stdin.buffer.readline()
     if not line:
         return
@@ -34,7 +34,7 @@ def main() -> None:
     except GristmillError as error:
         tell(Failed(reason=str(error), bad_input=isinstance(error, BadInput)))
     sys.stderr.flush()
-    os._exit(0)  # at once: what native libraries take down at the end holds nothing of ours
+    os._exit(0)  # at once: the clean-up of native libraries is not needed
 
 
 def _worked(training: Training, tell: Callable[[News], None], stopping: Callable[[], bool]) -> News:
@@ -55,7 +55,7 @@ def _worked(training: Training, tell: Callable[[News], None], stopping: Callable
 
 
 def _teller() -> Callable[[News], None]:
-    """Keep the real stdout for the news: what libraries print goes where errors go."""
+    """Keep the real stdout for reports; what libraries print goes to stderr."""
     news = os.dup(1)
     os.dup2(2, 1)
 

@@ -1,4 +1,4 @@
-"""The adapter that a training made, as a GGUF file; or the whole model with the adapter merged into it."""
+"""Write the trained adapter as a GGUF file, or the whole model with the adapter merged into it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MERGED = "model.gguf"
 
 
 def export(model: Any, base: Base, folder: Path, steps: int) -> Finished:
-    """Write the adapter into `folder`, as peft keeps it and as a GGUF file.
+    """Write the adapter into `folder`, in peft's format and as a GGUF file.
 
-    Where the converter does not know how to take the adapter of such a model, the whole model is written, with the
-    adapter merged into it. Raises `Fatal` with the converter's last words when that fails too.
+    If the converter does not support adapters of this model, the whole model is written with the adapter merged into
+    it. Raises `Fatal` with the converter's last output when that fails too.
     """
     model.save_pretrained(folder / "adapter", save_embedding_layers=False)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

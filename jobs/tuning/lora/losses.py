@@ -1,4 +1,4 @@
-"""``tuning/losses.jsonl``: the loss at each step, as the report draws it."""
+"""``tuning/losses.jsonl``: the loss at each step, which the report plots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Loss", "LossLog", "read_losses"]
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of ``tuning/losses.jsonl``: the loss on training or validation data at a step, None where not taken."""
+    """One line of ``tuning/losses.jsonl``: the loss on training or validation data at a step, None if not computed."""
 
     step: int
     epoch: float
@@ -22,7 +22,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LossLog:
-    """The file at `path`, cut back to what it says of steps up to `after`: a resumed training writes the others anew."""
+    """The file at `path`, cut to the steps up to `after`; a resumed training writes the others again."""
 
     def __init__(self, path: Path, *, after: int) -> None:
         lines = [msgspec.json.encode(loss) + b"\n" for loss in read_losses(path) if loss.step <= after]
@@ -41,7 +41,7 @@ class LossLog:
 
 
 def read_losses(path: Path) -> list[Loss]:
-    """Every line of `path`; nothing where there is no file, and without a last line that a kill tore."""
+    """Every line of `path`, without a last line that a kill tore. An absent file has none."""
     if not path.exists():
         return []
     losses = []

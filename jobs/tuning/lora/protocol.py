@@ -1,4 +1,4 @@
-"""What the parent sends to the child, and what the child tells it: JSON, a line each.
+"""The messages between parent and child: one JSON object per line.
 
 The parent writes a `Training`, then at most the line "stop". The child writes `News`; `Finished`, `Stopped` or `Failed`
 is the last.
@@ -29,7 +29,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class LoraSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """All that, beside the data and the base, decides which weights come out."""
+    """All settings that, with the data and the base, determine the resulting weights."""
 
     epochs: int
     batch_size: int
@@ -43,9 +43,9 @@ class LoraSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
-    """`base` is a GGUF file or a Hugging Face folder; `train` and `val` are chat JSONL; `folder` gets what is made.
+    """`base` is a GGUF file or a Hugging Face folder; `train` and `val` are chat JSONL; `folder` is for the results.
 
-    The loss on validation data is taken, and a checkpoint written, every so many steps and at the end.
+    `validate_every` and `checkpoint_every` are in steps; both also happen at the end.
     """
 
     base: str
@@ -63,7 +63,8 @@ class _News(msgspec.Struct, frozen=True, kw_only=True, tag_field="news", omit_de
 
 
 class Started(_News, frozen=True, kw_only=True, tag="started"):
-    """All is loaded. Of `steps`, `step` were done before; `shortened` and `left_out` count training examples."""
+    """Model and data are loaded. `step` of `steps` are done already; `shortened` and `left_out` count training
+    examples."""
 
     step: int
     steps: int
@@ -76,7 +77,7 @@ class Started(_News, frozen=True, kw_only=True, tag="started"):
 
 
 class Stepped(_News, frozen=True, kw_only=True, tag="stepped"):
-    """A step is done; `left_s` is what the others will take."""
+    """A step is done; `left_s` is the estimated time of the remaining steps, in seconds."""
 
     step: int
     steps: int
@@ -86,7 +87,7 @@ class Stepped(_News, frozen=True, kw_only=True, tag="stepped"):
 
 
 class Finished(_News, frozen=True, kw_only=True, tag="finished"):
-    """`adapter` or `model` is the GGUF file to serve, by its name in the training's folder: the other is None."""
+    """`adapter` or `model` is the name of the GGUF file to serve, in the training's folder; the other is None."""
 
     steps: int
     adapter: str | None = None
@@ -94,11 +95,11 @@ class Finished(_News, frozen=True, kw_only=True, tag="finished"):
 
 
 class Stopped(_News, frozen=True, kw_only=True, tag="stopped"):
-    """As was asked, after a checkpoint."""
+    """The child stopped on request, after a checkpoint."""
 
 
 class Failed(_News, frozen=True, kw_only=True, tag="failed"):
-    """It cannot be done: `reason` is one line; `bad_input` says that the user must mend something."""
+    """The training failed: `reason` is one line; `bad_input` says that the user must correct something."""
 
     reason: str
     bad_input: bool = False

@@ -1,4 +1,5 @@
-"""What each step of a training does, as a function of its number alone: so a resumed training does what is left."""
+"""What each step of a training does is a function of its number alone, so a resumed training does the remaining
+steps."""
 
 from __future__ import annotations
 
@@ -12,12 +13,12 @@ from engine.records import make_id
 __all__ = ["Schedule"]
 
 _WARM_UP = 0.1
-"""The share of steps over which the learning rate rises to its height; it falls to zero over the others."""
+"""The share of steps over which the learning rate rises to its maximum; it falls to zero over the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """`examples` in batches of `batch_size`, `epochs` times over, each time in another order. Steps count from 1."""
+    """`examples` in batches of `batch_size`, for `epochs` epochs, each in another order. Steps count from 1."""
 
     examples: int
     batch_size: int
@@ -30,7 +31,7 @@ class Schedule:
         return self.epochs * self._steps_per_epoch
 
     def batch(self, step: int) -> tuple[int, ...]:
-        """The numbers of the examples of this step; every epoch has each example once."""
+        """The indices of the examples of this step; every epoch has each example once."""
         epoch, place = divmod(step - 1, self._steps_per_epoch)
         order = _order(self.examples, self.seed, epoch)
         return order[place * self.batch_size : (place + 1) * self.batch_size]
@@ -43,11 +44,11 @@ class Schedule:
         return self.learning_rate * (self.steps + 1 - step) / (self.steps + 1 - warm_up)
 
     def epoch(self, step: int) -> float:
-        """How many times the data was seen after this step."""
+        """How many epochs are done after this step."""
         return step / self._steps_per_epoch
 
     def random_seed(self, step: int) -> int:
-        """For what is drawn in this step (dropout)."""
+        """The seed of what is random in this step (dropout)."""
         return int(make_id("step", self.seed, step), 16) % 2**63
 
     @property

@@ -1,8 +1,8 @@
 """The training itself: LoRA on all linear layers, AdamW, loss on the answers' tokens.
 
-A step depends on the weights, the optimizer's state and its own number, which decides the examples, the learning rate
-and what dropout draws. So a training that was stopped, or killed, and goes on from a checkpoint ends with the weights
-of one that was not disturbed.
+A step depends on the weights, the optimizer's state and its own number, which determines the examples, the learning
+rate and the dropout. So a training that is stopped or killed and resumes from a checkpoint ends with the weights of an
+undisturbed one.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from jobs.tuning.lora.schedule import Schedule
 __all__ = ["Trained", "batch_loss", "train", "with_adapter"]
 
 _VALIDATED = 64
-"""So many validation examples at most: their loss is taken many times."""
+"""Most validation examples, because their loss is computed many times."""
 
 _LARGEST_GRADIENT = 1.0
 _ON_GPU = 8
-"""Examples that a GPU reads at a time; a processor reads one after the other, which is as fast and needs least room."""
+"""Examples per forward pass on a GPU. On a CPU it is one, which is as fast and needs the least memory."""
 
 
 class Trained:
-    """A training that can go on: the base with its adapter, the optimizer, and the step that was done last."""
+    """The state of a training: the base with its adapter, the optimizer, and the last step that was done."""
 
     def __init__(self, training: Training, base: Base, data: Chats) -> None:
         settings = training.settings
@@ -59,11 +59,12 @@ class Trained:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are trained."""
+        """The number of trained parameters."""
         return sum(weight.numel() for weight in self._weights)
 
     def advance(self) -> float:
-        """Do the next step; returns the mean loss of its tokens before it. Raises `Fatal` when that is not finite."""
+        """Do the next step; returns the mean loss of its tokens before the update. Raises `Fatal` when that is not
+        finite."""
         step = self.step + 1
         torch.manual_seed(self.schedule.random_seed(step))
         for group in self._optimizer.param_groups:
@@ -79,7 +80,7 @@ class Trained:
         return total
 
     def validate(self, examples: Sequence[Tokens]) -> float | None:
-        """The mean loss of the tokens of `examples`, None where there are none."""
+        """The mean loss of the tokens of `examples`, None if there are none."""
         if not examples:
             return None
         self.model.eval()
@@ -98,7 +99,7 @@ class Trained:
         )
 
     def resume(self) -> None:
-        """Go on from the last whole checkpoint, where there is one."""
+        """Resume from the last undamaged checkpoint, if there is one."""
         if found := self._checkpoints.latest():
             self._restore(found)
 
@@ -110,7 +111,7 @@ class Trained:
         self.step = found.step
 
     def _accumulate(self, batch: Sequence[Tokens]) -> float:
-        """The gradient of the mean over all tokens of the batch, whatever the lengths of its parts."""
+        """Accumulate the gradient of the mean over all tokens of the batch, whatever the lengths of its parts."""
         trained = sum(example.trained for example in batch)
         total = 0.0
         for part in self._parts(batch):
@@ -125,7 +126,7 @@ class Trained:
 
 
 def train(training: Training, tell: Callable[[News], None], stopping: Callable[[], bool]) -> Trained | None:
-    """Train up to the configured number of steps, from the last checkpoint on; None when `stopping` came first.
+    """Train up to the configured number of steps, from the last checkpoint on; None when `stopping` became true first.
 
     Raises `BadInput` when no example is left, and `Fatal` when the loss is not finite.
     """
@@ -150,7 +151,7 @@ def _run(
     tell: Callable[[News], None],
     stopping: Callable[[], bool],
 ) -> bool:
-    """Do the steps that are left; False when `stopping` came first. Step 0 tells what the base itself would lose."""
+    """Do the remaining steps; False when `stopping` became true first. Step 0 reports the loss of the base itself."""
     if not trained.step:
         log.add(Loss(step=0, epoch=0.0, val=trained.validate(held_out)))
     begun, before = time.monotonic(), trained.step
@@ -186,9 +187,9 @@ def with_adapter(model: Any, settings: LoraSettings) -> Any:
 
 
 def batch_loss(model: Any, examples: Sequence[Tokens], device: torch.device) -> torch.Tensor:
-    """The summed loss of the tokens of `examples` that have one.
+    """The sum of the losses of the tokens of `examples` that have loss.
 
-    Logits are made only where a next token has loss: over a large vocabulary the others would cost most of the memory.
+    Logits are computed only where the next token has loss: with a large vocabulary the others would take most memory.
     """
     width = max(len(example.ids) for example in examples)
     ids = torch.tensor([_padded(example.ids, 0, width) for example in examples], device=device)

@@ -1,6 +1,6 @@
-"""Tune the base model on this machine: start the process that trains, tell its news, write down what came out.
+"""Tune the base model on this machine: start the process that trains, report its progress, record the result.
 
-A training goes on from its last checkpoint, however the last process ended: ``tuning/KEY`` belongs to one base, one
+A training resumes from its last checkpoint, however the last process ended: ``tuning/KEY`` belongs to one base, one
 dataset and one set of settings, which KEY hashes.
 """
 
@@ -50,7 +50,7 @@ _NEEDED = ("torch", "transformers", "peft", "gguf", "sentencepiece", "vendor_lla
 
 
 def is_installed() -> bool:
-    """Whether the extra "lora" is there; imports none of it."""
+    """Whether the extra "lora" is installed; imports none of it."""
     return all(find_spec(name) for name in _NEEDED)
 
 
@@ -69,13 +69,14 @@ async def tune(
 
     `base` is a GGUF file or a Hugging Face folder. When `stop` is requested a checkpoint is written, and `Stopped` of
     the engine is raised. Raises `BadInput` for data or a base that cannot be trained on, `Fatal` for a training that
-    fails or a process that dies; the next call goes on from the last checkpoint.
+    fails or a process that dies; the next call resumes from the last checkpoint.
 
-    Parameters: more than six, since ``settings`` may hold only what decides the weights: it is hashed into their key.
+    Parameters: more than six, because ``settings`` holds only what determines the weights; its hash is part of their
+    key.
     """
     wanted = await asyncio.to_thread(_plan, folder, base, base_name, settings)
     ledger = Ledger(folder / "models.json", wanted)
-    await ledger.save()  # begun, or the model of the dataset of now, also where others came after it
+    await ledger.save()  # begun, or the model of the present dataset, even if others were made later
     if ledger.job.tuned_model is None:
         home = folder / "tuning" / wanted.key
         await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ def _plan(folder: Path, base: Path, base_name: str, settings: LoraSettings) -> L
 
 
 def _digest_if_there(path: Path) -> str:
-    """A file without rows is not there; its digest is that of no bytes."""
+    """A file without rows is absent; its digest is that of no bytes."""
     return file_digest(path) if path.exists() else hashlib.sha256().hexdigest()
 
 
@@ -144,7 +145,7 @@ async def _train(training: Training, stop: Stop, hook: Hook) -> Finished:
 
 
 async def _last_news(child: asyncio.subprocess.Process, hook: Hook) -> News | None:
-    """Tell the news as it comes; what is not for telling is the last, None where the process died before it."""
+    """Report each message until the last one, which is returned; None if the process died before it."""
     assert child.stdout
     async for line in child.stdout:
         news: News = msgspec.json.decode(line, type=News)
@@ -176,7 +177,7 @@ def _begins(started: Started) -> str:
 
 @asynccontextmanager
 async def _child(log: IO[bytes]) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The process, in a session of its own, so that Ctrl-C is for us; killed on the way out."""
+    """The process, in a session of its own, so that Ctrl-C reaches only us; it is killed at the end of the block."""
     environment = {**_QUIET, **os.environ}
     process = await start_child("jobs.tuning.lora.child:main", stderr=log, environment=environment, new_session=True)
     try:
@@ -193,7 +194,7 @@ def _ask_to_stop(child: asyncio.subprocess.Process) -> None:
 
 
 _QUIET = {
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # CUDA adds up in the same order each time
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # so that CUDA sums in the same order each time
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_OFFLINE": "1",
     "OMP_WAIT_POLICY": "PASSIVE",  # idle threads sleep: they share the cores with the rest

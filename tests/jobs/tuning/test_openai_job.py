@@ -397,7 +397,7 @@ async def test_failed_job(bench: Bench, status: str) -> None:
     """A job without a model ends in its reason; the next call starts a new one and keeps the old one on record."""
     bench.provider.statuses = ["running", status]
     bench.provider.error = {"code": "bad_data", "message": "line 3 is toxic"}
-    with pytest.raises(Fatal, match=rf"job-0 {status} without a model: line 3 is toxic; mend that and run it again"):
+    with pytest.raises(Fatal, match=rf"job-0 {status} without a model: line 3 is toxic; fix that and run it again"):
         await bench.tune()
     assert bench.models()["jobs"][0]["status"] == status
     assert bench.models()["models"] == {}
@@ -562,7 +562,7 @@ async def test_job_unknown_to_the_provider(bench: Bench) -> None:
         await bench.tune()
     bench.sleeps_left = 1000
     bench.provider.jobs.clear()
-    with pytest.raises(Fatal, match=r"no such job.*delete models\.json to begin anew"):
+    with pytest.raises(Fatal, match=r"no such job.*delete models\.json to start again"):
         await bench.tune()
 
 
