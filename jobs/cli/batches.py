@@ -16,7 +16,7 @@ from jobs.run.outside_text import visible
 
 __all__ = ["batch_lines", "print_batches"]
 
-_HEADS = "batch jobs role state rows done failed age window reserved paid id".split()
+_HEADS = "batch jobs role state rows done failed age window reserved paid id reason".split()
 
 
 def print_batches(folder: RunFolder, *, as_json: bool) -> None:
@@ -63,5 +63,6 @@ def _cells(batch: BatchView) -> list[str]:
         f"${batch.reserved_usd:.4f}" if batch.reserved_usd else "",
         f"${batch.paid_usd:.4f}" if batch.paid_usd else "",
         batch.id,
+        batch.reason,
     ]
     return [visible(cell) for cell in cells]

@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING
 
 from engine.events import (
     AttemptFailed,
+    BatchChanged,
     Event,
     InputDone,
     InputFailed,
     Note,
 )
+from jobs.cli.batch_progress import Batched, BatchProgress
 from jobs.cli.durations import clock
 from jobs.run.counts import Counts, JobCounts
 from jobs.run.outside_text import visible
 from jobs.tuning.events import FinetuneProgress, TrainingStep
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.table import Table
 
 __all__ = ["Progress"]
@@ -34,6 +36,12 @@ __all__ = ["Progress"]
 _PLAIN_EVERY_S = 10.0
 _RATE_OVER_S = 30.0
 _LONG_WAIT_S = 2.0
+_BATCHES_EVERY_S = 600.0
+_QUIET_S = 60.0
+_ONLY_BATCHES = (
+    "nothing but batches is waited for, which may take as long as their window; Ctrl-C leaves them at the provider, and "
+    "the same command goes on with them"
+)
 
 
 @dataclass(slots=True)
@@ -41,6 +49,7 @@ class _JobLine:
     """The line of one job: its figures, its rate, and what it waits for."""
 
     counts: JobCounts
+    batched: bool = False
     trouble: str = ""
     trouble_shown_at: float = -math.inf
     training: TrainingStep | None = None
@@ -78,7 +87,8 @@ class _JobLine:
         return (self.counts.worked - before + 1) / max(now - start, 1.0)
 
     def left_s(self, now: float) -> float | None:
-        if self.counts.state != "works":
+        """Seconds at the rate of now; None where nothing tells them, as where answers come in batches, all at once."""
+        if self.counts.state != "works" or self.batched:
             return None
         if self.training:
             return self.training.left_s
@@ -89,15 +99,23 @@ class _JobLine:
 class Progress:
     """Counts events by job, and shows them between `showing` and its end."""
 
-    def __init__(self, console: Console, jobs: Iterable[str] = ()) -> None:
+    def __init__(self, console: Console, jobs: Iterable[str] = (), asked: Batched | None = None) -> None:
+        """`asked` says what is asked in batches."""
         self._console = console
         self._counts = Counts(jobs)
-        self._lines = {job: _JobLine(counts) for job, counts in self._counts.jobs.items()}
-        self._shown_at = 0.0
+        self._batches = BatchProgress(asked or Batched())
+        self._lines = {job: self._line(job) for job in self._counts.jobs}
+        self._shown_at = self._batches_shown_at = -math.inf
+        self._busy_at = time.monotonic()
+        self._told_to_wait = False
 
     def __call__(self, event: Event) -> None:
         self._counts(event)
-        line = self._lines.setdefault(event.job, _JobLine(self._counts.jobs[event.job]))
+        if isinstance(event, BatchChanged):
+            self._show_batches(event)
+            return
+        self._busy_at = time.monotonic()
+        line = self._lines.setdefault(event.job, self._line(event.job))
         match event:
             case InputDone() | InputFailed():
                 line.advance(time.monotonic())
@@ -112,6 +130,21 @@ class Progress:
                 line.train(event)
         if not self._console.is_terminal:
             self._print_plainly()
+
+    def _line(self, job: str) -> _JobLine:
+        return _JobLine(self._counts.jobs[job], batched=self._batches.takes_part(job))
+
+    def _show_batches(self, event: BatchChanged) -> None:
+        """Show how batches stand where there is no table: at each change, and now and then; and once that all waits."""
+        changed, now = self._batches.add(event), time.monotonic()
+        due = self._batches_shown_at + (_PLAIN_EVERY_S if changed else _BATCHES_EVERY_S)
+        if not self._console.is_terminal and now >= due:
+            self._batches_shown_at = now
+            for line in self._batches.lines():
+                self._console.print(f"batches: {line}", highlight=False, markup=False)
+        if self._batches.any and now - self._busy_at >= _QUIET_S and not self._told_to_wait:
+            self._told_to_wait = True
+            self._console.print(_ONLY_BATCHES, highlight=False, markup=False)
 
     def _show_wait(self, event: AttemptFailed, line: _JobLine) -> None:
         """Show a wait with its job; print a long one at once, so that the user sees why the run pauses."""
@@ -131,7 +164,7 @@ class Progress:
             return
         from rich.live import Live
 
-        with Live(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=False):
+        with Live(get_renderable=self._screen, console=self._console, refresh_per_second=4, transient=False):
             yield
 
     def _print_plainly(self, *, last: bool = False) -> None:
@@ -141,7 +174,13 @@ class Progress:
         self._shown_at = now
         for job, line in self._lines.items():
             if line.total and (last or line.counts.state == "works"):
-                self._console.print(f"{job}: {', '.join(_words(line, now))}", highlight=False, markup=False)
+                self._console.print(f"{job}: {', '.join(_words(self._cells(job, now)))}", highlight=False, markup=False)
+
+    def _screen(self) -> Group:
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(self._table(), *map(Text, self._batches.lines()))
 
     def _table(self) -> Table:
         from rich.table import Table
@@ -155,32 +194,33 @@ class Progress:
         now = time.monotonic()
         for job, line in self._lines.items():
             if line.shown:
-                table.add_row(job, *map(Text, _cells(line, now)))  # what a provider says is no markup
+                table.add_row(job, *map(Text, self._cells(job, now)))  # what a provider says is no markup
         return table
 
+    def _cells(self, job: str, now: float) -> list[str]:
+        line = self._lines[job]
+        counts, left = line.counts, line.left_s(now)
+        tokens = counts.usage.prompt_tokens + counts.usage.completion_tokens
+        return [
+            f"{line.done}/{line.total}" if line.total else "",
+            f"{line.per_second(now):.1f}/s" if counts.state == "works" and line.recent else "",
+            str(counts.failed) if counts.failed else "",
+            f"{tokens:,}" if tokens else "",
+            f"${counts.usage.cost_usd:.4f}" if counts.usage.cost_usd else "",
+            clock(left) if left is not None else "",
+            line.trouble or self._state(job, line),
+        ]
 
-def _cells(line: _JobLine, now: float) -> list[str]:
-    counts, left = line.counts, line.left_s(now)
-    tokens = counts.usage.prompt_tokens + counts.usage.completion_tokens
-    return [
-        f"{line.done}/{line.total}" if line.total else "",
-        f"{line.per_second(now):.1f}/s" if counts.state == "works" and line.recent else "",
-        str(counts.failed) if counts.failed else "",
-        f"{tokens:,}" if tokens else "",
-        f"${counts.usage.cost_usd:.4f}" if counts.usage.cost_usd else "",
-        clock(left) if left is not None else "",
-        line.trouble or _state(line),
-    ]
+    def _state(self, job: str, line: _JobLine) -> str:
+        counts = line.counts
+        state = "waits" if counts.state == "works" and not line.total else counts.state
+        if counts.state == "works" and self._batches.waits(job):
+            state = "waits for batches"
+        return f"{state}, {counts.dropped_rows} rows dropped" if counts.dropped_rows else state
 
 
-def _state(line: _JobLine) -> str:
-    counts = line.counts
-    state = "waits" if counts.state == "works" and not line.total else counts.state
-    return f"{state}, {counts.dropped_rows} rows dropped" if counts.dropped_rows else state
-
-
-def _words(line: _JobLine, now: float) -> list[str]:
-    done, rate, failed, tokens, cost, left, note = _cells(line, now)
+def _words(cells: list[str]) -> list[str]:
+    done, rate, failed, tokens, cost, left, note = cells
     named = [
         (done, "{}"),
         (rate, "{}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ from typing import Any
 from rich.console import Console
 
 from engine.signals import Stop, stop_on_signals
+from jobs.cli.batch_progress import batched
+from jobs.cli.batches import batch_lines
 from jobs.cli.progress import Progress
 from jobs.models.roles import served_by
 from jobs.registry import stoppable
+from jobs.run.batches import live, read_batches
 from jobs.run.folder import RunFolder
 from jobs.session import Outcome, opened
 from jobs.work import Selection, Work, prepare
@@ -46,6 +49,8 @@ def work_on(work: Work) -> int:
     outcome = asyncio.run(_worked(work, console))
     if outcome.stopped:
         console.print(f"stopped; run the same command again to go on with {work.folder.path}")
+        for line in _left_behind(work.folder):
+            console.print(line)
         return STOPPED
     if not outcome.worked and work.selection.only is None:
         console.print("nothing is left to do")
@@ -56,8 +61,19 @@ def work_on(work: Work) -> int:
     return FAILED_RECORDS if outcome.failed else DONE
 
 
+def _left_behind(folder: RunFolder) -> Iterator[str]:
+    """What a user has to know of the batches that stay at a provider; no line where there are none."""
+    waiting = live(read_batches(folder.batches))
+    yield from batch_lines(waiting)
+    if waiting:
+        yield (
+            "batches go on at the provider and are paid for; the same command fetches their answers, "
+            f"gristmill batches {folder.path} shows them"
+        )
+
+
 async def _worked(work: Work, console: Console) -> Outcome:
-    stop, progress = Stop(), Progress(console, ("deal", *stoppable()))
+    stop, progress = Stop(), Progress(console, ("deal", *stoppable()), batched(work.config))
     for line in served_by(work.config) if work.asks else ():
         console.print(line)
     async with opened(work, stop=stop, hook=progress) as session:

@@ -13,7 +13,7 @@ import msgspec
 
 from engine.batches.record import BatchRecord, read_records
 
-__all__ = ["BatchView", "BatchesInState", "by_state", "live", "read_batches"]
+__all__ = ["BatchView", "BatchesInState", "by_state", "live", "read_batches", "state_word"]
 
 
 class BatchView(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class BatchView(msgspec.Struct, frozen=True, kw_only=True):
     ``state`` is "unsent" before the provider has it, then the provider's word, and "fetched" once its results are here.
     Of its ``rows`` the provider has answered ``done``, and ``failed`` in vain. ``age_s`` is the time since its creation,
     up to its end. ``window_s`` is the time that the provider has. Dollars are those ``reserved_usd`` at the batch price
-    for rows that are not here, and those ``paid_usd`` for rows that are.
+    for rows that are not here, and those ``paid_usd`` for rows that are. ``reason`` says why it ended without some rows.
     """
 
     number: int
@@ -36,8 +36,9 @@ class BatchView(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     age_s: float
     window_s: float
-    reserved_usd: float
-    paid_usd: float
+    reserved_usd: float = 0.0
+    paid_usd: float = 0.0
+    reason: str = ""
 
 
 class BatchesInState(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +97,8 @@ def _view(record: BatchRecord, now: float) -> BatchView:
         id=record.batch_id,
         role=record.role,
         jobs=record.jobs,
-        state=_word(record),
+        state=state_word(record.state, record.status),
+        reason=record.reason,
         live=not ended,
         rows=record.rows,
         done=record.done,
@@ -108,10 +110,11 @@ def _view(record: BatchRecord, now: float) -> BatchView:
     )
 
 
-def _word(record: BatchRecord) -> str:
-    match record.state:
+def state_word(state: str, status: str) -> str:
+    """What a batch is called by the `state` of its record and the provider's last word."""
+    match state:
         case "meant" | "uploaded":
             return "unsent"
         case "submitted":
-            return record.status or "submitted"
-    return "fetched" if record.status in ("", "completed") else record.status
+            return status or "submitted"
+    return "fetched" if status in ("", "completed") else status

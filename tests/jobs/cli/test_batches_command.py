@@ -44,6 +44,7 @@ FETCHED = BatchRecord(
     failed=10,
     submitted_at=NOW - 9000,
     ended_at=NOW - 8000,
+    reason="10 rows failed",
     paid=Usage(cost_usd=12.5),
 )
 WAITING = BatchRecord(
@@ -67,9 +68,9 @@ def test_each_batch_has_a_line(run: RunFolder, capsys: pytest.CaptureFixture[str
     keep(run, UNSENT, WAITING, FETCHED)
     assert main(["batches", str(run.path)]) == 0
     head, *rows, advice = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert head == "batch jobs role state rows done failed age window reserved paid id"
+    assert head == "batch jobs role state rows done failed age window reserved paid id reason"
     assert rows == [
-        "1 ask generator fetched 50,000 49,990 10 17 min 1 d $12.5000 batch_one",
+        "1 ask generator fetched 50,000 49,990 10 17 min 1 d $12.5000 batch_one 10 rows failed",
         "2 judge, critique judge in_progress 4,000 1,200 34 3 h 1 min 1 d $3.2500 batch_[red]two",
         "10 judge judge unsent 7 0 0 min 1 d",
     ]

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from engine.events import (
     AttemptFailed,
+    BatchChanged,
     Event,
     InputDone,
     InputDropped,
@@ -21,7 +22,9 @@ from engine.events import (
 )
 from engine.requests import Usage
 from jobs.cli import progress as showing
+from jobs.cli.batch_progress import batched
 from jobs.cli.progress import Progress
+from jobs.config import Config
 from jobs.tuning.events import FinetuneProgress
 
 PAID = Usage(requests=1, prompt_tokens=1000, completion_tokens=234, cost_usd=0.05)
@@ -44,10 +47,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Screen:
     """Progress on a console whose output is kept."""
 
-    def __init__(self, *, terminal: bool = False) -> None:
+    def __init__(self, *, terminal: bool = False, batch: bool = False) -> None:
         self.file = io.StringIO()
         self.console = Console(file=self.file, force_terminal=terminal, width=120, color_system=None, soft_wrap=True)
-        self.progress = Progress(self.console, ["parse", "ask"])
+        models = {"generator": {"model": "m", "batch": batch, "batch_window": "24h"}}
+        self.progress = Progress(self.console, ["parse", "ask"], batched(Config.model_validate({"models": models})))
 
     def tell(self, *events: Event) -> None:
         for event in events:
@@ -66,7 +70,7 @@ class Screen:
     def table(self) -> list[str]:
         """The live table as it stands."""
         with self.console.capture() as captured:
-            self.console.print(self.progress._table())
+            self.console.print(self.progress._screen())
         return [" ".join(line.split()) for line in captured.get().splitlines()]
 
 
@@ -187,6 +191,64 @@ def test_a_terminal_keeps_the_last_state(clock: Clock) -> None:
     with screen.progress.showing():
         screen.tell(JobStarted(job="ask"), opened(3), *done(3), JobFinished(job="ask"))
     assert "3/3" in screen.file.getvalue()
+
+
+def changed(state: str, status: str = "", *, number: int = 1, done: int = 0, rows: int = 4000) -> BatchChanged:
+    return BatchChanged(
+        job="batches",
+        number=number,
+        role="generator",
+        state=state,
+        status=status,
+        rows=rows,
+        done=done,
+        failed=0,
+        made_at=time.time() - 3541,
+    )
+
+
+def test_batches_are_shown_by_state(clock: Clock) -> None:
+    """Below the jobs stands a line for each state of batches that are not fetched; the job waits for them."""
+    screen = Screen(terminal=True, batch=True)
+    screen.tell(JobStarted(job="ask"), opened(4000), changed("meant"), changed("submitted", "running", done=1200))
+    screen.tell(changed("submitted", "running", number=2), changed("meant", number=3, rows=7))
+    _, ask, *batches = screen.table()
+    assert ask == "ask 0/4000 waits for batches"
+    assert batches == [
+        "2 batches running: 1,200 of 8,000 rows; the oldest 1 h of 1 d",
+        "1 batch unsent: 0 of 7 rows; the oldest 1 h of 1 d",
+    ]
+    screen.tell(*(changed("ended", "completed", number=number) for number in (1, 2, 3)), *done(2))
+    assert len(screen.table()) == 2
+
+
+def test_no_rate_tells_the_end_of_batches(clock: Clock) -> None:
+    """Where answers come in batches no time is left by the rate of those that came all at once."""
+    for batch in (False, True):
+        screen = Screen(batch=batch)
+        screen.tell(JobStarted(job="ask"), opened(8000), *done(4000))
+        assert ("left" in screen.last()[-1]) is not batch
+
+
+def test_waiting_batches_are_told_rarely(clock: Clock) -> None:
+    """Without a terminal a change of state has a line; what only waits has one every ten minutes, and once says so."""
+    screen = Screen(batch=True)
+    screen.tell(JobStarted(job="ask"), opened(4000))
+    clock.now += 20
+    screen.tell(changed("submitted", "validating"))
+    clock.now += 20
+    screen.tell(changed("submitted", "running"))
+    before = len(screen.lines())
+    assert [line.split(",")[0] for line in screen.lines()[-2:]] == [
+        "batches: 1 batch validating: 0 of 4",
+        "batches: 1 batch running: 0 of 4",
+    ]
+    for minute in range(60):
+        clock.now += 60
+        screen.tell(changed("submitted", "running", done=minute))
+    said = screen.lines()[before:]
+    assert sum(line.startswith("batches: ") for line in said) == 6
+    assert ["Ctrl-C leaves them at the provider" in line for line in said].count(True) == 1
 
 
 def test_periods_are_sane() -> None:
