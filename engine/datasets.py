@@ -68,6 +68,16 @@ class Dataset(Generic[R]):
             if seal is not None:
                 yield seal
 
+    def stamp(self, index: int) -> str | None:
+        """A string that changes with the rows of shard `index`, "" while it is open; blocks.
+
+        A shard made from this one is opened again when it changes. None counts as if nobody read this dataset.
+        """
+        seal = self.shard(index).whole()
+        if seal is None:
+            return ""
+        return seal.sha256 if seal.kept is msgspec.UNSET else f"{seal.sha256} {seal.kept}"
+
     def sealed(self) -> list[int]:
         """The numbers of the sealed shards, in order; blocks."""
         return sorted(int(path.name.split(".")[0]) for path in self.folder.glob("*.done.json"))

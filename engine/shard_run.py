@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from msgspec import UNSET
-
 from engine.calls import Tally, metered
 from engine.datasets import Dataset
 from engine.errors import GristmillError, Permanent
@@ -67,8 +65,8 @@ class JobContext:
 
     def source(self, index: int) -> str:
         """What shard `index` is made from: the checksums of what it reads, and the job's variant; blocks."""
-        seals = [dataset.shard(index).whole() for dataset in self.inputs]
-        return make_id(*(_stamp(seal) if seal else "" for seal in seals), self.job.variant())
+        stamps = [dataset.stamp(index) for dataset in self.inputs]
+        return make_id(*(stamp for stamp in stamps if stamp is not None), self.job.variant())
 
     def items(self, index: int) -> dict[str, Item]:
         """The inputs of shard `index` by id, in order; blocks."""
@@ -206,11 +204,6 @@ class ShardRun:
 def _kept(writer: ShardWriter, items: Mapping[str, Item]) -> list[str]:
     """The former inputs that have rows, in the order of their ids."""
     return sorted(entry.id for entry in writer.finished.values() if entry.rows and entry.id not in items)
-
-
-def _stamp(seal: Seal) -> str:
-    """What rows a seal was made for, and how many former inputs have some of them."""
-    return seal.sha256 if seal.kept is UNSET else f"{seal.sha256} {seal.kept}"
 
 
 def _failure(error: Permanent) -> Failure:

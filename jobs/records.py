@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.records import Record
+from engine.records import Record, make_id
 
 __all__ = [
     "Assessment",
@@ -17,6 +17,7 @@ __all__ = [
     "Context",
     "Critique",
     "Curated",
+    "EditedPair",
     "Example",
     "LeftOut",
     "Pair",
@@ -28,9 +29,11 @@ __all__ = [
     "Quote",
     "Rejudgement",
     "Response",
+    "Review",
     "Similarity",
     "Vector",
     "Verdict",
+    "Wording",
 ]
 
 
@@ -127,6 +130,20 @@ class Pair(Record, frozen=True, kw_only=True):
     split: str
     evidence: str = ""
     quotes: list[Quote] = msgspec.field(default_factory=list)
+
+    @property
+    def version(self) -> str:
+        """What rows are made from: the pair's id, or another one for the same pair in other words."""
+        return self.id
+
+
+class EditedPair(Pair, frozen=True, kw_only=True):
+    """A pair in the words of a person. It has the id of the pair that it replaces; no file holds it: the words are in
+    `Review`."""
+
+    @property
+    def version(self) -> str:
+        return make_id("edited", self.id, self.question, self.answer)
 
 
 class Vector(Record, frozen=True, kw_only=True):
@@ -293,3 +310,33 @@ class Preference(Record, frozen=True, kw_only=True):
     split: str
     retrieval: bool
     feedback: str
+
+
+class Wording(msgspec.Struct, frozen=True, kw_only=True):
+    """The two texts of a pair."""
+
+    question: str
+    answer: str
+
+
+class Review(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """What a person decided about a pair; `parent` is the pair's id. Rows are added and never changed.
+
+    ``decision`` is "accept", "edit", "reject" or "undo", which takes back the row whose id is ``undoes``. The last row of
+    a pair that is not taken back counts. ``reason`` is the person's, for a rejection. ``before`` is the pair as it was
+    generated, ``after`` what is used instead, if edited. ``who`` is a name, ``when`` a time in UTC (ISO 8601).
+
+    ``queue`` is how the pair was chosen for review ("random", "critic", "paper", or "" by the person); ``refused`` is
+    the reason for which curation had refused it, "" where it was kept.
+    """
+
+    pair_id: str
+    decision: str
+    who: str
+    when: str
+    before: Wording
+    after: Wording | None = None
+    reason: str = ""
+    queue: str = ""
+    refused: str = ""
+    undoes: str = ""

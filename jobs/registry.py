@@ -18,7 +18,7 @@ from engine.job import Job, Pipeline
 from engine.records import Record
 from jobs import records as rows
 
-__all__ = ["JOBS", "ROLES", "ROWS", "Beginning", "Declaration", "check", "declared", "redoable", "stoppable"]
+__all__ = ["JOBS", "REVIEWS", "ROLES", "ROWS", "Beginning", "Declaration", "check", "declared", "redoable", "stoppable"]
 
 ROLES = ("generator", "base", "judge", "embedding")
 """The roles for which a model is configured."""
@@ -68,6 +68,9 @@ JOBS: tuple[Declaration, ...] = (
 
 ROWS: Mapping[str, type[Record]] = MappingProxyType({job.writes: job.row for job in JOBS if job.writes and job.row})
 """Every dataset with the type of its rows, in the order in which they are made."""
+
+REVIEWS = "reviews"
+"""The dataset of `jobs.records.Review`: what people decide about pairs. No job writes it, and it has no seals."""
 
 
 def declared(beginning: Beginning) -> dict[str, Declaration]:

@@ -31,6 +31,7 @@ from jobs.parsing.parse import WARM_UP
 from jobs.parsing.stage import worker_count
 from jobs.pipeline import build
 from jobs.retrieval.index import Retriever
+from jobs.review.reviewed import reviewed
 from jobs.run.context import RunContext
 from jobs.run.counts import Counts
 from jobs.run.event_log import EventLog
@@ -142,7 +143,8 @@ async def _context(
     if work.papers and not folder.exists:
         # A new run parses the two papers of its first shard at once; a child needs half a second to load the parsers.
         workers.begin(children=2)
-    datasets = {**folder.datasets(), **own_datasets(folder, work.own)}
+    reviews = {} if config.evaluate.pairs else await asyncio.to_thread(reviewed, folder)
+    datasets = {**folder.datasets(), **reviews, **own_datasets(folder, work.own)}
     return RunContext(
         config=config,
         folder=folder,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from engine.datasets import Dataset
 from engine.errors import BadInput
 from jobs.config import Config
-from jobs.registry import declared
+from jobs.registry import REVIEWS, declared
+from jobs.review.reviewed import reviewed
 from jobs.run.folder import RunFolder, beginning
 from jobs.tuning.exporters import load_exporter
 from jobs.tuning.shortage import shortage
+from jobs.tuning.used_examples import used_examples, without_examples
 
 __all__ = ["export_to", "push_to"]
 
@@ -24,26 +29,36 @@ def export_to(folder: RunFolder, settings: Config, *, format: str, path: Path, p
     from jobs.tuning.export import export
 
     load_exporter(format)
-    _check_finished(folder, partial=partial)
-    examples = folder.datasets()["examples"].rows()
+    _check_finished(folder, settings, partial=partial)
+    examples = used_examples(_datasets(folder), settings)
     counts = export(format, examples, path, system_prompt=settings.export.system_prompt, seed=settings.seed)
     for name, rows in counts.items():
         print(f"{name}: {rows} rows" if rows else f"{name}: no rows, and so no file")
 
 
-def push_to(folder: RunFolder, repository: str, *, public: bool, partial: bool) -> None:
+def push_to(folder: RunFolder, settings: Config, repository: str, *, public: bool, partial: bool) -> None:
     """Upload the run's ``dataset/`` to the Hub and print its address; raises `BadInput` as `export_to` does."""
     from jobs.tuning.hub import push
+    from jobs.tuning.stage import is_current
 
-    _check_finished(folder, partial=partial)
+    _check_finished(folder, settings, partial=partial)
     if not (folder.dataset / "README.md").exists():
         raise BadInput(f"{folder.dataset} is not written yet: go on with the run by gristmill evaluate {folder.path}")
+    datasets = _datasets(folder)
+    if REVIEWS in datasets and not is_current(folder, settings, datasets):
+        raise BadInput(f"reviews have changed since {folder.dataset} was written: run gristmill evaluate {folder.path}")
     print(push(folder.dataset, repository, public=public))
 
 
-def _check_finished(folder: RunFolder, *, partial: bool) -> None:
+def _datasets(folder: RunFolder) -> dict[str, Dataset[Any]]:
+    """Those of the run, with the decisions about its pairs if there are any; blocks."""
     datasets = folder.datasets()
-    missing = _missing(folder)
+    return {**datasets, **(reviewed(folder) if beginning(datasets) == "papers" else {})}
+
+
+def _check_finished(folder: RunFolder, settings: Config, *, partial: bool) -> None:
+    datasets = _datasets(folder)
+    missing = _missing(folder) or _unmade(folder, datasets, settings)
     if missing and not partial:
         raise BadInput(f"{missing}; go on with it by the command that began it, or add --partial for what is there")
     if not any(seal.rows for seal in datasets["examples"].seals()):
@@ -63,6 +78,11 @@ def _missing(folder: RunFolder) -> str:
             if done < shards or not shards:
                 return f"{folder.path} is not finished: {job.name} has done {done} of {shards} shards"
     return ""
+
+
+def _unmade(folder: RunFolder, datasets: Mapping[str, Dataset[Any]], settings: Config) -> str:
+    count = without_examples(datasets, settings)
+    return f"{folder.path} is not finished: {count} reviewed pairs have no examples yet" if count else ""
 
 
 _AFTER = ("respond", "similarity", "judge")

@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -278,10 +279,11 @@ def _batches(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from jobs.cli.verify import damage
+    from jobs.review.log import ReviewLog
 
     folder, _ = _existing(arguments)
     datasets, whole = folder.datasets(), True
-    for line in damage(datasets):
+    for line in chain(damage(datasets), ReviewLog(folder.reviews).damage()):
         whole = False
         print(line)
     if whole:
@@ -298,7 +300,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if repository and (format or path):
         raise BadInput("--push sends RUN/dataset as it is: leave --format and --to out")
     if repository:
-        push_to(folder, repository, public=arguments.public, partial=partial)
+        push_to(folder, settings, repository, public=arguments.public, partial=partial)
     elif format and path:
         export_to(folder, settings, format=format, path=path, partial=partial)
     else:

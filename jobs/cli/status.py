@@ -26,6 +26,7 @@ from jobs.report.failure_list import failures, job_failures, jobs_made, naming_p
 from jobs.report.html import duration
 from jobs.report.remaining import Expected, Pace, expected, read_paces, seconds_left
 from jobs.report.text_coverage import text_coverage
+from jobs.review.figures import review_figures, sentence
 from jobs.run.batches import by_state, live, read_batches
 from jobs.run.folder import RunFolder, beginning
 from jobs.run.own_jobs import own_in
@@ -88,6 +89,7 @@ def _figures(folder: RunFolder, datasets: Mapping[str, Dataset[Any]], states: Se
         "text": {**msgspec.structs.asdict(text), "read": read},
         "preflight": folder.preflight_usage(),
         "rejected": rejections(datasets["curated"]),
+        "reviewed": review_figures(folder, datasets),
         "batches": by_state(batches),
     }
 
@@ -117,6 +119,8 @@ def _print_progress(
     if refused := rejections(datasets["curated"]):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
         console.print(f"curate refused {sum(refused.values()):,} pairs, which stay in curated/: {reasons}")
+    if reviews := sentence(review_figures(folder, datasets)):
+        console.print(reviews)
 
 
 def _totals(datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState]) -> dict[str, tuple[JobState, Expected]]:

@@ -24,7 +24,9 @@ from jobs.curation.critique import refused
 from jobs.curation.near_duplicates import Asked, NearQuestions
 from jobs.curation.probe import lost
 from jobs.curation.rules import Fault, fault
-from jobs.records import Curated, Pair
+from jobs.records import Curated, Pair, Review
+from jobs.registry import REVIEWS
+from jobs.review.decisions import used
 
 __all__ = ["Curator", "KeptPairs", "kept_pairs", "rejections"]
 
@@ -81,21 +83,29 @@ class Curator:
 
 
 class KeptPairs(Dataset[Pair]):
-    """The dataset of pairs without those that curation refused."""
+    """The dataset of pairs that are used: without those that curation, or a person, refused, and in the person's words.
 
-    def __init__(self, pairs: Dataset[Pair], curated: Dataset[Curated]) -> None:
+    None stands for a run that is not curated, or not reviewed.
+    """
+
+    def __init__(
+        self, pairs: Dataset[Pair], curated: Dataset[Curated] | None, reviews: Dataset[Review] | None = None
+    ) -> None:
         super().__init__(pairs.folder, Pair)
         self._curated = curated
+        self._reviews = reviews
 
     def read(self, index: int) -> list[Pair]:
-        kept = {row.pair_id for row in self._curated.read(index) if row.kept}
-        return [pair for pair in super().read(index) if pair.id in kept]
+        curated, reviews = self._curated, self._reviews
+        kept = None if curated is None else {row.pair_id for row in curated.read(index) if row.kept}
+        return list(used(super().read(index), kept, () if reviews is None else reviews.read(index)))
 
 
 def kept_pairs(datasets: Mapping[str, Dataset[Any]], config: Config) -> Dataset[Pair]:
-    """The pairs that are used: all pairs if nothing is curated, or if they are from a file."""
-    curated = config.curate.on and not config.evaluate.pairs
-    return KeptPairs(datasets["pairs"], datasets["curated"]) if curated else datasets["pairs"]
+    """The pairs that are used: all pairs if nothing is curated or reviewed, or if they are from a file."""
+    curated = datasets["curated"] if config.curate.on and not config.evaluate.pairs else None
+    reviews = datasets.get(REVIEWS)
+    return datasets["pairs"] if curated is None and reviews is None else KeptPairs(datasets["pairs"], curated, reviews)
 
 
 def rejections(curated: Dataset[Curated]) -> dict[str, int]:

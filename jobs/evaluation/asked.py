@@ -60,16 +60,18 @@ class Asked:
     def shows(self, response: Response, models: Mapping[str, Compared]) -> bool:
         """Whether `response` is one of the answers of `models` that are asked for."""
         model = models.get(response.model)
-        if model is None or response.pair_id not in self.sample:
+        version = self.sample.version(response.pair_id)
+        if model is None or version is None:
             return False
         contexts = response.pair_id in self._with_contexts
         asked = response.retrieval in ways(self._settings, contexts=contexts)
-        return asked and response.id == response_id(response.pair_id, response.model, model.model, response.retrieval)
+        return asked and response.id == response_id(version, response.model, model.model, response.retrieval)
 
 
-def response_id(pair_id: str, row: str, model: str, retrieval: bool) -> str:
-    """The id of the response of `model`, under the name of its `row`, to a pair, with retrieval or without."""
-    return make_id("response", pair_id, row, model, *([] if retrieval else [_ALONE]))
+def response_id(version: str, row: str, model: str, retrieval: bool) -> str:
+    """The id of the response of `model`, under the name of its `row`, to a pair in the words of `version` (as in
+    `Pair.version`), with retrieval or without."""
+    return make_id("response", version, row, model, *([] if retrieval else [_ALONE]))
 
 
 def ways(settings: Evaluate, *, contexts: bool) -> tuple[bool, ...]:

@@ -22,7 +22,9 @@ from jobs.evaluation.sample import Sample
 from jobs.models.chat import chat, text
 from jobs.models.prompts import qa_prompt
 from jobs.records import Context, Example, Pair, Response
+from jobs.registry import REVIEWS
 from jobs.retrieval.index import Retriever
+from jobs.review.decisions import used
 
 __all__ = ["Responder"]
 
@@ -43,7 +45,7 @@ class _Question:
 class Responder:
     """Asks every model in ``models()``, by the name of its row, each pair in the sample of `asked`.
 
-    ``system_prompt`` is a function of the paper's title.
+    ``system_prompt`` is a function of the paper's title; ``reviewed`` says whether people have reviewed pairs.
     """
 
     asked: Asked
@@ -51,11 +53,12 @@ class Responder:
     models: Callable[[], Mapping[str, Compared]]
     system_prompt: Callable[[str], str]
     settings: Evaluate
+    reviewed: bool = False
 
     def job(self, *, fingerprint: Mapping[str, Any], slots: int) -> Job:
         return Job(
             name="respond",
-            reads=("pairs", "examples"),
+            reads=("pairs", "examples", *([REVIEWS] if self.reviewed else [])),
             writes="responses",
             row=Response,
             expand=self.expand,
@@ -90,15 +93,16 @@ def _questions(
     shard: ShardRows, models: Mapping[str, Compared], sample: Sample, settings: Evaluate
 ) -> Iterator[_Question]:
     """The questions about the pairs of a shard: to every model with retrieval, then to every model without it."""
+    pairs = list(used(shard["pairs"], None, shard.get(REVIEWS, ())))
     contexts: dict[str, list[Example]] = {}
     for example in shard["examples"]:
         contexts.setdefault(example.pair_id, []).append(example)
     for retrieval, (name, model) in product((True, False), models.items()):
-        for pair in shard["pairs"]:
+        for pair in pairs:
             examples = contexts.get(pair.id, [])
             if pair.id in sample and retrieval in ways(settings, contexts=bool(examples)):
                 yield _Question(
-                    id=response_id(pair.id, name, model.model, retrieval),
+                    id=response_id(pair.version, name, model.model, retrieval),
                     row=name,
                     model=model,
                     pair=pair,
@@ -113,7 +117,7 @@ def _row(question: _Question, response: str) -> Response:
     pair = question.pair
     return Response(
         id=question.id,
-        parent=pair.id,
+        parent=pair.version,
         pair_id=pair.id,
         paper_id=pair.paper_id,
         model=question.row,

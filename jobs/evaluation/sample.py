@@ -1,18 +1,27 @@
 """The sample of pairs on which models are compared: a number of each split, those whose id has the smallest hash.
 
-Every model and every restart gets the same pairs; a smaller sample is part of a larger one.
+Every model and every restart gets the same pairs; a smaller sample is part of a larger one. A pair that a person edits
+keeps its place, because the hash is that of the generated pair; one that is rejected leaves it to the next.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+from typing import NamedTuple
 
 from engine.datasets import Dataset
 from engine.records import make_id
 from jobs.records import Pair
 
-__all__ = ["Sample", "choose"]
+__all__ = ["Drawn", "Sample", "choose"]
+
+
+class Drawn(NamedTuple):
+    """A pair of the sample: its split, and in which words it is asked (`Pair.version`)."""
+
+    split: str
+    version: str
 
 
 class Sample:
@@ -22,7 +31,7 @@ class Sample:
         self._pairs = pairs
         self._size = size
         self._seed = seed
-        self._chosen: set[str] = set()
+        self._chosen: dict[str, Drawn] = {}
 
     async def draw(self) -> None:
         self._chosen.update(await asyncio.to_thread(choose, self._pairs, self._size, self._seed))
@@ -30,19 +39,24 @@ class Sample:
     def __contains__(self, pair_id: str) -> bool:
         return pair_id in self._chosen
 
+    def version(self, pair_id: str) -> str | None:
+        """In which words the pair is asked now; None for a pair outside the sample."""
+        drawn = self._chosen.get(pair_id)
+        return None if drawn is None else drawn.version
+
     def stamp(self) -> str:
         """A string that changes with the sample, for a job's ``variant``."""
-        return make_id(*sorted(self._chosen))
+        return make_id(*sorted(drawn.version for drawn in self._chosen.values()))
 
 
-def choose(pairs: Dataset[Pair], size: int, seed: int) -> dict[str, str]:
-    """The sample: each pair's id with its split. One pass over the pairs, `size` of each split in memory; blocks."""
-    smallest: dict[str, list[tuple[int, str]]] = {}
+def choose(pairs: Dataset[Pair], size: int, seed: int) -> dict[str, Drawn]:
+    """The sample by pair id. One pass over the pairs, `size` of each split in memory; blocks."""
+    smallest: dict[str, list[tuple[int, str, str]]] = {}
     for pair in pairs.rows():
         heap = smallest.setdefault(pair.split, [])
         key = -int(make_id("sample", seed, pair.id), 16)
         if len(heap) < size:
-            heapq.heappush(heap, (key, pair.id))
+            heapq.heappush(heap, (key, pair.id, pair.version))
         else:
-            heapq.heappushpop(heap, (key, pair.id))
-    return {id_: split for split, heap in smallest.items() for _, id_ in heap}
+            heapq.heappushpop(heap, (key, pair.id, pair.version))
+    return {id_: Drawn(split, version) for split, heap in smallest.items() for _, id_, version in heap}

@@ -21,6 +21,7 @@ from jobs.evaluation.respond import Responder
 from jobs.evaluation.sample import Sample
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
+from jobs.registry import REVIEWS
 from jobs.retrieval.stage import embedding_fingerprint
 from jobs.run.context import RunContext
 
@@ -69,6 +70,7 @@ def build_respond(context: RunContext) -> Job:
         models=lambda: compared(context),
         system_prompt=lambda title: system_prompt.replace("{title}", title),
         settings=config.evaluate,
+        reviewed=REVIEWS in context.datasets,
     )
     return responder.job(
         fingerprint={

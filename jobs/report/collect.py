@@ -154,7 +154,7 @@ def _asked(config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping
     sampled = choose(kept_pairs(datasets, config), settings.sample, config.seed)
     with_contexts = {example.pair_id for example in datasets["examples"].rows()} if settings.pairs else sampled.keys()
     counts = Counter(
-        (split, way) for id_, split in sampled.items() for way in ways(settings, contexts=id_ in with_contexts)
+        (drawn.split, way) for id_, drawn in sampled.items() for way in ways(settings, contexts=id_ in with_contexts)
     )
     return {Cell(split, way, model): count for model in models for (split, way), count in counts.items()}
 

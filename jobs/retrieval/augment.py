@@ -2,7 +2,7 @@
 
 It is the notebook's `augment_data_with_retrieval`: the contexts are joined into one example, or make one example each.
 With distractors, training pairs get RAFT's contexts instead (`jobs.retrieval.distractors`). If `probe` has embedded the
-question, no request is made; if pairs are curated, only the kept ones are used.
+question, no request is made; if pairs are curated or reviewed, only those that are used then get examples.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from jobs.config import Augment
 from jobs.models.embeddings import embedding, unpack, unusable, vectors
 from jobs.models.prompts import qa_prompt
 from jobs.records import Chunk, Context, Example, Pair
+from jobs.registry import REVIEWS
 from jobs.retrieval.distractors import Distractors, FoundChunk, setting
 from jobs.retrieval.index import Retriever
+from jobs.review.decisions import used
 
 __all__ = ["Augmenter"]
 
@@ -38,17 +40,19 @@ class _Work:
 class Augmenter:
     """Makes the examples of each pair, from the ``top_k`` chunks nearest to its question or from its distractors.
 
-    ``curated`` and ``probed`` say whether the run has these datasets; ``seed`` is the seed of the draws.
+    ``curated``, ``probed`` and ``reviewed`` say whether the run has these datasets; ``seed`` is the seed of the draws.
     """
 
     retriever: Retriever
     settings: Augment
     curated: bool = False
     probed: bool = False
+    reviewed: bool = False
     seed: int = 0
 
     def job(self, *, fingerprint: Mapping[str, Any], slots: int) -> Job:
-        beside = [*(["curated"] if self.curated else []), *(["probes"] if self.probed else [])]
+        has = {"curated": self.curated, "probes": self.probed, REVIEWS: self.reviewed}
+        beside = [name for name, there in has.items() if there]
         return Job(
             name="augment",
             reads=("pairs", "chunks", *beside),
@@ -69,10 +73,10 @@ class Augmenter:
         probes = shard["probes"] if self.probed else []
         embedded = {row.parent: row.vector for row in probes if not unusable(row.vector)}
         kept = {row.pair_id for row in shard["curated"] if row.kept} if self.curated else None
-        for pair in shard["pairs"]:
-            if kept is None or pair.id in kept:
-                work = _Work(pair=pair, paper=beside[pair.chunk_id], vector=embedded.get(pair.id, ""))
-                yield Item(id=pair.id, value=work)
+        asked = {pair.id: pair.question for pair in shard["pairs"]}
+        for pair in used(shard["pairs"], kept, shard.get(REVIEWS, ())):
+            vector = embedded.get(pair.id, "") if pair.question == asked[pair.id] else ""
+            yield Item(id=pair.version, value=_Work(pair=pair, paper=beside[pair.chunk_id], vector=vector))
 
     async def process(self, work: _Work, call: Call) -> Sequence[Record]:
         pair, settings = work.pair, self.settings
@@ -96,8 +100,8 @@ class Augmenter:
 def _example(work: _Work, group: Sequence[FoundChunk], answer: str, *, abstains: bool) -> Example:
     pair = work.pair
     return Example(
-        id=make_id("example", pair.id, *(one.context.chunk_id for one in group)),
-        parent=pair.id,
+        id=make_id("example", pair.version, *(one.context.chunk_id for one in group)),
+        parent=pair.version,
         pair_id=pair.id,
         paper_id=pair.paper_id,
         title=work.paper[0].title,

@@ -8,6 +8,7 @@ from engine.job import Job
 from jobs.config import Model
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
+from jobs.registry import REVIEWS
 from jobs.retrieval.augment import Augmenter
 from jobs.retrieval.index import index
 from jobs.run.context import RunContext
@@ -48,6 +49,7 @@ def build_augment(context: RunContext) -> Job:
         settings=config.augment,
         curated=config.curate.on,
         probed=config.curate.embeds,
+        reviewed=REVIEWS in context.datasets,
         seed=config.seed,
     )
     return augmenter.job(

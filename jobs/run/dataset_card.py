@@ -18,7 +18,9 @@ from typing import Any
 import msgspec
 
 from engine.files import naming_the_disk, write_atomic
-from jobs.registry import ROWS
+from engine.records import Record
+from jobs.records import Review
+from jobs.registry import REVIEWS, ROWS
 
 __all__ = ["card", "features", "write_run_card"]
 
@@ -50,10 +52,11 @@ def write_run_card(folder: Path) -> None:
 
     A README.md that somebody else has written there stays.
     """
-    there = [name for name in ROWS if any((folder / name).glob("[0-9]*[0-9].jsonl"))]
+    rows: dict[str, type[Record]] = {**ROWS, REVIEWS: Review}
+    there = [name for name in rows if any((folder / name).glob("[0-9]*[0-9].jsonl"))]
     header: dict[str, Tree] = {
         "configs": [{"config_name": name, "data_files": [_files(name)]} for name in there],
-        "dataset_info": [{"config_name": name, "features": features(ROWS[name])} for name in there],
+        "dataset_info": [{"config_name": name, "features": features(rows[name])} for name in there],
     }
     names = "".join(f"- `{name}`\n" for name in there)
     text = (

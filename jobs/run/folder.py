@@ -17,7 +17,7 @@ from engine.records import Record
 from engine.requests import Usage
 from engine.shards import total
 from jobs.config import Config
-from jobs.registry import ROWS, Beginning
+from jobs.registry import REVIEWS, ROWS, Beginning
 from jobs.run import configfile
 
 __all__ = ["RunFolder", "beginning"]
@@ -39,6 +39,7 @@ class RunFolder:
         self.log = path / "run.log"
         self.discarded = path / "discarded.json"
         self.preflight = path / "preflight.json"
+        self.reviews = path / REVIEWS
 
     @property
     def exists(self) -> bool:

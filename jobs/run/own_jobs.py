@@ -16,7 +16,8 @@ __all__ = ["own_datasets", "own_in", "with_own_jobs"]
 
 def own_datasets(folder: RunFolder, own: Sequence[Job]) -> dict[str, Dataset[Any]]:
     """The datasets that the jobs in `own` write, by name. Raises `BadInput` for a name that gristmill uses itself."""
-    taken = {path.name for path in (folder.dataset, folder.tuning, folder.batches)} | folder.datasets().keys()
+    ours = (folder.dataset, folder.tuning, folder.batches, folder.reviews)
+    taken = {path.name for path in ours} | folder.datasets().keys()
     datasets: dict[str, Dataset[Any]] = {}
     for job in own:
         if job.writes in taken or job.writes in datasets:

@@ -15,14 +15,17 @@ from engine.records import make_id
 from jobs.config import Config, api_key
 from jobs.curation.curate import kept_pairs
 from jobs.models.roles import local_file
+from jobs.registry import REVIEWS
+from jobs.review.reviewed import Reviewed
 from jobs.run.background_imports import imported
 from jobs.run.context import RunContext
+from jobs.run.folder import RunFolder
 from jobs.run.model_names import EMBEDDED_EMBEDDING, model_name
 from jobs.tuning.card import Making, write_card
 from jobs.tuning.shortage import shortage
 from jobs.tuning.tuning_jobs import MIN_EXAMPLES
 
-__all__ = ["build_export", "build_finetune", "check_tunable"]
+__all__ = ["build_export", "build_finetune", "check_tunable", "is_current"]
 
 
 def build_export(context: RunContext) -> Step:
@@ -40,11 +43,9 @@ def _write_dataset(context: RunContext) -> bool:
     from jobs.tuning.export import write_dataset
 
     config, folder, datasets = context.config, context.folder, context.datasets
-    made_from = [seal.sha256 for name in ("examples", "pairs", "curated") for seal in datasets[name].seals()]
-    stamp = make_id(_LAYOUT, config.export.system_prompt, config.seed, *made_from).encode()
-    path = folder.dataset / ".stamp"
-    if path.exists() and path.read_bytes() == stamp:
+    if is_current(folder, config, datasets):
         return False
+    path = folder.dataset / _STAMP
     with naming_the_disk(folder.dataset):
         folder.dataset.mkdir(exist_ok=True)
         path.unlink(missing_ok=True)
@@ -57,10 +58,24 @@ def _write_dataset(context: RunContext) -> bool:
     )
     write_card(folder.dataset, rows, _making(context, rows))
     with naming_the_disk(folder.dataset):
-        write_atomic(path, stamp)
+        write_atomic(path, _stamp(config, datasets))
     return True
 
 
+def is_current(folder: RunFolder, config: Config, datasets: Mapping[str, Dataset[Any]]) -> bool:
+    """Whether ``dataset/`` is what the rows, decisions and settings of now make; blocks."""
+    path = folder.dataset / _STAMP
+    return path.exists() and path.read_bytes() == _stamp(config, datasets)
+
+
+def _stamp(config: Config, datasets: Mapping[str, Dataset[Any]]) -> bytes:
+    made_from = [seal.sha256 for name in ("examples", "pairs", "curated") for seal in datasets[name].seals()]
+    if isinstance(reviews := datasets.get(REVIEWS), Reviewed):
+        made_from += reviews.stamps()
+    return make_id(_LAYOUT, config.export.system_prompt, config.seed, *made_from).encode()
+
+
+_STAMP = ".stamp"
 _LAYOUT = "card"
 """The version of the set of files in ``dataset/``: a changed value makes older runs write them again."""
 

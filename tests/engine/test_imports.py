@@ -132,6 +132,7 @@ ROOMS = [
     {"config"},
     {"registry"},
     {"run"},
+    {"review"},
     {"models"},
     {"parsing"},
     {"generation", "retrieval"},
