@@ -98,7 +98,7 @@ def test_edits_and_rejections_are_honoured_and_nothing_else_is_made(
     assert [row["reference"] for row in shown] == ["Its answer."]
     trained = (run / "dataset" / "train.jsonl").read_text("utf-8") + (run / "dataset" / "val.jsonl").read_text("utf-8")
     assert trained.count("\n") == len(pairs) - len(rejections)
-    assert len(json.loads((run / "results.json").read_text("utf-8"))["failures"]) == 0
+    assert json.loads((run / "results.json").read_text("utf-8"))["failures"]["total"] == 0
 
     asked = requests(url)
     assert main(["evaluate", str(run), "--no-preflight"]) == 0

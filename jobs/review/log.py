@@ -47,7 +47,10 @@ class ReviewLog:
         return added
 
     def rows(self, index: int) -> list[Review]:
-        """Every decision about the pairs of shard `index`, in order, also those that were taken back."""
+        """Every decision about the pairs of shard `index`, in order, also those that were taken back.
+
+        Raises `Fatal` for a line that is no decision.
+        """
         path = self._path(index)
         with naming_the_disk(path):
             data = path.read_bytes() if path.exists() else b""
