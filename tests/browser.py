@@ -139,6 +139,11 @@ class Reader(HTMLParser):
     def text(self) -> str:
         return " ".join(" ".join(self.words).split())
 
+    @property
+    def links(self) -> list[str]:
+        """Where the page's links lead."""
+        return [attributes.get("href") or "" for tag, attributes in self.tags if tag == "a"]
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:

@@ -49,7 +49,7 @@ def dry_run(folder: RunFolder, papers: Sequence[Path], table: Mapping[str, Any],
     with tempfile.TemporaryDirectory(prefix="gristmill-") as scratch:
         elsewhere = RunFolder(Path(scratch) / "run")
         work = prepared(elsewhere, sample.files, table, Selection(until="parse"))
-        code = work_on(work)
+        code = work_on(work, says_result=False)
         if code != STOPPED:
             print(f"from {len(sample.files)} of {sample.total:,} papers; --all-papers parses every one")
             times = sample.total / len(sample.files)

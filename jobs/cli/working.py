@@ -43,8 +43,11 @@ def prepared(
     return replace(work, preflight=preflight)
 
 
-def work_on(work: Work) -> int:
-    """Run the session with its progress; returns the exit code. Raises `BadInput` and other `Fatal` errors."""
+def work_on(work: Work, *, says_result: bool = True) -> int:
+    """Run the session with its progress; returns the exit code. Raises `BadInput` and other `Fatal` errors.
+
+    With `says_result` the table, some pairs and what failed are printed at the end.
+    """
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     outcome = asyncio.run(_worked(work, console))
     if outcome.stopped:
@@ -54,10 +57,10 @@ def work_on(work: Work) -> int:
         return STOPPED
     if not outcome.worked and work.selection.only is None:
         console.print("nothing is left to do")
-    if outcome.report is not None:
-        from jobs.report.console_table import print_table
+    if says_result:
+        from jobs.cli.ending import print_ending
 
-        print_table(outcome.report, Console())
+        print_ending(work.folder, work.config, outcome.report, Console())
     return FAILED_RECORDS if outcome.failed else DONE
 
 

@@ -29,6 +29,7 @@ from jobs.report.failure_list import failures, first_of_each, jobs_made, naming_
 from jobs.report.job_times import read_job_seconds
 from jobs.report.join import joined
 from jobs.report.judge_agreement import judge_noise, preferences
+from jobs.report.product import product
 from jobs.report.retrieval_quality import retrieval_quality
 from jobs.report.shown import preferred, rejudged
 from jobs.report.text_coverage import text_coverage
@@ -130,6 +131,7 @@ def report_data(
         preferences=preferences(preferred(config, datasets, responses)),
         loss_curve=read_losses(folder.losses),
         coverage=_coverage(config, datasets, states, verdicts),
+        product=product(config, datasets, _parsed(states)),
         jobs=[_summary(state, config) for state in states],
         failures=first_of_each(naming_papers(failures(datasets), datasets["papers"])),
         models=_names(config, models, embedded),
@@ -174,7 +176,7 @@ def _coverage(
     parsed = next((state for state in states if state.job == "parse"), None)
     return Coverage(
         papers=sum(seal.rows for seal in papers.seals()),
-        papers_parsed=parsed.inputs - sum(parsed.failures.values()) if parsed else 0,
+        papers_parsed=_parsed(states),
         papers_failed=parsed.failures if parsed else {},
         chunks=rows["parse"],
         questions=rows["ask"],
@@ -186,6 +188,11 @@ def _coverage(
         evaluated=verdicts.evaluated(),
         text=text_coverage(datasets["chunks"].rows(), worth_asking(config.ask))[0],
     )
+
+
+def _parsed(states: Sequence[JobState]) -> int:
+    """How many papers were read."""
+    return sum(state.inputs - sum(state.failures.values()) for state in states if state.job == "parse")
 
 
 def _summary(state: JobState, config: Config) -> JobSummary:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from jobs.report.console_columns import print_columns
-from jobs.report.data import METRICS, SPLITS, Noise, Preferences, ReportData, label
+from jobs.report.data import METRICS, SPLITS, Noise, Preferences, ReportData, Row, label
 from jobs.report.intervals import Mean
 from jobs.report.wording import figure, sentence
 
@@ -15,25 +15,50 @@ if TYPE_CHECKING:
 
 __all__ = ["print_table"]
 
+_OTHER_LINES = 26
+"""Lines of a terminal that are left for what stands around the rows: heads, notes, pairs, failures."""
+_LEAST_ROWS = 4
+_LEAST_NOTES = 6
+
 
 def print_table(data: ReportData, console: Console) -> None:
-    """Print the table and the paired differences to `console`; columns of plain text where it is not a terminal."""
+    """Print the table and the paired differences to `console`.
+
+    Where it is no terminal, all of it in columns of plain text; on a terminal what fits, and how much the report has more.
+    """
     if not data.rows:
         console.print("Nothing was evaluated.")
         return
     others = list(dict.fromkeys(metric for row in data.rows for metric in row.metrics))
-    heads = ["", *(label(metric).lower() for metric in METRICS), *map(label, others)]
-    lines = [
-        [
-            row.name,
-            *(_cell(getattr(row, metric), metric) for metric in METRICS),
-            *(_short(row.metrics.get(metric), metric) for metric in others),
-        ]
-        for row in data.rows
-    ]
-    print_columns(heads, lines, console)
-    for text in _notes(data):
+    shown = others[: _fitting(data, others, console.width)] if console.is_terminal else others
+    rows = data.rows[: max(_LEAST_ROWS, console.height - _OTHER_LINES)] if console.is_terminal else data.rows
+    heads = ["", *(label(metric).lower() for metric in METRICS), *map(label, shown)]
+    print_columns(heads, [_line(row, shown) for row in rows], console)
+    notes = list(_notes(data))
+    told = notes[:_LEAST_NOTES] if console.is_terminal else notes
+    for text in told:
         console.out(text, highlight=False)
+    left = {"metrics": len(others) - len(shown), "rows": len(data.rows) - len(rows), "lines": len(notes) - len(told)}
+    if more := ", ".join(f"{count} more {what}" for what, count in left.items() if count):
+        console.out(f"in the report: {more}", highlight=False)
+
+
+def _fitting(data: ReportData, others: Sequence[str], width: int) -> int:
+    """How many of the further metrics stand beside the first two in a drawn table of this width."""
+    for count in range(len(others), 0, -1):
+        heads = ["", *(label(metric).lower() for metric in METRICS), *map(label, others[:count])]
+        columns = zip(heads, *(_line(row, others[:count]) for row in data.rows), strict=True)
+        if sum(max(map(len, column)) + 3 for column in columns) + 1 <= width:
+            return count
+    return 0
+
+
+def _line(row: Row, others: Sequence[str]) -> list[str]:
+    return [
+        row.name,
+        *(_cell(getattr(row, metric), metric) for metric in METRICS),
+        *(_short(row.metrics.get(metric), metric) for metric in others),
+    ]
 
 
 def _notes(data: ReportData) -> Iterator[str]:

@@ -15,6 +15,7 @@ import msgspec
 
 from engine.requests import Usage
 from jobs.report.intervals import Difference, Mean
+from jobs.report.product import Product
 from jobs.report.text_coverage import TextCoverage
 from jobs.run.batches import BatchesInState
 from jobs.tuning.lora.losses import Loss
@@ -236,8 +237,8 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     ``models`` names the model behind each role; ``judge_note`` is set when correctness is not a rating, and is shown
     beside that column; ``correctness_range`` is the scale of the scores. ``failures`` may hold all failures
     or the first few of each job and kind. ``settings`` is the resolved configuration, nested or flat, without secrets.
-    ``seconds`` is by job or step, from its start to its end, over all process runs, and ``batches`` are those of the run by
-    state; only the page shows these two.
+    ``seconds`` is by job or step, from its start to its end, over all process runs, ``batches`` are those of the run by
+    state, and ``product`` is about its pairs; only the page shows these three.
     """
 
     title: str
@@ -261,6 +262,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     loss_curve: list[Loss] = []
     seconds: dict[str, float] = {}
     batches: list[BatchesInState] = []
+    product: Product = Product()
 
 
 def results_json(data: ReportData) -> bytes:

@@ -11,6 +11,8 @@ from typing import Any
 
 from engine.files import naming_the_disk, write_atomic
 from jobs.report.data import METRICS, SPLITS, Comparison, ReportData, Row, cost_known, results_json, total_usage
+from jobs.report.funnel import costs, funnel
+from jobs.report.headline import headline
 from jobs.report.html import rendered
 from jobs.report.plots import axis, curve, reach, scatter_axis
 from jobs.report.wording import too_few
@@ -18,6 +20,8 @@ from jobs.report.wording import too_few
 __all__ = ["report_html", "write_report"]
 
 LISTED_FAILURES = 20
+HUES = 8
+"""Colours that the style sheet has; the page makes those of further models."""
 
 
 def write_report(data: ReportData, folder: Path) -> None:
@@ -50,6 +54,10 @@ def report_html(data: ReportData) -> bytes:
         settings=list(_flat(data.settings)),
         too_few=too_few,
         side_name=_side_name,
+        headline=headline(data),
+        steps=funnel(data),
+        costs=costs(data),
+        hues=HUES,
     )
 
 

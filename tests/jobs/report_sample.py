@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from engine.requests import Usage
+from jobs.config import Config
 from jobs.records import Context, Preference, Rejudgement, Response, Verdict
 from jobs.report.comparison import Cell, Verdicts
 from jobs.report.data import Change, Coverage, Failure, JobSummary, Passage, ReportData
 from jobs.report.judge_agreement import judge_noise, preferences
 from jobs.report.page import report_html
+from jobs.report.product import Product, Reviewed, ShownPair, split_words, spread
 from jobs.report.retrieval_quality import retrieval_quality
+from jobs.report.text_coverage import TextCoverage
 from jobs.tuning.lora.losses import Loss
 
 MODELS = ("base", "tuned", "a-rather-long-candidate-name-7b-instruct")
@@ -58,6 +63,7 @@ def sample(questions: int = 48, papers: int = 14, *, text: str = LONG) -> Report
             train=1602,
             val=653,
             evaluated=2 * questions,
+            text=TextCoverage(chunks=1312, asked=1187, skipped={"numbers": 92, "section": 33}),
             rejected={"not_found": 131, "about_form": 58, "near_duplicate": 24, "too_short": 12},
         ),
         jobs=_jobs(),
@@ -67,7 +73,43 @@ def sample(questions: int = 48, papers: int = 14, *, text: str = LONG) -> Report
         ],
         models={"generator": "writer-9", "base": "small-1b", "tuned": "small-1b:tuned", "judge": "large-2"},
         settings={"seed": 0, "ask": {"questions_per_chunk": 2}},
+        product=_product(text),
         seconds={"parse": 41.2, "ask": 312.0, "answer": 318.4, "finetune": 4210.0, "respond": 95.0, "judge": 88.1},
+    )
+
+
+def _product(text: str) -> Product:
+    random = np.random.default_rng(16)
+    shown = [
+        ShownPair(
+            question=f"What does shard {number} keep? {text[:90]}",
+            answer=text,
+            title="Crash-safe batches" if number % 2 else text,
+            page=number,
+            split="val" if number % 3 else "train",
+        )
+        for number in range(12)
+    ]
+    refused = [
+        msgspec.structs.replace(pair, reason=reason, detail=detail)
+        for pair, reason, detail in zip(
+            shown,
+            ("about_form", "near_duplicate", "near_duplicate", "not_found", "too_short"),
+            ("it asks about a figure", "cosine 0.981 with the question of pair 0f", text, "not among 10", "2 words"),
+            strict=False,
+        )
+    ]
+    return Product(
+        kept=2255,
+        sample=shown,
+        refused=refused,
+        lengths=[
+            spread("words of a question", Counter(random.poisson(13, 2255).tolist())),
+            spread("words of an answer", Counter(random.geometric(0.02, 2255).tolist())),
+        ],
+        per_paper=spread("pairs of a paper", Counter({0: 1, 90: 2, 140: 5, 160: 4, 199: 2})),
+        split=split_words(Config().resolved(papers=50)),
+        reviewed=Reviewed(pairs=200, accepted=0.925, low=0.88, high=0.96),
     )
 
 

@@ -133,6 +133,7 @@ def test_names_stay_text_and_nothing_is_fetched() -> None:
     assert b"url(" not in bench_html(found)
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("model", ["large-2", "w" * 300], ids=["short", "unbroken"])
 async def test_in_a_browser(tmp_path: Path, model: str) -> None:
