@@ -35,8 +35,10 @@ def print_ending(folder: RunFolder, config: Config, report: ReportData | None, c
         print_table(report, console)
     made = report.product if report is not None else product(config, datasets)
     states = [*job_states(datasets), *(job_state(job, dataset) for job, dataset in own_in(folder).items())]
-    for line in (*_pair_lines(made), *kind_lines(folder.path, states), *_last_lines(folder, report)):
-        console.print(Text(line), soft_wrap=True)  # a paper or a model may write what a terminal takes for a command
+    for part in (_pair_lines(made), kind_lines(folder.path, states), _last_lines(folder, report)):
+        lines = list(part)
+        for line in ["", *lines] if lines else []:
+            console.print(Text(line), soft_wrap=True)  # a paper or a model may write what is a command to a terminal
 
 
 def _pair_lines(made: Product) -> Iterator[str]:

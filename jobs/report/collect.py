@@ -110,12 +110,7 @@ def report_data(
     responses = list(filter(shows, datasets["responses"].rows()))
     states = job_states(datasets)
     note = judge_note(config)
-    verdicts = Verdicts(
-        joined(datasets, responses, config.evaluate.metrics),
-        list(models),
-        asked=_asked(config, datasets, models),
-        seed=config.seed,
-    )
+    verdicts = _verdicts(config, datasets, models, responses)
     gains, losses = changes(verdicts, datasets, "semantic_similarity" if note else "correctness")
     return ReportData(
         title=folder.path.resolve().name,
@@ -140,6 +135,13 @@ def report_data(
         seconds=read_job_seconds(folder.log),
         batches=by_state(read_batches(folder.batches)),
     )
+
+
+def _verdicts(
+    config: Config, datasets: Mapping[str, Dataset[Any]], models: Mapping[str, str], responses: Sequence[Response]
+) -> Verdicts:
+    found = joined(datasets, responses, config.evaluate.metrics)
+    return Verdicts(found, list(models), asked=_asked(config, datasets, models), seed=config.seed)
 
 
 def _names(config: Config, models: Mapping[str, str], embedded: str) -> dict[str, str]:
