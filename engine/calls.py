@@ -22,24 +22,36 @@ LINGER_S = 0.01
 
 
 class Tally:
-    """What one record has cost so far, including answers that could not be used."""
+    """What one record has cost so far, including answers that could not be used.
 
-    __slots__ = ("usage",)
+    ``lost`` is the part of ``usage`` that is paid for again if the record is processed again.
+    """
+
+    __slots__ = ("lost", "usage")
 
     def __init__(self) -> None:
-        self.usage = Usage()
+        self.usage = self.lost = Usage()
+
+    def add(self, usage: Usage, *, kept: bool = False) -> None:
+        self.usage += usage
+        if not kept:
+            self.lost += usage
 
 
-def metered(call: Call, tally: Tally, job: str, group: str = "", rank: int = 0) -> Call:
-    """Add the cost of each reply to `tally`, and set the job's name, the group and the rank of each request."""
+def metered(call: Call, tally: Tally, job: str, group: str = "", rank: int = 0, input: str = "") -> Call:
+    """Add the cost of each reply to `tally`, and set in each request who sends it: job, group, rank, input and turn."""
+    turn = 0
 
     async def counted(request: Request) -> Reply:
+        nonlocal turn
+        sent = msgspec.structs.replace(request, job=job, group=group, rank=rank, input=input, turn=turn)
+        turn += 1
         try:
-            reply = await call(msgspec.structs.replace(request, job=job, group=group, rank=rank))
+            reply = await call(sent)
         except GristmillError as error:
-            tally.usage += error.usage
+            tally.add(error.usage)
             raise
-        tally.usage += reply.usage
+        tally.add(reply.usage, kept=reply.kept)
         return reply
 
     return counted
@@ -136,7 +148,7 @@ def _costing_more(outcome: Reply | GristmillError, more: Usage) -> Reply | Grist
 
 
 def _without_texts(request: Request) -> Request:
-    return msgspec.structs.replace(request, texts=(), characters=0)
+    return msgspec.structs.replace(request, texts=(), characters=0, input="", turn=0)
 
 
 def _join(requests: Sequence[Request]) -> Request:

@@ -85,7 +85,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     ``characters`` is the length of the prompt, from which its tokens are estimated; ``max_output_tokens`` bounds the
     answer (0 for embeddings). ``schema`` is the required form of the answer, None for plain text; ``alternatives`` is how
     many possible first tokens the reply lists. ``job`` is the job that sends it: output lengths are learned per
-    job. Requests of different ``group`` never share a batch. Requests of a higher ``rank`` go first at an endpoint.
+    job. Requests of different ``group`` (one shard) are never joined. Requests of a higher ``rank`` go first at an endpoint.
+    ``input`` is the id of the record that asks, and ``turn`` how many requests it has made before this one.
     """
 
     to: str
@@ -99,6 +100,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     job: str = ""
     group: str = ""
     rank: int = 0
+    input: str = ""
+    turn: int = 0
 
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +124,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     ``text`` answers a chat request and is never blank; ``vectors`` answer an embedding request, one per text, in order.
     ``alternatives`` are those of the first token, if they were requested and are available. ``first_token_s`` is the
-    time from the request to its first token in seconds, if the answer was streamed.
+    time from the request to its first token in seconds, if the answer was streamed. ``kept`` says that the answer stays
+    on disk until the record is committed, so that the same request gets it again, at no further cost.
     """
 
     text: str = ""
@@ -130,6 +134,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     server_limits: ServerLimits | None = None
     first_token_s: float | None = None
+    kept: bool = False
 
 
 Call = Callable[[Request], Awaitable[Reply]]

@@ -1,7 +1,8 @@
 """The runner: jobs run side by side, each following the dataset above it shard by shard.
 
 A slot is taken before a task is made, and given back when its outcome is on disk: that one semaphore is the
-backpressure and the bound on memory. A second one bounds the shards that are open.
+backpressure and the bound on memory. A second one bounds the shards that are open. Records and shards that are deferred
+(`engine.deferrals`) hold neither.
 
 Every way to end is the same: take no more, let what is in flight end and commit, leave the shards that are not whole
 to the next run. A signal, a fatal error and the end of the input differ only in what is raised after that.
@@ -14,13 +15,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from engine.datasets import Dataset
+from engine.deferrals import Deferrals, NothingDeferred
 from engine.errors import BadInput
 from engine.events import Hook, JobFinished, JobStarted, ShardSealed
 from engine.job import Job, Pipeline, Step
 from engine.requests import Call
 from engine.shard_run import JobContext, Retry, ShardRun
 from engine.shards import Seal
-from engine.signals import Stop, uninterrupted
+from engine.signals import Stop, Stopped, uninterrupted
 
 __all__ = ["OPEN_SHARDS", "Retry", "run"]
 
@@ -36,13 +38,17 @@ async def run(
     stop: Stop,
     hook: Hook,
     retry: Retry = lambda job, failure: False,
+    deferrals: Deferrals | None = None,
 ) -> None:
-    """Run every job and step to its end, or to the stop.
+    """Run every job and step to its end, or to the stop. `deferrals` knows what `call` defers.
+
+    Parameters: seven, since it joins jobs, data, calls and whoever watches them.
 
     Raises the `Fatal` that ended the run, or `Stopped` when a signal did; all that was answered is committed then.
     """
     ended = {step.name: asyncio.Event() for step in pipeline}
-    contexts = _contexts(pipeline, datasets, call, stop, hook, retry)
+    shared = {"call": call, "stop": stop, "emit": hook, "retry": retry, "deferrals": deferrals or NothingDeferred()}
+    contexts = _contexts(pipeline, datasets, shared)
 
     async def run_step(step: Job | Step) -> None:
         with stop.on_error():
@@ -51,7 +57,7 @@ async def run(
                     await ended[name].wait()
             stop.check()
             hook(JobStarted(job=step.name))
-            await (_JobRun(contexts[step.name]) if isinstance(step, Job) else step).run()
+            await (_JobRun(contexts[step.name]).run() if isinstance(step, Job) else _run_once(step, deferrals))
             stop.check()
             if step.writes is not None:
                 datasets[step.writes].close()
@@ -69,8 +75,18 @@ async def run(
     stop.check()
 
 
+async def _run_once(step: Step, deferrals: Deferrals | None) -> None:
+    if deferrals is None:
+        return await step.run()
+    deferrals.begin_work()
+    try:
+        await step.run()
+    finally:
+        deferrals.end_work()
+
+
 def _contexts(
-    pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], call: Call, stop: Stop, hook: Hook, retry: Retry
+    pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], shared: Mapping[str, Any]
 ) -> dict[str, JobContext]:
     return {
         job.name: JobContext(
@@ -78,11 +94,8 @@ def _contexts(
             rank=rank,
             inputs=[datasets[name] for name in job.reads],
             output=datasets[job.writes],
-            call=call,
-            stop=stop,
-            emit=hook,
-            retry=retry,
             slots=asyncio.Semaphore(job.slots),
+            **shared,
         )
         for rank, job in enumerate(pipeline)
         if isinstance(job, Job)
@@ -107,6 +120,7 @@ class _JobRun:
         self._job = context.job
         self._stop = context.stop
         self._context = context
+        self._deferrals = context.deferrals
         self._places = asyncio.Semaphore(OPEN_SHARDS)
         self._open: set[ShardRun] = set()
         self._older = ""  # why nothing may be added to the rows, if they are of an earlier version
@@ -128,36 +142,78 @@ class _JobRun:
             await job.conclude()
 
     async def _run_shards(self, tasks: asyncio.TaskGroup) -> None:
-        """Open each unfinished shard, in order, and feed it; its end waits in a task of its own."""
+        """Open each unfinished shard, in order, and feed it; its end waits in a task of its own.
+
+        One whose answers are all on their way is opened when they have come.
+        """
         loop = asyncio.get_running_loop()
         previous_sealed: asyncio.Future[bool] = loop.create_future()
         previous_sealed.set_result(True)
         async for index in self._unfinished():
             if self._older:
                 raise BadInput(self._older)
-            await self._context.take(self._places)
-            shard = await ShardRun.open(self._context, index)
-            self._open.add(shard)
+            shard = None if self._deferrals.waits(self._context.group(index)) else await self._opened(index)
             sealed: asyncio.Future[bool] = loop.create_future()
-            tasks.create_task(self._finish(shard, previous_sealed, sealed))
-            await shard.feed(tasks)
+            tasks.create_task(self._finish(index, shard, tasks, previous_sealed, sealed))
+            if shard is not None:
+                await shard.feed(tasks)
             previous_sealed = sealed
 
+    async def _opened(self, index: int, begun: int | None = None) -> ShardRun:
+        """Take a place, and open the shard."""
+        await self._context.take(self._places)
+        self._deferrals.begin_work()
+        try:
+            shard = await ShardRun.open(self._context, index, begun)
+        except BaseException:
+            self._deferrals.end_work()
+            self._places.release()
+            raise
+        self._open.add(shard)
+        return shard
+
     async def _finish(
-        self, shard: ShardRun, previous_sealed: asyncio.Future[bool], sealed: asyncio.Future[bool]
+        self,
+        index: int,
+        shard: ShardRun | None,
+        tasks: asyncio.TaskGroup,
+        previous_sealed: asyncio.Future[bool],
+        sealed: asyncio.Future[bool],
     ) -> None:
-        done = False
+        """Seal the shard, which may have to be opened again before: when what it has asked for has come."""
+        done, begun = False, None
         try:
             with self._stop.on_error():
-                seal = await shard.finish(previous_sealed)
-                if seal is not None:
-                    done = True
-                    self._sealed(shard.index, seal, found=False)
+                seal = None if shard is None else await self._ended(shard, previous_sealed)
+                while seal is None:
+                    await self._deferrals.settled(self._context.group(index))
+                    if shard is not None and not shard.deferred and not await previous_sealed:
+                        raise Stopped("the run is stopping")
+                    begun = None if shard is None else shard.begun
+                    shard = await self._opened(index, begun)
+                    tasks.create_task(self._feed(shard, tasks))
+                    seal = await self._ended(shard, previous_sealed)
+                done = True
+                self._sealed(index, seal, found=False)
         finally:
-            await shard.close()
-            self._open.discard(shard)
-            self._places.release()
             sealed.set_result(done)
+
+    async def _feed(self, shard: ShardRun, tasks: asyncio.TaskGroup) -> None:
+        with self._stop.on_error():
+            await shard.feed(tasks)
+
+    async def _ended(self, shard: ShardRun, previous_sealed: asyncio.Future[bool]) -> Seal | None:
+        """The seal, or None where the shard is to be opened again; in any case it is closed, and its place free."""
+        try:
+            return await shard.finish(previous_sealed)
+        finally:
+            await self._close(shard)
+
+    async def _close(self, shard: ShardRun) -> None:
+        await shard.close()
+        self._open.discard(shard)
+        self._places.release()
+        self._deferrals.end_work()
 
     async def _unfinished(self) -> AsyncIterator[int]:
         """The shards that are not sealed, or not as they would be now, as soon as what they are made from is sealed."""
@@ -202,4 +258,5 @@ class _JobRun:
                 found=found,
             )
         )
+        self._deferrals.release(self._context.group(index))
         self._context.output.notify(index)

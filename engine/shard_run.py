@@ -1,18 +1,21 @@
 """One shard of a job, from its opening to its seal: open, feed, finish, seal.
 
 The story of one record is `run_item`: its slot is taken in `feed`, the job makes its rows, they are committed, and the
-slot is given back.
+slot is given back. A record ends in one of three ways: committed, stopped, or deferred until its answer has come. A shard
+with deferred records is closed, and opened again later.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from engine.calls import Tally, metered
 from engine.datasets import Dataset
+from engine.deferrals import Deferrals, Deferred, NothingDeferred
 from engine.errors import GristmillError, Permanent
 from engine.events import Event, InputDone, InputDropped, InputFailed, ShardOpened
 from engine.failed_replies import REPLY_CHARACTERS
@@ -20,7 +23,7 @@ from engine.job import Item, Job, ShardRows
 from engine.records import encode, make_id
 from engine.requests import Call
 from engine.shards import Entry, Failure, Seal
-from engine.signals import Stop, uninterrupted
+from engine.signals import Stop, Stopped, uninterrupted
 from engine.writers import ShardWriter
 
 __all__ = ["JobContext", "Retry", "ShardRun"]
@@ -46,6 +49,11 @@ class JobContext:
     emit: Callable[[Event], None]
     retry: Retry
     slots: asyncio.Semaphore
+    deferrals: Deferrals = field(default_factory=NothingDeferred)
+
+    def group(self, index: int) -> str:
+        """What the requests of shard `index` are known by."""
+        return f"{self.job.name}/{index}"
 
     def retries(self, failure: Failure) -> bool:
         return self.retry(self.job.name, failure)
@@ -82,44 +90,64 @@ class JobContext:
 
 
 class ShardRun:
-    """A shard being worked on: its writer, the order of its inputs, and how many of them are in flight."""
+    """A shard being worked on: its writer, the order of its inputs, and how many of them are in flight.
+
+    ``begun`` is how many entries its journal had when this process opened it first: failures after that are new, and not
+    tried again. ``deferred`` counts the inputs that wait for a batch.
+    """
 
     def __init__(
-        self, context: JobContext, index: int, writer: ShardWriter, items: Mapping[str, Item], source: str
+        self,
+        context: JobContext,
+        index: int,
+        writer: ShardWriter,
+        items: Mapping[str, Item],
+        source: str,
+        begun: int | None = None,
     ) -> None:
         self.index = index
+        self.begun = writer.commits if begun is None else begun
+        self.deferred = 0
         self._context = context
         self._writer = writer
         self._source = source
         self._kept = _kept(writer, items) if context.job.keeps else []
         self._order = {id_: position for position, id_ in enumerate([*items, *self._kept])}
         found = [writer.finished[id_] for id_ in items if id_ in writer.finished]
-        self._finished = [entry for entry in found if entry.error is None or not context.retries(entry.error)]
+        recent = writer.since(self.begun)
+        self._finished = [
+            entry for entry in found if entry.error is None or entry.id in recent or not context.retries(entry.error)
+        ]
         finished = {entry.id for entry in self._finished}
         self._todo = [item for item in items.values() if item.id not in finished]
+        self._failures = writer.failures() if context.deferrals.active else Counter[str]()
         self._whole = True
         self._pending = 1  # one for the feeder, one for each input in flight
         self._idle = asyncio.Event()
 
     @classmethod
-    async def open(cls, context: JobContext, index: int) -> Self:
-        """Take up a shard that is open, or open again one that is sealed."""
+    async def open(cls, context: JobContext, index: int, begun: int | None = None) -> Self:
+        """Take up a shard that is open, or open again one that is sealed; `begun` where this process had it open before."""
         job, shard = context.job, context.output.shard(index)
+        if context.deferrals.active and await asyncio.to_thread(shard.seal) is not None:
+            context.deferrals.release(context.group(index))
         source = await asyncio.to_thread(context.source, index)
         await uninterrupted(asyncio.to_thread(shard.reopen, job.row, job.origin, context.retries, context.flaw))
         items = await asyncio.to_thread(context.items, index)
         writer = await ShardWriter(shard, crowd=max(1, job.slots // 4)).__aenter__()
-        run = cls(context, index, writer, items, source)
-        context.emit(
-            ShardOpened(
-                job=job.name,
-                shard=index,
-                inputs=len(items),
-                done=len(run._finished),
-                failed=sum(entry.error is not None for entry in run._finished),
-                usage=writer.usage,
+        run = cls(context, index, writer, items, source, begun)
+        await context.deferrals.open(context.group(index), writer.finished.keys())
+        if begun is None:
+            context.emit(
+                ShardOpened(
+                    job=job.name,
+                    shard=index,
+                    inputs=len(items),
+                    done=len(run._finished),
+                    failed=sum(entry.error is not None for entry in run._finished),
+                    usage=writer.usage,
+                )
             )
-        )
         return run
 
     async def feed(self, tasks: asyncio.TaskGroup) -> None:
@@ -137,41 +165,56 @@ class ShardRun:
             self._end(done=fed)
 
     async def run_item(self, item: Item) -> None:
-        """One input, from its slot to its commit. One that is stopped stays undone, and the next run takes it up."""
+        """One input, from its slot to its commit.
+
+        One that is stopped stays undone, and the next run takes it up; one that is deferred the next opening of the shard.
+        """
         done = False
         try:
             with self._context.stop.on_error():
-                await self._process(item)
+                try:
+                    await self._process(item)
+                except Deferred:
+                    self.deferred += 1
                 done = True
         finally:
             self._context.slots.release()
             self._end(done=done)
 
     async def finish(self, previous_sealed: asyncio.Future[bool]) -> Seal | None:
-        """Seal the shard when its last input is committed; None where the run stops before that, and it stays open.
+        """Seal the shard when its last input is committed; None where it is to be opened again later.
 
-        A job that reviews its shards does so in their order: after `previous_sealed`.
+        That is so where inputs are deferred. A job that reviews its shards does so in their order: after
+        `previous_sealed`. If that may have to wait for a batch, this shard does not stay open meanwhile. Raises `Stopped`
+        where the run stops before the seal.
         """
         await self._idle.wait()
-        if not self._whole or (self._context.job.review is not None and not await previous_sealed):
+        if not self._whole:
+            raise Stopped("the run is stopping")
+        if self.deferred:
             return None
+        if self._context.job.review is not None:
+            if self._context.deferrals.active and not previous_sealed.done():
+                return None
+            if not await previous_sealed:
+                raise Stopped("the run is stopping")
         dropped = await self._review()
         return await self._writer.seal(self._order, source=self._source, dropped=dropped, kept=len(self._kept))
 
     async def close(self) -> None:
-        """Close the files; a shard that is not sealed is taken up by the next run."""
+        """Close the files; a shard that is not sealed is taken up later, or by the next run."""
         await self._writer.__aexit__()
+        await self._context.deferrals.close(self._context.group(self.index), self.deferred)
 
     async def _process(self, item: Item) -> None:
         name, tally, rows, failure, reply = self._context.job.name, Tally(), [], None, ""
         try:
-            call = metered(self._context.call, tally, name, group=f"{name}/{self.index}", rank=self._context.rank)
-            rows = [encode(row) for row in await self._context.job.process(item.value, call)]
+            rows = [encode(row) for row in await self._context.job.process(item.value, self._call(item, tally))]
         except Permanent as error:
             failure, reply = _failure(error), _text(error.reply)[:REPLY_CHARACTERS]
         except GristmillError:
-            if tally.usage.requests:  # the input stays undone, but what was paid for it was paid
-                await self._writer.append(Entry(id="", position=-1, end=0, usage=tally.usage))
+            if tally.lost.requests:  # the input stays undone, but what was paid for it was paid
+                await self._writer.append(Entry(id="", position=-1, end=0, usage=tally.lost))
             raise
         position = self._order[item.id]
         entry = Entry(id=item.id, position=position, end=0, usage=tally.usage, error=failure, reply=reply)
@@ -181,6 +224,12 @@ class ShardRun:
             if failure is None
             else InputFailed(job=name, id=item.id, kind=failure.kind, reason=failure.reason, usage=tally.usage)
         )
+
+    def _call(self, item: Item, tally: Tally) -> Call:
+        """The call of one input. One that has failed before asks anew, under another name."""
+        context, again = self._context, self._failures[item.id]
+        who = f"{item.id} {again}" if again else item.id
+        return metered(context.call, tally, context.job.name, context.group(self.index), context.rank, who)
 
     async def _review(self) -> dict[str, Failure]:
         """What the job's review drops, by input id."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
@@ -82,6 +83,19 @@ class ShardWriter:
             raise
         if self._broken is not None:
             raise self._refusal(self._broken)
+
+    @property
+    def commits(self) -> int:
+        """How many entries the journal has so far."""
+        return len(self._entries)
+
+    def since(self, commit: int) -> set[str]:
+        """The ids of the inputs that the journal has entries of from entry `commit` on."""
+        return {entry.id for entry in self._entries[commit:]}
+
+    def failures(self) -> Counter[str]:
+        """How often each input has failed."""
+        return Counter(entry.id for entry in self._entries if entry.error is not None)
 
     @property
     def usage(self) -> Usage:
