@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import Fatal
+from jobs.run.background_imports import imported
 
 if TYPE_CHECKING:
     import httpx2
@@ -28,9 +29,9 @@ async def official_client(
 ) -> AsyncIterator[openai.AsyncOpenAI]:
     """A client for the end of `way`, with the key, the headers and the query of `model`; `timeout_s` is between two bytes.
 
-    `base_url` stands for the address of the way, where files and batches have another."""
-    import openai
-
+    `base_url` stands for the address of the way, where files and batches have another.
+    """
+    openai: Any = await imported("openai")
     # An empty key would make the client look for one in the environment, and send it to whoever this endpoint is.
     async with openai.AsyncOpenAI(
         base_url=base_url or str(way.url),
