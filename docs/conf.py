@@ -13,6 +13,7 @@ project_copyright = "gristmill's contributors; AGPL-3.0-or-later"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_*"]
 myst_heading_anchors = 3
+smartquotes = False  # "--flag" stays what it is
 default_role = "literal"  # docstrings put names between single backticks
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
