@@ -127,6 +127,12 @@ def _add_preflight(parser: argparse.ArgumentParser) -> None:
 def _add_batches(commands: Any) -> None:
     batches = _add(commands, "batches", _batches, "show the batches of a run: state, rows, age, dollars")
     batches.add_argument("--json", action="store_true", help="as a JSON list")
+    batches.add_argument(
+        "--cancel",
+        "--cancel-batches",
+        action="store_true",
+        help="end them at the provider; what they have answered is kept",
+    )
 
 
 def _add_run(commands: Any) -> None:
@@ -273,7 +279,12 @@ def _batches(arguments: argparse.Namespace) -> int:
     from jobs.cli.batches import print_batches
 
     folder, _ = _existing(arguments)
-    print_batches(folder, as_json=arguments.json)
+    if arguments.cancel:
+        from jobs.cli.cancel_batches import cancel_batches
+
+        cancel_batches(folder)
+    else:
+        print_batches(folder, as_json=arguments.json)
     return 0
 
 
