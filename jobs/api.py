@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.events import AttemptFailed, Event, Note
+from engine.events import AttemptFailed, BatchChanged, Event, Note
 from engine.job import Job
 from engine.requests import Usage
 from engine.shards import Failure as FailedRecord
@@ -21,6 +21,7 @@ from engine.signals import Stop
 from jobs.config import Config
 from jobs.generation.deal_pairs import configured
 from jobs.run import configfile
+from jobs.run.batches import state_word
 from jobs.run.counts import Counts
 from jobs.run.folder import RunFolder
 from jobs.run.own_jobs import own_datasets
@@ -162,6 +163,16 @@ def _result(folder: RunFolder, own: Sequence[Job], outcome: Outcome) -> RunResul
     )
 
 
+def _note(event: Event) -> str:
+    match event:
+        case Note():
+            return event.text
+        case BatchChanged():
+            answered = f"{event.done + event.failed} of {event.rows} requests"
+            return f"batch {event.number} of {event.role} {state_word(event.state, event.status)}: {answered}"
+    return ""
+
+
 class _Watch:
     """A hook that calls `on_progress` with the progress of each job. Its errors stop the run and are raised at the end."""
 
@@ -184,7 +195,7 @@ class _Watch:
                 total=counts.total,
                 failed=counts.failed,
                 usage=counts.usage,
-                note=event.text if isinstance(event, Note) else "",
+                note=_note(event),
             )
         )
 

@@ -17,7 +17,8 @@ class KnownEndpoint(NamedTuple):
 
     A word in capitals in `base_url` stands for what the user has to fill in. `key_env` is the variable of the key, ""
     for none. `further` are more keys of [models], `hint` a commented line below them. `embeds` says whether the same
-    address usually serves an embedding model; where not, the embedded one is used.
+    address usually serves an embedding model; where not, the embedded one is used; `batches` whether it has OpenAI's Batch
+    API.
     """
 
     title: str
@@ -26,6 +27,7 @@ class KnownEndpoint(NamedTuple):
     further: Mapping[str, Any] = MappingProxyType({})
     hint: str = ""
     embeds: bool = True
+    batches: bool = False
 
 
 _LESS_THOUGHT = (
@@ -34,12 +36,13 @@ _LESS_THOUGHT = (
 
 KNOWN: Mapping[str, KnownEndpoint] = MappingProxyType(
     {
-        "openai": KnownEndpoint("OpenAI", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+        "openai": KnownEndpoint("OpenAI", "https://api.openai.com/v1", "OPENAI_API_KEY", batches=True),
         "azure": KnownEndpoint(
             "Azure OpenAI",
             "https://NAME.openai.azure.com/openai/deployments/DEPLOYMENT",
             "AZURE_OPENAI_API_KEY",
             {"extra_query": {"api-version": "2024-10-21"}, "key_header": "api-key", "key_scheme": ""},
+            batches=True,
         ),
         "openrouter": KnownEndpoint(
             "OpenRouter",
@@ -53,8 +56,9 @@ KNOWN: Mapping[str, KnownEndpoint] = MappingProxyType(
             "GROQ_API_KEY",
             hint='extra_body = { service_tier = "flex" }  # higher limits, and waits when there is no room',
             embeds=False,
+            batches=True,
         ),
-        "together": KnownEndpoint("Together AI", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
+        "together": KnownEndpoint("Together AI", "https://api.together.xyz/v1", "TOGETHER_API_KEY", batches=True),
         "deepseek": KnownEndpoint("DeepSeek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", embeds=False),
         "mistral": KnownEndpoint("Mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
         "gemini": KnownEndpoint("Gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY"),
@@ -71,6 +75,7 @@ KNOWN: Mapping[str, KnownEndpoint] = MappingProxyType(
             "http://localhost:4000/v1",
             "LITELLM_API_KEY",
             hint='extra_headers = { X-Team = "papers" }  # what your gateway asks for',
+            batches=True,
         ),
         "embedded": KnownEndpoint("models that run on this machine, without a key", ""),
         "other": KnownEndpoint("another server that speaks the OpenAI API", "http://HOST:8000/v1", "API_KEY"),

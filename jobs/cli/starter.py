@@ -84,7 +84,8 @@ def _models(wanted: Wanted) -> list[str]:
     lines.append(f"model = {_value(wanted.model or 'your-model')}")
     if known.hint:
         lines.append(f"# {known.hint}")
-    lines += _optional(Model, {"max_concurrency": 32, "requests_per_minute": 500, "tokens_per_minute": 200000})
+    limits = {"max_concurrency": 32, "requests_per_minute": 500, "tokens_per_minute": 200000}
+    lines += _optional(Model, limits | ({"batch": True} if known.batches else {}))
     return [*lines, "", *_other_roles(), *_embedding(wanted)]
 
 

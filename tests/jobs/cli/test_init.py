@@ -135,3 +135,9 @@ def test_a_name_that_is_never_right() -> None:
     """After three names that are not in the list one line names those that are."""
     with pytest.raises(BadInput, match="one of openai, azure"):
         wanted_by("a", "b", "c")
+
+
+def test_batches_are_shown_where_the_provider_has_them() -> None:
+    """The key of batches stands in the file of an endpoint that has OpenAI's Batch API, and in no other."""
+    shown = {name for name in KNOWN if "\n# batch = true\n" in starter(Wanted(endpoint=name))}
+    assert shown == {"openai", "azure", "groq", "together", "litellm"}
