@@ -13,6 +13,7 @@ from jobs.cli.failed import kind_lines
 from jobs.config import Config
 from jobs.report.collect import job_state, job_states
 from jobs.report.product import Product, product
+from jobs.review.reviewed import reviewed
 from jobs.run.folder import RunFolder
 from jobs.run.outside_text import visible
 from jobs.run.own_jobs import own_in
@@ -28,7 +29,7 @@ _LONGEST = 240
 
 def print_ending(folder: RunFolder, config: Config, report: ReportData | None, console: Console) -> None:
     """Print what the run in `folder` came to; `report` is None where the run ended before it; blocks."""
-    datasets = folder.datasets()
+    datasets = {**folder.datasets(), **reviewed(folder)}
     if report is not None:
         from jobs.report.console_table import print_table
 

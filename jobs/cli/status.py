@@ -25,7 +25,7 @@ from jobs.report.collect import JobState, job_state, job_states
 from jobs.report.failure_list import failures, job_failures, jobs_made, naming_papers
 from jobs.report.html import duration
 from jobs.report.remaining import Expected, Pace, expected, read_paces, seconds_left
-from jobs.report.text_coverage import text_coverage
+from jobs.report.text_coverage import read_papers, text_coverage
 from jobs.review.figures import review_figures, sentence
 from jobs.run.batches import by_state, live, read_batches
 from jobs.run.folder import RunFolder, beginning
@@ -73,7 +73,8 @@ def _print_lines(console: Console, *parts: Iterator[str]) -> None:
 
 def _figures(folder: RunFolder, datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState]) -> dict[str, Any]:
     worth = worth_asking(folder.config().ask if folder.exists else Ask())
-    text, read = text_coverage(datasets["chunks"].rows(), worth)
+    read = list(read_papers(datasets["chunks"].rows(), worth))
+    text = text_coverage(read)
     totals = _totals(datasets, states)
     batches = read_batches(folder.batches)
     left = None if live(batches) else seconds_left(totals, _paces(folder, datasets, states))

@@ -32,7 +32,8 @@ from jobs.report.judge_agreement import judge_noise, preferences
 from jobs.report.product import product
 from jobs.report.retrieval_quality import retrieval_quality
 from jobs.report.shown import preferred, rejudged
-from jobs.report.text_coverage import text_coverage
+from jobs.report.text_coverage import read_papers, text_coverage
+from jobs.review.figures import review_figures
 from jobs.run.batches import by_state, read_batches
 from jobs.run.folder import RunFolder
 from jobs.run.model_names import EMBEDDED_EMBEDDING, is_small, model_name
@@ -127,6 +128,7 @@ def report_data(
         loss_curve=read_losses(folder.losses),
         coverage=_coverage(config, datasets, states, verdicts),
         product=product(config, datasets, _parsed(states)),
+        reviews=review_figures(folder, datasets),
         jobs=[_summary(state, config) for state in states],
         failures=first_of_each(naming_papers(failures(datasets), datasets["papers"])),
         models=_names(config, models, embedded),
@@ -188,7 +190,7 @@ def _coverage(
         train=sides["train"],
         val=sides["val"],
         evaluated=verdicts.evaluated(),
-        text=text_coverage(datasets["chunks"].rows(), worth_asking(config.ask))[0],
+        text=text_coverage(read_papers(datasets["chunks"].rows(), worth_asking(config.ask))),
     )
 
 

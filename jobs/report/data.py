@@ -17,6 +17,7 @@ from engine.requests import Usage
 from jobs.report.intervals import Difference, Mean
 from jobs.report.product import Product
 from jobs.report.text_coverage import TextCoverage
+from jobs.review.figures import ReviewFigures
 from jobs.run.batches import BatchesInState
 from jobs.tuning.lora.losses import Loss
 
@@ -238,7 +239,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     beside that column; ``correctness_range`` is the scale of the scores. ``failures`` may hold all failures
     or the first few of each job and kind. ``settings`` is the resolved configuration, nested or flat, without secrets.
     ``seconds`` is by job or step, from its start to its end, over all process runs, ``batches`` are those of the run by
-    state, and ``product`` is about its pairs; only the page shows these three.
+    state, ``product`` is about its pairs, and ``reviews`` about what people decided; only the page shows these four.
     """
 
     title: str
@@ -263,6 +264,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     seconds: dict[str, float] = {}
     batches: list[BatchesInState] = []
     product: Product = Product()
+    reviews: ReviewFigures = ReviewFigures()
 
 
 def results_json(data: ReportData) -> bytes:

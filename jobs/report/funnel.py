@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from jobs.report.data import ReportData, cost_known, total_usage
+from jobs.review.figures import sentence
 
 __all__ = ["Bar", "Stage", "costs", "funnel"]
 
@@ -38,7 +39,6 @@ def funnel(data: ReportData) -> list[Stage]:
     coverage, product = data.coverage, data.product
     failed = {job.job: sum(job.failures.values()) for job in data.jobs}
     refused = sum(coverage.rejected.values())
-    reviewed = product.reviewed
     steps = [
         Stage(name="papers read", count=coverage.papers_parsed, of=coverage.papers, lost=_lost(failed, "parse")),
         Stage(
@@ -50,7 +50,12 @@ def funnel(data: ReportData) -> list[Stage]:
         Stage(name="questions", count=coverage.questions, of=coverage.questions, lost=_lost(failed, "ask")),
         Stage(name="pairs", count=coverage.pairs, of=coverage.questions, lost=_lost(failed, "answer")),
         Stage(name="kept pairs", count=product.kept, of=coverage.pairs, lost=_several(refused, "refused")),
-        Stage(name="reviewed pairs", count=reviewed.pairs if reviewed else 0, of=product.kept),
+        Stage(
+            name="reviewed pairs",
+            count=data.reviews.reviewed,
+            of=product.kept + data.reviews.rejected,
+            lost=sentence(data.reviews).partition(": ")[2],
+        ),
     ]
     if not coverage.papers:
         steps = [msgspec.structs.replace(each, of=each.of or coverage.pairs) for each in steps[3:]]

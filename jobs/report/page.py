@@ -51,7 +51,7 @@ def report_html(data: ReportData) -> bytes:
         failure_groups=list(_failure_groups(data)),
         total=total_usage(data.jobs),
         costs_known=all(map(cost_known, data.jobs)),
-        settings=list(_flat(data.settings)),
+        settings=list(_sections(data.settings)),
         too_few=too_few,
         side_name=_side_name,
         headline=headline(data),
@@ -90,9 +90,17 @@ def _failure_groups(data: ReportData) -> Iterator[dict[str, Any]]:
             yield {"job": job.job, "kind": kind, "count": count, "listed": listed[:LISTED_FAILURES]}
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _sections(settings: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Each section of the configuration by its dotted name, with its own keys; those above all sections come first."""
+    own = [(key, _value(value)) for key, value in settings.items() if not isinstance(value, Mapping)]
+    if own:
+        yield name, own
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", "not set" if value is None else str(value)
+            yield from _sections(value, f"{name}.{key}" if name else key)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return "empty" if value in ("", [], ()) else str(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,9 +16,10 @@ import msgspec
 from engine.datasets import Dataset
 from engine.records import make_id
 from jobs.config import Config
+from jobs.curation.curate import kept_pairs
 from jobs.records import Chunk, Curated, Pair
 
-__all__ = ["Product", "Reviewed", "ShownPair", "Spread", "product", "split_words", "spread"]
+__all__ = ["Product", "ShownPair", "Spread", "product", "split_words", "spread"]
 
 _KEPT = 12
 _REFUSED = 3  # of each reason
@@ -51,15 +52,6 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     most: int
 
 
-class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
-    """How many pairs people have reviewed, and the share that they accepted with its 95 % interval, from 0 to 1."""
-
-    pairs: int
-    accepted: float
-    low: float
-    high: float
-
-
 class Product(msgspec.Struct, frozen=True, kw_only=True):
     """The pairs of a run: counts, a sample of those that are kept and of those that were refused, and their lengths."""
 
@@ -69,7 +61,6 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     lengths: list[Spread] = []
     per_paper: Spread | None = None
     split: str = ""
-    reviewed: Reviewed | None = None
 
 
 def product(config: Config, datasets: Mapping[str, Dataset[Any]], papers: int = 0) -> Product:
@@ -77,18 +68,18 @@ def product(config: Config, datasets: Mapping[str, Dataset[Any]], papers: int = 
     kept, refused = _Sample(_KEPT), dict[str, _Sample]()
     lengths = {"words of a question": Counter[int](), "words of an answer": Counter[int]()}
     pairs_of_papers: Counter[int] = Counter()
-    for shard, rows in _shards(config, datasets):
+    used = kept_pairs(datasets, config)
+    for shard in used.sealed():
         of_paper: Counter[str] = Counter()
-        for row in rows:
-            key = int(make_id("shown", config.seed, row.pair_id), 16)
-            if row.kept:
-                kept.offer(key, shard, row)
-                of_paper[row.paper_id] += 1
-                for counter, text in zip(lengths.values(), (row.question, row.answer), strict=True):
-                    counter[len(text.split())] += 1
-            elif row.reason in refused or len(refused) < _REASONS:
-                refused.setdefault(row.reason, _Sample(_REFUSED)).offer(key, shard, row)
+        for pair in used.read(shard):
+            kept.offer(_key(config, pair.id), shard, pair)
+            of_paper[pair.paper_id] += 1
+            for counter, text in zip(lengths.values(), (pair.question, pair.answer), strict=True):
+                counter[len(text.split())] += 1
         pairs_of_papers.update(of_paper.values())
+        for row in datasets["curated"].read(shard):
+            if not row.kept and (row.reason in refused or len(refused) < _REASONS):
+                refused.setdefault(row.reason, _Sample(_REFUSED)).offer(_key(config, row.pair_id), shard, row)
     if papers:
         pairs_of_papers[0] += max(0, papers - pairs_of_papers.total())
     return Product(
@@ -147,46 +138,25 @@ class _Sample:
     def __init__(self, size: int) -> None:
         self.seen = 0
         self._size = size
-        self._heap: list[tuple[int, int, Curated]] = []
+        self._heap: list[tuple[int, int, Pair | Curated]] = []
 
-    def offer(self, key: int, shard: int, row: Curated) -> None:
+    def offer(self, key: int, shard: int, row: Pair | Curated) -> None:
         self.seen += 1
         if len(self._heap) < self._size:
             heapq.heappush(self._heap, (-key, shard, row))
         elif -key > self._heap[0][0]:
             heapq.heapreplace(self._heap, (-key, shard, row))
 
-    def chosen(self) -> list[tuple[int, Curated]]:
+    def chosen(self) -> list[tuple[int, Pair | Curated]]:
         """The shard and the row of each, by key."""
         return [(shard, row) for _, shard, row in sorted(self._heap, key=lambda each: -each[0])]
 
 
-def _shards(config: Config, datasets: Mapping[str, Dataset[Any]]) -> Iterator[tuple[int, Iterable[Curated]]]:
-    """The pairs of each shard as curation decided; all are kept where it is off."""
-    curated = config.curate.on and not config.evaluate.pairs
-    dataset = datasets["curated" if curated else "pairs"]
-    for number in dataset.sealed():
-        rows = dataset.read(number)
-        yield number, rows if curated else map(_as_kept, rows)
+def _key(config: Config, pair_id: str) -> int:
+    return int(make_id("shown", config.seed, pair_id), 16)
 
 
-def _as_kept(pair: Pair) -> Curated:
-    return Curated(
-        id=pair.id,
-        parent=pair.id,
-        pair_id=pair.id,
-        chunk_id=pair.chunk_id,
-        paper_id=pair.paper_id,
-        question=pair.question,
-        answer=pair.answer,
-        kept=True,
-        reason="",
-        detail="",
-        split=pair.split,
-    )
-
-
-def _shown(chosen: list[tuple[int, Curated]], chunks: Dataset[Chunk]) -> list[ShownPair]:
+def _shown(chosen: list[tuple[int, Pair | Curated]], chunks: Dataset[Chunk]) -> list[ShownPair]:
     """What a reader sees of each; only the shards of their chunks are read."""
     wanted = {row.chunk_id for _, row in chosen}
     there = {
@@ -202,8 +172,8 @@ def _shown(chosen: list[tuple[int, Curated]], chunks: Dataset[Chunk]) -> list[Sh
             title=there[row.chunk_id].title if row.chunk_id in there else "",
             page=there[row.chunk_id].page_first if row.chunk_id in there else 0,
             split=row.split,
-            reason=row.reason,
-            detail=row.detail,
+            reason=row.reason if isinstance(row, Curated) else "",
+            detail=row.detail if isinstance(row, Curated) else "",
         )
         for _, row in chosen
     ]

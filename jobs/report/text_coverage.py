@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 import msgspec
 
 from jobs.generation.worth_asking import WorthAsking
 from jobs.records import Chunk
 
-__all__ = ["ReadPaper", "TextCoverage", "text_coverage"]
+__all__ = ["ReadPaper", "TextCoverage", "read_papers", "text_coverage"]
 
 
 class ReadPaper(msgspec.Struct, frozen=True, kw_only=True):
-    """One paper: its pages (0 where its kind of file has none), characters in chunks, and those left out by kind."""
+    """One paper: its pages (0 where its kind of file has none), characters in chunks, and those left out by kind.
+
+    ``asked`` of its chunks are worth a question; ``skipped`` counts the others by the reason."""
 
     id: str
     title: str
@@ -23,6 +26,7 @@ class ReadPaper(msgspec.Struct, frozen=True, kw_only=True):
     left_out: dict[str, int]
     chunks: int = 0
     asked: int = 0
+    skipped: dict[str, int] = {}
 
 
 class TextCoverage(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,43 +44,32 @@ class TextCoverage(msgspec.Struct, frozen=True, kw_only=True):
     skipped: dict[str, int] = {}
 
 
-def text_coverage(chunks: Iterable[Chunk], worth: WorthAsking) -> tuple[TextCoverage, list[ReadPaper]]:
-    """The whole, and each paper, from the rows of chunks, in which those of one paper stand together."""
-    read: dict[str, ReadPaper] = {}
+def read_papers(chunks: Iterable[Chunk], worth: WorthAsking) -> Iterator[ReadPaper]:
+    """Each paper, from the rows of chunks, in which those of one paper stand together; one paper in memory at a time."""
+    for _, group in groupby(chunks, key=lambda chunk: chunk.paper_id):
+        rows = list(group)
+        reasons = Counter(worth.reason(chunk) or "" for chunk in rows)
+        asked = reasons.pop("", 0)
+        text = rows[0].paper_text
+        yield ReadPaper(
+            id=rows[0].paper_id,
+            title=rows[0].title,
+            pages=text.pages if text else 0,
+            characters=text.characters if text else 0,
+            left_out=text.left_out if text else {},
+            chunks=len(rows),
+            asked=asked,
+            skipped=dict(sorted(reasons.items())),
+        )
+
+
+def text_coverage(papers: Iterable[ReadPaper]) -> TextCoverage:
+    """All of `papers` together; they are taken one by one."""
     counts: Counter[str] = Counter()
-    asked: Counter[str] = Counter()
-    skipped: Counter[str] = Counter()
-    for chunk in chunks:
-        if chunk.paper_id not in read:
-            read[chunk.paper_id] = _read(chunk)
-        counts[chunk.paper_id] += 1
-        reason = worth.reason(chunk)
-        if reason:
-            skipped[reason] += 1
-        else:
-            asked[chunk.paper_id] += 1
-    papers = [msgspec.structs.replace(each, chunks=counts[id_], asked=asked[id_]) for id_, each in read.items()]
     left_out: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     for paper in papers:
+        counts.update(papers=1, pages=paper.pages, characters=paper.characters, chunks=paper.chunks, asked=paper.asked)
         left_out.update(paper.left_out)
-    whole = TextCoverage(
-        papers=len(papers),
-        pages=sum(paper.pages for paper in papers),
-        characters=sum(paper.characters for paper in papers),
-        left_out=dict(sorted(left_out.items())),
-        chunks=counts.total(),
-        asked=asked.total(),
-        skipped=dict(sorted(skipped.items())),
-    )
-    return whole, papers
-
-
-def _read(first: Chunk) -> ReadPaper:
-    text = first.paper_text
-    return ReadPaper(
-        id=first.paper_id,
-        title=first.title,
-        pages=text.pages if text else 0,
-        characters=text.characters if text else 0,
-        left_out=text.left_out if text else {},
-    )
+        skipped.update(paper.skipped)
+    return TextCoverage(left_out=dict(sorted(left_out.items())), skipped=dict(sorted(skipped.items())), **counts)

@@ -19,9 +19,10 @@ from jobs.report.comparison import Cell, Verdicts
 from jobs.report.data import Change, Coverage, Failure, JobSummary, Passage, ReportData
 from jobs.report.judge_agreement import judge_noise, preferences
 from jobs.report.page import report_html
-from jobs.report.product import Product, Reviewed, ShownPair, split_words, spread
+from jobs.report.product import Product, ShownPair, split_words, spread
 from jobs.report.retrieval_quality import retrieval_quality
 from jobs.report.text_coverage import TextCoverage
+from jobs.review.figures import ReviewFigures
 from jobs.tuning.lora.losses import Loss
 
 MODELS = ("base", "tuned", "a-rather-long-candidate-name-7b-instruct")
@@ -74,6 +75,9 @@ def sample(questions: int = 48, papers: int = 14, *, text: str = LONG) -> Report
         models={"generator": "writer-9", "base": "small-1b", "tuned": "small-1b:tuned", "judge": "large-2"},
         settings={"seed": 0, "ask": {"questions_per_chunk": 2}},
         product=_product(text),
+        reviews=ReviewFigures(
+            reviewed=200, accepted=185, edited=9, rejected=6, sampled=150, sampled_accepted=139, low=0.8725, high=0.9591
+        ),
         seconds={"parse": 41.2, "ask": 312.0, "answer": 318.4, "finetune": 4210.0, "respond": 95.0, "judge": 88.1},
     )
 
@@ -109,7 +113,6 @@ def _product(text: str) -> Product:
         ],
         per_paper=spread("pairs of a paper", Counter({0: 1, 90: 2, 140: 5, 160: 4, 199: 2})),
         split=split_words(Config().resolved(papers=50)),
-        reviewed=Reviewed(pairs=200, accepted=0.925, low=0.88, high=0.96),
     )
 
 

@@ -298,10 +298,13 @@ def test_long_lists_of_failures_are_cut_and_counted() -> None:
     assert "3, not listed" in text
 
 
-def test_settings_are_listed_flat() -> None:
-    """Each setting stands under its dotted name."""
+def test_settings_are_listed_by_section() -> None:
+    """Each setting stands under the dotted name of its section; long values are whole, and wrap."""
+    long = "word " * 300
+    nested = {"models": {"candidates": {"rival": {"prefix": "", "prompt": long}}}}
+    assert f"models.candidates.rival prefix empty prompt {long.strip()}" in Reader(page(data(settings=nested))).text
     text = Reader(page(data(settings={"seed": 0, "ask": {"max_questions": None, "questions_per_chunk": 2}}))).text
-    assert "seed 0 ask.max_questions not set ask.questions_per_chunk 2" in text
+    assert "seed 0 ask max_questions not set questions_per_chunk 2" in text
 
 
 def circles(html: str) -> Iterator[float]:
@@ -346,6 +349,24 @@ def test_the_table_is_drawn_on_a_terminal() -> None:
     out = printed(data(), terminal=True)
     assert "┃" in out
     assert "base, validation" in out
+
+
+def test_a_terminal_shows_what_fits() -> None:
+    """Metrics that are too wide, rows and lines that are too many are left to the report, and counted; a pipe has all."""
+    found = [
+        msgspec.structs.replace(each, scores={f"metric_{number}": 0.5 for number in range(9)}, split=split)
+        for split in ("val", "train", *(f"side {number}" for number in range(9)))
+        for each in verdicts("base", "tuned", "third")
+    ]
+    made = Verdicts(found, ["base", "tuned", "third"])
+    report = data(rows=made.rows(), differences=made.differences())
+    out = printed(report, terminal=True)
+    drawn = [line for line in out.splitlines() if line[:1] in "┏┃┡│└"]
+    assert len(drawn) == 8
+    assert max(map(len, drawn)) <= 100
+    assert "in the report: 7 more metrics, 29 more rows, 39 more lines" in out
+    assert "Metric 8" in printed(report)
+    assert "in the report" not in printed(report)
 
 
 def test_names_are_not_markup() -> None:

@@ -11,6 +11,7 @@ from report_sample import HOSTILE, LONG, sample
 from test_data import page
 
 from jobs.report.data import results_json
+from jobs.review.figures import ReviewFigures
 
 
 def test_the_differences_follow_the_table() -> None:
@@ -72,14 +73,15 @@ def test_the_page_begins_with_what_came_out() -> None:
     assert places == sorted(places)
     assert "96 of 2,255 kept pairs evaluated" in text
     assert "papers read 14 of 16 88 % · 2 failed chunks asked about 1,187 of 1,312 90 % · 125 not worth asking" in text
-    assert "reviewed pairs 200 of 2,255 9 % · 92 % accepted (95 % interval 88 % to 96 %)" in text
+    assert (
+        "reviewed pairs 200 of 2,261 9 % · 185 accepted, 9 edited, 6 rejected; 93% of the 150 drawn at random" in text
+    )
 
 
 def test_without_reviews_there_is_no_place_for_them() -> None:
     """A run that nobody has reviewed has no step for it."""
     report = sample()
-    product = msgspec.structs.replace(report.product, reviewed=None)
-    assert "reviewed" not in Reader(page(msgspec.structs.replace(report, product=product))).text
+    assert "reviewed" not in Reader(page(msgspec.structs.replace(report, reviews=ReviewFigures()))).text
 
 
 def test_pairs_are_there_to_read() -> None:

@@ -24,11 +24,13 @@ ON = Config().resolved(papers=50)
 OFF = validate({"curate": {"rules": False, "near_duplicates": False, "round_trip": False}})
 
 
+def made(number: int) -> Pair:
+    text = "What is " + "so " * (number % 5) + f"number {number}?"
+    return pair(f"a{number}", chunk=f"c{number % 4}", paper=f"p{number // 20}", text=text)
+
+
 def curated(number: int, reason: str = "") -> Curated:
-    made = pair(
-        f"a{number}", chunk=f"c{number % 4}", paper=f"p{number // 20}", text="What is " + "so " * (number % 5) + "?"
-    )
-    return _row(made, Fault(reason=reason, detail=f"because {number}") if reason else None)
+    return _row(made(number), Fault(reason=reason, detail=f"because {number}") if reason else None)
 
 
 def datasets(folder: Path, *shards: Sequence[Curated]) -> dict[str, Dataset[Any]]:
@@ -36,22 +38,22 @@ def datasets(folder: Path, *shards: Sequence[Curated]) -> dict[str, Dataset[Any]
     return {
         "curated": sealed(folder / "curated", Curated, *shards),
         "chunks": sealed(folder / "chunks", Chunk, *chunks),
-        "pairs": sealed(folder / "pairs", Pair, [pair("a0", chunk="c0")]),
+        "pairs": sealed(folder / "pairs", Pair, *[[made(int(row.pair_id[1:])) for row in rows] for rows in shards]),
     }
 
 
 def test_the_pairs_of_a_run(tmp_path: Path) -> None:
     """Kept and refused pairs are counted and sampled with their places; papers without any count as such."""
     rows = [curated(number, "critic" if number % 10 == 7 else "") for number in range(60)]
-    made = product(ON, datasets(tmp_path, rows[:20], rows[20:40], rows[40:]), papers=5)
-    assert (made.kept, len(made.sample), len(made.refused)) == (54, 12, 3)
-    assert {each.reason for each in made.refused} == {"critic"}
-    assert made.refused[0].detail.startswith("because")
-    assert {each.title for each in made.sample} == {"On Mills"}
-    assert {each.page for each in made.sample} <= {0, 1, 2, 3}
-    assert made.per_paper is not None
-    assert (made.per_paper.median, made.per_paper.most, made.per_paper.counts[0]) == (18, 18, 2)
-    assert [each.name for each in made.lengths] == ["words of a question", "words of an answer"]
+    found = product(ON, datasets(tmp_path, rows[:20], rows[20:40], rows[40:]), papers=5)
+    assert (found.kept, len(found.sample), len(found.refused)) == (54, 12, 3)
+    assert {each.reason for each in found.refused} == {"critic"}
+    assert found.refused[0].detail.startswith("because")
+    assert {each.title for each in found.sample} == {"On Mills"}
+    assert {each.page for each in found.sample} <= {0, 1, 2, 3}
+    assert found.per_paper is not None
+    assert (found.per_paper.median, found.per_paper.most, found.per_paper.counts[0]) == (18, 18, 2)
+    assert [each.name for each in found.lengths] == ["words of a question", "words of an answer"]
 
 
 def test_the_sample_does_not_depend_on_shards(tmp_path: Path) -> None:
@@ -68,8 +70,8 @@ def test_the_sample_does_not_depend_on_shards(tmp_path: Path) -> None:
 def test_pairs_of_a_run_without_curation(tmp_path: Path) -> None:
     """Where nothing is curated every pair is a kept one."""
     assert not OFF.curate.on
-    assert product(OFF, datasets(tmp_path, [curated(1)])).kept == 1
-    assert product(OFF, datasets(tmp_path / "other", [curated(1)])).sample[0].question == "What does a0 ask?"
+    found = product(OFF, datasets(tmp_path, [curated(1)]))
+    assert (found.kept, [each.question for each in found.sample]) == (1, [made(1).question])
 
 
 def test_memory_does_not_grow_with_the_pairs(tmp_path: Path) -> None:

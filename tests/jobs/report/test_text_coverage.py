@@ -4,7 +4,7 @@ from engine.records import decode, encode
 from jobs.config.generation import Ask
 from jobs.generation.worth_asking import worth_asking
 from jobs.records import Chunk, LeftOut, PaperText
-from jobs.report.text_coverage import ReadPaper, TextCoverage, text_coverage
+from jobs.report.text_coverage import ReadPaper, TextCoverage, read_papers, text_coverage
 
 
 def chunk(
@@ -29,13 +29,23 @@ def test_what_was_read_and_what_is_asked_about() -> None:
         chunk("b", 0, []),
         chunk("b", 1, [], numbers=True),
     ]
-    whole, papers = text_coverage(rows, worth_asking(Ask()))
+    papers = list(read_papers(rows, worth_asking(Ask())))
+    whole = text_coverage(papers)
     assert whole == TextCoverage(
         papers=2, pages=3, characters=900, left_out={"references": 90}, chunks=4, asked=2, skipped={"funding": 1, "numbers": 1}
     )  # fmt: skip
     assert papers == [
-        ReadPaper(id="a", title="On a", pages=3, characters=900, left_out={"references": 90}, chunks=2, asked=1),
-        ReadPaper(id="b", title="On b", pages=0, characters=0, left_out={}, chunks=2, asked=1),
+        ReadPaper(
+            id="a",
+            title="On a",
+            pages=3,
+            characters=900,
+            left_out={"references": 90},
+            chunks=2,
+            asked=1,
+            skipped={"funding": 1},
+        ),
+        ReadPaper(id="b", title="On b", pages=0, characters=0, left_out={}, chunks=2, asked=1, skipped={"numbers": 1}),
     ]
 
 
