@@ -13,12 +13,12 @@ from itertools import groupby
 import msgspec
 
 from jobs.parsing.layout import UNITS, Layout, Line
+from jobs.parsing.section_names import FLOATS
 
 __all__ = ["in_sentence_order"]
 
 _CAPTION = re.compile(
-    r"\s*(?:supplementary |extended data |appendix )?(?:fig(?:ure|\.)?|table|tab\.|scheme|box|chart|algorithm|listing|plate|map|"
-    r"figura|tabla|abbildung|tabelle|图|圖|表|図) ?(?:[A-Z]?\.?\d|[IVX]+\b|[A-Z]\b)",
+    r"\s*(?:supplementary |extended data |appendix )?(?:" + FLOATS + r") ?(?:[A-Z]?\.?\d|[IVX]+\b|[A-Z]\b)",
     re.IGNORECASE,
 )
 _ENDED = re.compile(r"[.!?:;。！？][)\]”’\"'\s\d,–-]*$")

@@ -16,6 +16,7 @@ from statistics import median
 import msgspec
 
 from jobs.parsing.layout import UNITS, Box, Layout, Line
+from jobs.parsing.section_names import FLOATS
 
 __all__ = ["find_furniture"]
 
@@ -33,7 +34,7 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _DIGITS = re.compile(r"\d+")
-_CAPTION = re.compile(r"(?:table|figure|fig\.?|tabla|tabelle|figura|abbildung|algorithm|表|図|图)0", re.IGNORECASE)
+_CAPTION = re.compile(rf"(?:{FLOATS})0", re.IGNORECASE)
 _STAMP = re.compile(
     r"^arXiv:\d|^downloaded (from|by|on)\b|^authorized licensed use|^this article is protected by copyright|"
     r"^author manuscript|^published in final edited form|^this content downloaded|^for personal use only|"
@@ -71,8 +72,8 @@ def find_furniture(layout: Layout) -> frozenset[int]:
     edges = [edge for page, own in enumerate(across) for edge in _edges(layout, page, own, apart)]
     folded = [_folded(layout.lines[edge.number].text) for edge in edges]
     body = layout.body_size()
-    found = _repeated(edges, folded, len(layout.pages), body)
-    found |= _page_numbers(layout, edges)
+    found = _repeated(layout, edges, folded, body)
+    found |= _page_numbers(layout, edges) | _logos(layout, edges)
     found |= _by_words(layout, edges, folded, found, body)
     found |= _in_bands(layout, edges, found)
     furniture = frozenset(apart | _outermost(layout, edges, found))
@@ -192,11 +193,12 @@ def _folded(text: str) -> str:
     return _DIGITS.sub("0", "".join(text.split()).casefold())
 
 
-def _repeated(edges: Sequence[_Edge], folded: Sequence[str], pages: int, body: int) -> set[int]:
-    """Lines of the same words at the same height on several pages.
+def _repeated(layout: Layout, edges: Sequence[_Edge], folded: Sequence[str], body: int) -> set[int]:
+    """Lines of the same words at the same height on several pages, but for the first line of a text's paragraphs.
 
     In large print they are headings, as of slides, unless they stand on many pages, and few other words in their place.
     """
+    pages = len(layout.pages)
     places = Counter(_place(edge) for edge in edges)
     alike: defaultdict[tuple[bool, str], list[_Edge]] = defaultdict(list)
     for edge, text in zip(edges, folded, strict=True):
@@ -204,7 +206,7 @@ def _repeated(edges: Sequence[_Edge], folded: Sequence[str], pages: int, body: i
             alike[edge.is_upper, text].append(edge)
     found: set[int] = set()
     for (_, text), own in alike.items():
-        if len(own) < 2 or sum(map(str.isalpha, text)) < 3:
+        if len(own) < 2 or sum(map(str.isalpha, text)) < 3 or _is_refrain(layout, own, body):
             continue
         height = median(edge.y for edge in own)
         level = [edge for edge in own if abs(edge.y - height) <= NEAR or (len(text) > LONG and not edge.row)]
@@ -215,6 +217,31 @@ def _repeated(edges: Sequence[_Edge], folded: Sequence[str], pages: int, body: i
         if is_head or (count == 2 and pages <= 8 and not any(edge.row for edge in level)):
             found.update(edge.number for edge in level)
     return found
+
+
+def _is_refrain(layout: Layout, own: Sequence[_Edge], body: int) -> bool:
+    """Whether most of some lines are of the body's print and close to the lines of their paragraph behind them."""
+    return 2 * sum(_goes_on(layout, edge) for edge in own if edge.size == body) > len(own)
+
+
+def _goes_on(layout: Layout, edge: _Edge) -> bool:
+    after = edge.number + 1
+    if after >= len(layout.lines) or layout.block_of[after] != layout.block_of[edge.number]:
+        return False
+    line, other = layout.lines[edge.number], layout.lines[after]
+    is_alike = other.font == line.font and abs(other.x - line.x) <= UNITS
+    return edge.is_upper and is_alike and 0 < other.y - line.y < 1.5 * line.font.size
+
+
+def _logos(layout: Layout, edges: Sequence[_Edge]) -> set[int]:
+    """The same number outermost at one height of most pages, as the sign of a publisher comes out: "123"."""
+    alike: defaultdict[tuple[bool, str, int], list[_Edge]] = defaultdict(list)
+    for edge in edges:
+        text = layout.lines[edge.number].text.strip()
+        if not edge.row and text.isdecimal():
+            alike[edge.is_upper, text, edge.y // NEAR].append(edge)
+    enough = max(FEW_PAGES, len(layout.pages) // 2)
+    return {edge.number for own in alike.values() if len({edge.page for edge in own}) >= enough for edge in own}
 
 
 def _place(edge: _Edge) -> tuple[bool, int, int]:

@@ -12,7 +12,7 @@ import msgspec
 
 from jobs.parsing.cleaning import letters_and_digits
 from jobs.parsing.layout import Layout, Line
-from jobs.parsing.section_names import back_matter, is_section_name, name_before_text
+from jobs.parsing.section_names import FLOATS, back_matter, is_section_name, name_before_text
 
 __all__ = ["Body", "Candidate", "OutlineEntry", "Style", "body_of", "candidates", "in_outline"]
 
@@ -57,12 +57,14 @@ _NUMBER = re.compile(
 )
 _NUMBER_ALONE = re.compile(r"(?:\d{1,2}(?:\.\d{1,2}){0,3}|[A-H](?:\.\d{1,2}){0,3}|[IVX]{1,5})[.)]?")
 _PLAIN_START = re.compile(
-    r"(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[A-H]\.\d[\d.]*|[A-H]\.|[IVX]{1,5}\.)(?:\s|$)|[A-Z][\w ’']{4,50}[.:—] "
+    r"(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[A-H]\.\d[\d.]*|[A-H]\.|[IVX]{1,5}\.)(?:\s|$)|第\s*\d{1,2}\s*[章节節部]|[A-Z][\w ’']{4,50}[.:—] "
 )
-_WORD = re.compile(r"[^\W\d_]{3}")
+_IDEOGRAPHS = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}")  # of which two are a word
+_WORD = re.compile(rf"[^\W\d_]{{3}}|{_IDEOGRAPHS.pattern}")
+_CHAPTER = re.compile(r"第\s*(\d{1,2})\s*[章节節部]")
 _CAPTION = re.compile(
-    r"(supplementa\w+ |extended data )?(fig(ure|\.)?|table|scheme|box|algorithm|listing|chart|plate|theorem|lemma|proposition|"
-    r"definition|corollary|proof|remark|example|assumption|equation|eq\.)\s*[\dA-Z(]",
+    r"(supplementa\w+ |extended data )?(" + FLOATS + r"|theorem|lemma|proposition|"
+    r"definition|corollary|proof|remark|example|assumption|equation|eq\.)\s*(?-i:[\dA-Z(])|proof\b",
     re.IGNORECASE,
 )
 _RUN_IN = re.compile(r"(?P<title>(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?\s+)[A-Z][^.:]{2,110}?)[.:]\s+(?=[A-Z\d(“\"])")
@@ -238,12 +240,15 @@ def _reads_like_one(text: str) -> bool:
         and not any(sign in text for sign in "。．，")
         and not (text.endswith(".") and len(text.split()) > 8)
         and not _CAPTION.match(text)
-        and any(len(word) > 2 for word in text.split())
-        and sum(map(str.isalpha, text)) >= max(3, 0.6 * len(text.replace(" ", "")))
+        and (any(len(word) > 2 for word in text.split()) or bool(_IDEOGRAPHS.search(text)))
+        and sum(map(str.isalpha, text)) >= max(2, 0.6 * len(text.replace(" ", "")))
+        and bool(_WORD.search(text) or sum(map(str.isalpha, text)) > 2)
     )
 
 
 def _number(text: str) -> tuple[str, ...]:
+    if chapter := _CHAPTER.match(text):
+        return (chapter[1],)
     match = _NUMBER.match(text)
     return tuple(match["number"].replace(" ", "").split(".")) if match else ()
 

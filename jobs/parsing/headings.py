@@ -147,7 +147,8 @@ def _levels(kept: Sequence[Candidate]) -> list[int]:
     for each, level in zip(kept, known, strict=True):
         if level:
             by_style[each.style][level] += 1
-    styles = sorted({each.style for each in kept if not each.runs_in}, key=lambda style: (-style[1], not style[2]))
+    ranked = (each for each in kept if not each.runs_in and not back_matter(each.text))  # thanks may be in larger print
+    styles = sorted({each.style for each in ranked}, key=lambda style: (-style[1], not style[2]))
     ranks = {style: rank for rank, style in enumerate(styles, 1)}
     levels = []
     for each, level in zip(kept, known, strict=True):

@@ -15,31 +15,18 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import msgspec
 
 from jobs.parsing.layout import UNITS, Layout, Line
+from jobs.parsing.section_names import BEHIND_REFERENCES, REFERENCE_HEADINGS
 
 __all__ = ["find_references"]
 
-_HEADINGS = frozenset(
-    "references reference referencesandnotes notesandreferences referencesandfurtherreading referencescited citedreferences "
-    "referencelist listofreferences bibliography selectedbibliography bibliographyandreferences literaturecited literature "
-    "citedliterature workscited bibliografía bibliografia bibliografıa referencias referenciasbibliográficas bibliographie "
-    "références literatur literaturverzeichnis quellenverzeichnis riferimentibibliografici referênciasbibliográficas referências "
-    "literatura 参考文献 引用文献 文献 參考文獻 методreferences списоклитературы литература additionalreferences methodsreferences "
-    "supplementaryreferences supplementalreferences onlinecontentreferences".split()
-)
 _LONGEST_HEADING = 48
-_LAST_LETTERS = frozenset(letter for heading in _HEADINGS for letter in heading[-1] + heading[-1].upper() + " .:")
-_FIRST_LETTERS = frozenset(letter for heading in _HEADINGS for letter in heading[0] + heading[0].upper())
+_LAST_LETTERS = frozenset(
+    letter for heading in REFERENCE_HEADINGS for letter in heading[-1] + heading[-1].upper() + " .:"
+)
+_FIRST_LETTERS = frozenset(letter for heading in REFERENCE_HEADINGS for letter in heading[0] + heading[0].upper())
 _NUMBERS = frozenset("[( 0123456789")
 _ENUMERATED = re.compile(r"\s*[\[(]?(\d{1,3})[\].)](?:\s|$)")
 _ENTRY = re.compile(r"\s*(?:[\[(]?\d{1,3}[\].)](?:\s|$)|\[[A-Z][\w+-]{1,8}\])")
-_END = re.compile(
-    r"[\d.\sIVXA-Z]{0,6}(?i:appendi(?:x|ces)\b|supplement|supporting information|acknowledge?ments?\b|author contributions?|"
-    r"authors[’'] contributions|competing interests?|conflicts? of interest|publisher[’']s note|disclaimer|funding\b|data availability|"
-    r"code availability|availability of|methods$|materials and methods|online content|additional information|extended data|"
-    r"reporting summary|sample availability|copyright\b|©|received\b|how to cite|cite this|figure legends|tables?$|figures?$|"
-    r"biograph(?:y|ies)|about the authors?|ethics|abbreviations|open access|this article|this work is|reprints|correspondence|"
-    r"peer review|proofs?\b|付録|附录|附錄|致谢|致謝|謝辞|作者简历|apéndice|anexo|anhang|annexe)"
-)
 # Each pattern begins with a set of letters, which is searched for fast; what must stand before it is looked at after.
 _ET_AL = re.compile(r"et al\.?,? ?[\[(]?(?:19|20)\d\d")
 _PAGES = re.compile(
@@ -154,9 +141,9 @@ def _may_head(text: str) -> bool:
 
 def _is_heading(text: str) -> bool:
     letters = "".join(filter(str.isalpha, text)).casefold()
-    if letters in _HEADINGS:
+    if letters in REFERENCE_HEADINGS:
         return True
-    return " " in text[:4] and "".join(filter(str.isalpha, text.partition(" ")[2])).casefold() in _HEADINGS
+    return " " in text[:4] and "".join(filter(str.isalpha, text.partition(" ")[2])).casefold() in REFERENCE_HEADINGS
 
 
 def _divide(layout: Layout, upcoming: Iterable[_Row]) -> tuple[list[range], int]:
@@ -216,7 +203,7 @@ def _weight(text: str) -> tuple[float, float]:
     """For how much a row speaks for a list, and what it costs that one begins with it."""
     if len(text) < _LONGEST_HEADING and _is_heading(text):
         return HEADING, 0.0
-    if _END.match(text):
+    if BEHIND_REFERENCES.match(text):
         return NOTHING, OPEN
     said = _said(text)
     weight = sum(map(_WEIGHTS.__getitem__, said)) + (NOTHING if len(text) > SHORT else LITTLE)
@@ -259,7 +246,7 @@ def _closing(layout: Layout, before: _Row, row: _Row) -> float:
     """What it costs that a list ends before a row."""
     is_new = layout.block_of[row.first] != layout.block_of[before.last]
     line, last = layout.lines[row.first], layout.lines[before.last]
-    if _END.match(row.text):
+    if BEHIND_REFERENCES.match(row.text):
         return CLOSE_AT_HEADING if is_new else 2 * CLOSE_AT_HEADING
     if is_new and (abs(line.font.size - last.font.size) > 0.7 * UNITS or line.is_bold > last.is_bold):
         return CLOSE_AT_STYLE

@@ -9,6 +9,7 @@ from itertools import takewhile
 import msgspec
 
 from jobs.parsing.extracted import Heading
+from jobs.parsing.section_names import back_matter
 
 __all__ = ["Section", "path_of", "sections", "spans"]
 
@@ -27,10 +28,15 @@ def sections(headings: Iterable[Heading], page_starts: Sequence[int]) -> list[Se
     found: list[Section] = []
     above: list[Heading] = []
     for heading in headings:
-        above = [each for each in above if each.level < heading.level][: DEEPEST - 1]
+        above = [each for each in above if _is_above(each, heading)][: DEEPEST - 1]
         above.append(heading)
         found.append(Section(start=page_starts[heading.page] + heading.start, path=[each.title for each in above]))
     return found
+
+
+def _is_above(heading: Heading, below: Heading) -> bool:
+    """Whether the second belongs into the first's section; a numbered one never belongs into thanks and declarations."""
+    return heading.level < below.level and not (below.title[:1].isdecimal() and back_matter(heading.title))
 
 
 def spans(length: int, parts: Sequence[Section], borders: Sequence[int], least: int) -> list[tuple[int, int]]:

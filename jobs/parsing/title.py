@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate
 
 import msgspec
 
 from jobs.parsing.cleaning import clean, letters_and_digits
+from jobs.parsing.section_names import LABEL
 
 __all__ = ["Line", "choose_title"]
 
@@ -24,16 +25,6 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     bottom: float
 
 
-# Words that stand alone on a line above a title, as a label, or head a section: no titles.
-_LABEL = re.compile(
-    "abstract|acknowledge?ments|appendix|(original|full|regular|invited|survey|feature|short|long|position)?(research)?(paper|article)s?|"
-    "(original|brief|rapid|short|full|research)?(communication|contribution|investigation|report|letter|review|research)s?"
-    "(article)?(openaccess)?|articleinpress|authormanuscript|acceptedmanuscript|hhspublicaccess|casereport|casestudy|"
-    "commentary|contents|tableofcontents|conclusion|correspondence|editorial|introduction|letters?totheeditor|methodology|"
-    "minireview|news|opinion|openaccess|perspectives?|preface|references|(mini|systematic|topical)?reviewarticle|summary|"
-    "software(article)?|technical(note|report)|(working|discussion)paper(series)?|tutorial|untitled(document)?|"
-    "(doctoral|ph\\.?d|masters?|bachelors?|diploma)?(thesis|dissertation)"
-)
 # Stamps, banners and file names: what stands where a title might, and is none.
 _BANNER = re.compile(
     r"arxiv:|https?://|www\.|\bdoi\b|@|©|\bissn\b|\bcopyright\b|^(journal|proceedings|transactions|annals) of\b|"
@@ -42,10 +33,11 @@ _BANNER = re.compile(
     # what a title page of a thesis or a programme says beside the title
     r"\b(thesis|dissertation)\b.*\b(submitted|presented)\b|^(submitted|presented) (to|in|for|by)\b|partial fulfil|"
     r"\b(doctor|master|bachelor) of\b|^(the )?university of( \w+){1,3}$|^[\w .,-]{0,50} university$|"
-    r"^(department|faculty|school|institute) of\b|^(session|track|panel|poster) \w{1,4}\b|^technical report\b",
+    r"^(department|faculty|school|institute) of\b|(大学|大學|学院|学部|研究科|研究所)$|^(session|track|panel|poster) \w{1,4}\b|^technical report\b",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\s*\d{1,4}\s*")
+_IDEOGRAPH = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # says as much as three letters
 _FOOTNOTE_MARKS = " \t\n*∗⁎†‡§¶#⋆,;:¹²³⁴⁵"
 _UNFINISHED = re.compile(
     r"[-‐–—:,&]$|\b(a|an|and|as|at|by|for|from|in|into|of|on|or|the|to|under|using|via|with)$", re.IGNORECASE
@@ -66,7 +58,9 @@ def choose_title(first_lines: Callable[[], Sequence[Line]], *, metadata: str, fi
     if _like_title(named) and letters_and_digits(named) in letters_and_digits(first_page()):
         return largest if _goes_on(named, largest) else named
     opening = map(_tidy_lines, _in_order(runs, _runs(lines, gap=1.6, sizes=0.3), _sentences(lines)))
-    return next(filter(_like_title, chain([largest, named], opening)), "")
+    named_or_opening = [named, *opening]
+    found = next(filter(_like_title, [largest, *named_or_opening]), "")
+    return found or next(filter(_like_short_title, [*map(_tidy_lines, _largest_first(runs)), *named_or_opening]), "")
 
 
 def _goes_on(named: str, printed: str) -> bool:
@@ -88,7 +82,7 @@ def _tidy_lines(lines: Sequence[Line]) -> str:
 
 
 def _is_label(text: str) -> bool:
-    return bool(_LABEL.fullmatch(letters_and_digits(text)))
+    return bool(LABEL.fullmatch(letters_and_digits(text)))
 
 
 def _like_title(title: str) -> bool:
@@ -99,6 +93,13 @@ def _like_title(title: str) -> bool:
         and letters >= 0.6 * len(title.replace(" ", ""))
         and not _BANNER.search(title)
         and not _is_label(title)
+    )
+
+
+def _like_short_title(title: str) -> bool:
+    """Whether it may be one in a script without letters, whose signs say as much as three letters each."""
+    return (
+        len(_IDEOGRAPH.findall(title)) >= 5 and len(title) < 15 and not _BANNER.search(title) and not _is_label(title)
     )
 
 

@@ -114,3 +114,16 @@ def test_headings_of_slides() -> None:
     ]
     layout = layout_of(pages)
     assert texts(layout, find_furniture(layout)) == ["Mill Days"] * 8
+
+
+def test_a_refrain_is_no_running_head() -> None:
+    """The first line of a paragraph on each page, in the print of the text."""
+    refrain = "Turn, my mill, and turn again"
+    layout = layout_of([column([refrain, *prose(20, THEMES[number])], y=60) for number in range(5)])
+    assert not find_furniture(layout)
+
+
+def test_a_sign_that_is_the_same_number_on_each_page() -> None:
+    """As the mark of a publisher comes out."""
+    layout = layout_of([[*body(number), Print(500, 815, "123")] for number in range(4)])
+    assert texts(layout, find_furniture(layout)) == ["123"] * 4

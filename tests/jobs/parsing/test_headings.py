@@ -108,3 +108,19 @@ def test_lines_that_are_left_out_are_no_headings() -> None:
     paper = layout([("Introduction", 12, "Bold"), *body(), ("Discussion", 12, "Bold"), *body()])
     assert titles(find_headings(paper, [], {0}, "")) == [(1, "Discussion")]
     assert find_headings(layout([]), [], set(), "") == []
+
+
+def test_headings_in_chinese_and_japanese() -> None:
+    """Two signs are a word, and chapters have numbers of their own kind."""
+    paper = layout(
+        [
+            ("第1章 引言", 12, "Bold"), *body(), ("第2章 水磨坊", 12, "Bold"), *body(), ("2.1 石臼の種類", 10, "Bold"), *body(),
+            ("結論", 12, "Bold"), *body(),
+        ]
+    )  # fmt: skip
+    assert titles(find_headings(paper, [], set(), "")) == [
+        (1, "第1章 引言"),
+        (1, "第2章 水磨坊"),
+        (2, "2.1 石臼の種類"),
+        (1, "結論"),
+    ]

@@ -48,3 +48,29 @@ def test_names_of_sections() -> None:
 def test_a_name_before_the_text_of_its_section(line: str, name: str) -> None:
     """It ends in a colon or the like, or a sentence starts behind it."""
     assert name_before_text(line) == name
+
+
+@pytest.mark.parametrize(
+    ("title", "kind"),
+    [
+        ("Danksagung", "acknowledgements"),
+        ("Conflicto de intereses", "competing interests"),
+        ("Contributions des auteurs", "author contributions"),
+        ("Sumário", "contents"),
+        ("Список литературы", "references"),
+        ("致谢", "acknowledgements"),
+        ("第6章 参考文献", "references"),
+        ("謝辞", "acknowledgements"),
+        ("Ringraziamenti", "acknowledgements"),
+        ("Einleitung", ""),
+    ],
+)
+def test_back_matter_has_names_in_other_languages(title: str, kind: str) -> None:
+    """German, Spanish, French, Portuguese, Italian, Russian, Chinese and Japanese."""
+    assert back_matter(title) == kind
+
+
+def test_names_of_sections_in_other_languages() -> None:
+    """Those of every field, with the numbers of chapters."""
+    names = ["1 Einleitung", "Materiales y métodos", "Введение", "第1章 引言", "4. はじめに", "结论", "Discussão"]
+    assert all(map(is_section_name, names))

@@ -73,3 +73,12 @@ def test_spans_are_the_whole_text_and_none_is_too_short(
     hard = {0, length, *borders}
     assert all(end - start >= least for start, end in found if not {start, end} <= hard)
     assert {border for border in borders if 0 < border < length} <= {end for _, end in found}
+
+
+def test_a_numbered_section_is_no_part_of_thanks() -> None:
+    """Else a whole book would be passed over with them."""
+    found = [
+        Heading(level=1, title="Agradecimientos", page=0, start=0),
+        Heading(level=2, title="1.1. El molino", page=1, start=0),
+    ]
+    assert [each.path for each in sections(found, [0, 100])] == [["Agradecimientos"], ["1.1. El molino"]]

@@ -89,3 +89,9 @@ def test_a_title_page_of_one_size_has_its_title_first() -> None:
     ]
     lines = [line(text, size, 300 + 37 * number) for number, (text, size) in enumerate(texts)]
     assert title(lines) == "石臼を用いた 穀物の粉砕に関する実証実験"
+
+
+def test_a_short_title_without_letters() -> None:
+    """Eight signs of Chinese say as much as a line; the name of a university and a label are none."""
+    lines = [line("某某大学", 24, 60), line("硕士学位论文", 24, 120), line("水磨坊的历史研究", 20, 200)]
+    assert title([*lines, *[line("磨", 10, 300 + 12 * number) for number in range(30)]]) == "水磨坊的历史研究"
