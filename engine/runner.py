@@ -1,11 +1,11 @@
 """The runner: jobs run side by side, each following the dataset above it shard by shard.
 
-A slot is taken before a task is made, and given back when its outcome is on disk: that one semaphore is the
-backpressure and the bound on memory. A second one bounds the shards that are open. Records and shards that are deferred
+A slot is taken before a task is created and released when its outcome is on disk: that one semaphore is the
+backpressure and the bound on memory. A second one bounds the open shards. Records and shards that are deferred
 (`engine.deferrals`) hold neither.
 
-Every way to end is the same: take no more, let what is in flight end and commit, leave the shards that are not whole
-to the next run. A signal, a fatal error and the end of the input differ only in what is raised after that.
+Every end is the same: start nothing more, finish and commit what is in flight, leave incomplete shards to the next run.
+A signal, a fatal error and the end of the input differ only in what is raised after that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from engine.signals import Stop, Stopped, uninterrupted
 __all__ = ["OPEN_SHARDS", "Retry", "run"]
 
 OPEN_SHARDS = 8
-"""Shards of one job that may be open at a time: enough to keep slots busy over the ends of shards."""
+"""Shards of one job that may be open at a time: enough to keep the slots busy at the ends of shards."""
 
 
 async def run(
@@ -42,9 +42,9 @@ async def run(
 ) -> None:
     """Run every job and step to its end, or to the stop. `deferrals` knows what `call` defers.
 
-    Parameters: seven, since it joins jobs, data, calls and whoever watches them.
+    Parameters: seven, because it joins jobs, data, calls and their observers.
 
-    Raises the `Fatal` that ended the run, or `Stopped` when a signal did; all that was answered is committed then.
+    Raises the `Fatal` that ended the run, or `Stopped` after a requested stop; all answers are committed by then.
     """
     ended = {step.name: asyncio.Event() for step in pipeline}
     shared = {"call": call, "stop": stop, "emit": hook, "retry": retry, "deferrals": deferrals or NothingDeferred()}
@@ -103,7 +103,7 @@ def _contexts(
 
 
 async def _announce(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]]) -> None:
-    """Tell each dataset whether a job is going to fill it; what no step fills is as it will stay."""
+    """Tell each dataset whether a job will fill it; a dataset that no step fills is complete."""
     for step in pipeline:
         if isinstance(step, Job):
             datasets[step.writes].begin()
@@ -123,7 +123,7 @@ class _JobRun:
         self._deferrals = context.deferrals
         self._places = asyncio.Semaphore(OPEN_SHARDS)
         self._open: set[ShardRun] = set()
-        self._older = ""  # why nothing may be added to the rows, if they are of an earlier version
+        self._older = ""  # why no rows may be added, if the present ones are of an earlier version
 
     async def run(self) -> None:
         job, output = self._job, self._context.output
@@ -132,19 +132,19 @@ class _JobRun:
         self._older = await uninterrupted(asyncio.to_thread(output.claim, job.name, job.fingerprint, job.versions))
         try:
             async with asyncio.TaskGroup() as tasks:
-                with self._stop.on_error():  # the tasks of this group end what is in flight
+                with self._stop.on_error():  # the tasks of this group finish what is in flight
                     await self._run_shards(tasks)
         finally:
-            for shard in self._open:  # of tasks that were cancelled before they began
+            for shard in self._open:  # of tasks that were cancelled before their start
                 await shard.close()
         self._stop.check()
         if job.conclude is not None:
             await job.conclude()
 
     async def _run_shards(self, tasks: asyncio.TaskGroup) -> None:
-        """Open each unfinished shard, in order, and feed it; its end waits in a task of its own.
+        """Open each unfinished shard, in order, and feed it; a task of its own waits for its end.
 
-        One whose answers are all on their way is opened when they have come.
+        A shard all of whose answers are pending is opened when they have arrived.
         """
         loop = asyncio.get_running_loop()
         previous_sealed: asyncio.Future[bool] = loop.create_future()
@@ -160,7 +160,7 @@ class _JobRun:
             previous_sealed = sealed
 
     async def _opened(self, index: int, begun: int | None = None) -> ShardRun:
-        """Take a place, and open the shard."""
+        """Take a place and open the shard."""
         await self._context.take(self._places)
         self._deferrals.begin_work()
         try:
@@ -180,7 +180,7 @@ class _JobRun:
         previous_sealed: asyncio.Future[bool],
         sealed: asyncio.Future[bool],
     ) -> None:
-        """Seal the shard, which may have to be opened again before: when what it has asked for has come."""
+        """Seal the shard. It may have to be opened again before, when its pending answers have arrived."""
         done, begun = False, None
         try:
             with self._stop.on_error():
@@ -203,7 +203,7 @@ class _JobRun:
             await shard.feed(tasks)
 
     async def _ended(self, shard: ShardRun, previous_sealed: asyncio.Future[bool]) -> Seal | None:
-        """The seal, or None where the shard is to be opened again; in any case it is closed, and its place free."""
+        """The seal, or None if the shard has to be opened again. In both cases it is closed and its place is free."""
         try:
             return await shard.finish(previous_sealed)
         finally:
@@ -216,7 +216,8 @@ class _JobRun:
         self._deferrals.end_work()
 
     async def _unfinished(self) -> AsyncIterator[int]:
-        """The shards that are not sealed, or not as they would be now, as soon as what they are made from is sealed."""
+        """The shards that are not sealed, or sealed from other inputs than the present ones. Each comes as soon as its
+        inputs are sealed."""
         inputs, index = self._context.inputs, 0
         while await inputs[0].wait_sealed(index):
             for other in inputs[1:]:
@@ -232,7 +233,7 @@ class _JobRun:
                 index += 1
 
     def _unchanged(self, shards: Iterable[int]) -> list[Seal]:
-        """The seals of the first of `shards` about which nothing has changed, up to one of which something has; blocks."""
+        """The seals of the unchanged shards at the start of `shards`, up to the first changed one. Blocks."""
         found = []
         for index in shards:
             seal = self._context.output.shard(index).settle()

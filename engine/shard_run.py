@@ -1,7 +1,7 @@
 """One shard of a job, from its opening to its seal: open, feed, finish, seal.
 
-The story of one record is `run_item`: its slot is taken in `feed`, the job makes its rows, they are committed, and the
-slot is given back. A record ends in one of three ways: committed, stopped, or deferred until its answer has come. A shard
+`run_item` follows one record: `feed` takes its slot, the job makes its rows, they are committed, and the slot is
+released. A record ends in one of three ways: committed, stopped, or deferred until its answer has arrived. A shard
 with deferred records is closed, and opened again later.
 """
 
@@ -29,15 +29,15 @@ from engine.writers import ShardWriter
 __all__ = ["JobContext", "Retry", "ShardRun"]
 
 Retry = Callable[[str, Failure], bool]
-"""Whether a failure of the job of that name is to be tried again."""
+"""Whether a failure of the job of that name is retried."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobContext:
     """What all shards of one running job share. ``slots`` bounds the records that are in flight.
 
-    ``rank`` is the job's place in the pipeline. Where jobs wait at one endpoint, the later one goes first: what was begun
-    is finished before more is begun, and follows closely, while a provider's cache still holds what it shares.
+    ``rank`` is the job's place in the pipeline. When jobs wait at one endpoint, the later one goes first: work in
+    progress is finished before new work is begun, while a provider's cache still holds the shared beginning of its prompts.
     """
 
     job: Job
@@ -52,32 +52,32 @@ class JobContext:
     deferrals: Deferrals = field(default_factory=NothingDeferred)
 
     def group(self, index: int) -> str:
-        """What the requests of shard `index` are known by."""
+        """The name under which the requests of shard `index` are kept."""
         return f"{self.job.name}/{index}"
 
     def retries(self, failure: Failure) -> bool:
         return self.retry(self.job.name, failure)
 
     def flaw(self, row: Any) -> Failure | None:
-        """What is wrong with a sealed row, if the job finds it."""
+        """The flaw of a sealed row, if the job finds one."""
         flaw = self.job.flaw
         reason = flaw.reason(row) if flaw is not None else ""
         return Failure(kind=flaw.kind, reason=reason) if flaw is not None and reason else None
 
     def holds_flaws(self, index: int) -> bool:
-        """Whether sealed shard `index` holds rows that are to be made again; blocks."""
+        """Whether sealed shard `index` holds rows that have to be made again. Blocks."""
         flaw = self.job.flaw
         if flaw is None or not self.retries(Failure(kind=flaw.kind, reason="")):
             return False
         return any(flaw.reason(row) for row in self.output.read(index))
 
     def source(self, index: int) -> str:
-        """What shard `index` is made from: the checksums of what it reads, and the job's variant; blocks."""
+        """The source of shard `index`: the checksums of the shards that it reads, and the job's variant. Blocks."""
         stamps = [dataset.stamp(index) for dataset in self.inputs]
         return make_id(*(stamp for stamp in stamps if stamp is not None), self.job.variant())
 
     def items(self, index: int) -> dict[str, Item]:
-        """The inputs of shard `index` by id, in order; blocks."""
+        """The inputs of shard `index` by id, in order. Blocks."""
         rows = ShardRows(index, {dataset.name: dataset.read(index) for dataset in self.inputs})
         return {item.id: item for item in self.job.expand(rows)}
 
@@ -90,7 +90,7 @@ class JobContext:
 
 
 class ShardRun:
-    """A shard being worked on: its writer, the order of its inputs, and how many of them are in flight.
+    """An open shard: its writer, the order of its inputs, and how many of them are in flight.
 
     ``begun`` is how many entries its journal had when this process opened it first: failures after that are new, and not
     tried again. ``deferred`` counts the inputs that wait for a batch.
@@ -127,7 +127,7 @@ class ShardRun:
 
     @classmethod
     async def open(cls, context: JobContext, index: int, begun: int | None = None) -> Self:
-        """Take up a shard that is open, or open again one that is sealed; `begun` where this process had it open before."""
+        """Open an unfinished shard, or reopen a sealed one; `begun` is set if this process had it open before."""
         job, shard = context.job, context.output.shard(index)
         if context.deferrals.active and await asyncio.to_thread(shard.seal) is not None:
             context.deferrals.release(context.group(index))
@@ -151,7 +151,7 @@ class ShardRun:
         return run
 
     async def feed(self, tasks: asyncio.TaskGroup) -> None:
-        """Make a task for each input that is not finished, as slots come free."""
+        """Create a task for each unfinished input, as slots become free."""
         fed = False
         try:
             todo, self._todo = list(self._context.job.feeds(self._todo)), []
@@ -167,7 +167,7 @@ class ShardRun:
     async def run_item(self, item: Item) -> None:
         """One input, from its slot to its commit.
 
-        One that is stopped stays undone, and the next run takes it up; one that is deferred the next opening of the shard.
+        A stopped one stays undone until the next run; a deferred one until the shard is opened again.
         """
         done = False
         try:
@@ -182,11 +182,11 @@ class ShardRun:
             self._end(done=done)
 
     async def finish(self, previous_sealed: asyncio.Future[bool]) -> Seal | None:
-        """Seal the shard when its last input is committed; None where it is to be opened again later.
+        """Seal the shard when its last input is committed; None if it has to be opened again later.
 
-        That is so where inputs are deferred. A job that reviews its shards does so in their order: after
+        That is the case when inputs are deferred. A job that reviews its shards does so in their order, after
         `previous_sealed`. If that may have to wait for a batch, this shard does not stay open meanwhile. Raises `Stopped`
-        where the run stops before the seal.
+        if the run stops before the seal.
         """
         await self._idle.wait()
         if not self._whole:
@@ -202,7 +202,7 @@ class ShardRun:
         return await self._writer.seal(self._order, source=self._source, dropped=dropped, kept=len(self._kept))
 
     async def close(self) -> None:
-        """Close the files; a shard that is not sealed is taken up later, or by the next run."""
+        """Close the files. A shard that is not sealed is continued later, or by the next run."""
         await self._writer.__aexit__()
         await self._context.deferrals.close(self._context.group(self.index), self.deferred)
 
@@ -226,13 +226,13 @@ class ShardRun:
         )
 
     def _call(self, item: Item, tally: Tally) -> Call:
-        """The call of one input. One that has failed before asks anew, under another name."""
+        """The call of one input. One that has failed before asks again under another name."""
         context, again = self._context, self._failures[item.id]
         who = f"{item.id} {again}" if again else item.id
         return metered(context.call, tally, context.job.name, context.group(self.index), context.rank, who)
 
     async def _review(self) -> dict[str, Failure]:
-        """What the job's review drops, by input id."""
+        """The inputs that the job's review drops, by id."""
         job = self._context.job
         if job.review is None:
             return {}
@@ -243,7 +243,7 @@ class ShardRun:
         return dropped
 
     def _end(self, *, done: bool) -> None:
-        """The feeder, or one input, has ended."""
+        """Called when the feeder, or one input, has ended."""
         self._whole &= done
         self._pending -= 1
         if self._pending == 0:
@@ -251,7 +251,7 @@ class ShardRun:
 
 
 def _kept(writer: ShardWriter, items: Mapping[str, Item]) -> list[str]:
-    """The former inputs that have rows, in the order of their ids."""
+    """The former inputs that still have rows, in the order of their ids."""
     return sorted(entry.id for entry in writer.finished.values() if entry.rows and entry.id not in items)
 
 
@@ -260,5 +260,5 @@ def _failure(error: Permanent) -> Failure:
 
 
 def _text(said: str) -> str:
-    """What a checkpoint line can hold of `said`, which may quote the name of a file that is no text."""
+    """`said` as a checkpoint line can hold it: it may quote a file name that is not valid UTF-8."""
     return said.encode("utf-8", "replace").decode("utf-8")

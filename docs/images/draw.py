@@ -19,7 +19,7 @@ from report_sample import MODELS, sample
 
 from jobs.report.page import report_html
 
-WIDTH, HEIGHT = 1000, 480
+WIDTH, HEIGHT = 1000, 905
 
 
 async def draw() -> None:
