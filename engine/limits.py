@@ -81,6 +81,7 @@ class Limit:
         self._queue: Waiting[Slot] = Waiting()
         self._called = 0  # requests whose turn has come but whose task has not run yet: none may overtake them
         self._next_number = 1
+        self._tokens_used = 0
         self._unrejected_from = 1
         self._paused_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -106,6 +107,16 @@ class Limit:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    @property
+    def per_minute(self) -> tuple[float, float]:
+        """The requests and the tokens that may be used in a minute; 0 while no limit is known."""
+        return 60 * self._requests.rate, 60 * self._tokens.rate
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """The requests that were started, and the tokens of those that were answered, since the limit was made."""
+        return self._next_number - 1, self._tokens_used
 
     @property
     def in_flight(self) -> int:
@@ -225,6 +236,7 @@ class Limit:
         """Learn from the true cost of an answer, and return what was reserved beyond it."""
         self._estimates.learn(slot.request, usage)
         used = usage.prompt_tokens + usage.completion_tokens
+        self._tokens_used += used
         if used:
             self._tokens.give_back(slot.charge - used, now)
 

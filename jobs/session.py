@@ -6,7 +6,7 @@ It prints nothing, handles no signals and never ends the process. The caller pas
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from engine.datasets import Dataset
 from engine.errors import BadInput
 from engine.events import Event, Hook
 from engine.job import Job, Pipeline
+from engine.limits import Limit
 from engine.requests import Call, Usage
 from engine.runner import run
 from engine.shards import total
@@ -62,7 +63,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """An open and locked run; `run` does the work, once."""
+    """An open and locked run; `run` does the work, once. `limits` are name, address and limit of each model."""
 
     work: Work
     context: RunContext
@@ -70,6 +71,7 @@ class Session:
     calls: Call
     counts: Counts
     traffic: Traffic
+    limits: Callable[[], Sequence[tuple[str, str, Limit]]]
     reports: Sequence[ReportData]
 
     async def run(self) -> Outcome:
@@ -124,6 +126,7 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
             calls=preflight,
             counts=counts,
             traffic=calls.traffic,
+            limits=lambda: calls.limits,
             reports=reports,
         )
 

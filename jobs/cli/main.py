@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.cli.bench_command import add_bench
 from jobs.cli.completion import add_completion
 from jobs.cli.init import add_init
-from jobs.cli.serve_command import add_serve
+from jobs.cli.serve_command import add_serve, add_serving, serving_of
 from jobs.cli.terminal import make_printable
 from jobs.registry import redoable, stoppable
 from jobs.tuning.exporters import EXPORTERS
@@ -157,6 +157,7 @@ def _add_run(commands: Any) -> None:
     )
     run.add_argument("--all-papers", action="store_true", help="with --dry-run: parse every paper, and keep it")
     _add_preflight(run)
+    add_serving(run)
     run.set_defaults(command=_run)
 
 
@@ -196,6 +197,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.dry_run and (arguments.redo or arguments.until):
         raise BadInput("--dry-run goes without --redo and --until: it parses, and deletes nothing")
+    serving = serving_of(arguments)
     folder = RunFolder(arguments.out)
     folder.check_usable()
     table = configfile.load(arguments.config) if arguments.config else folder.table() if folder.exists else {}
@@ -205,7 +207,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
         return dry_run(folder, arguments.papers, table, every=arguments.all_papers)
     selection = Selection(until=arguments.until, redo=arguments.redo)
-    return work_on(prepared(folder, arguments.papers, table, selection, preflight=not arguments.no_preflight))
+    work = prepared(folder, arguments.papers, table, selection, preflight=not arguments.no_preflight)
+    return work_on(work, serving)
 
 
 def _finetune(arguments: argparse.Namespace) -> int:

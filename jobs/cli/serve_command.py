@@ -6,15 +6,22 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jobs.run.folder import RunFolder
+    from jobs.serve.live import Live
+    from jobs.session import Session
 
-__all__ = ["add_address", "add_serve", "served"]
+    Serving = Callable[[Session, Callable[[str], None]], AbstractAsyncContextManager[None]]
+
+__all__ = ["add_address", "add_serve", "add_serving", "served", "serving_of"]
+
+_HERE = "127.0.0.1"
 
 
 def add_serve(commands: Any) -> None:
@@ -30,12 +37,46 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say where to serve."""
     parser.add_argument(
         "--bind",
-        default="127.0.0.1",
+        default=_HERE,
         metavar="ADDRESS",
         help="serve at this address (default: 127.0.0.1, this machine alone); another one needs a password in the "
         "environment variable GRISTMILL_PASSWORD",
     )
     parser.add_argument("--port", type=int, metavar="PORT", help="serve at this port (default: 8631, or a free one)")
+
+
+def add_serving(parser: argparse.ArgumentParser) -> None:
+    """Add ``--serve`` and its address to a command that works on a run."""
+    parser.add_argument("--serve", action="store_true", help="show the run in a browser while this process works on it")
+    add_address(parser)
+
+
+def serving_of(arguments: argparse.Namespace) -> Serving | None:
+    """How the run is served while this process works on it; None where it is not asked for.
+
+    Raises `BadInput` for an address without ``--serve``.
+    """
+    from engine.errors import BadInput
+
+    if arguments.serve:
+        return partial(_beside, bind=arguments.bind, port=arguments.port)
+    if arguments.port is not None or arguments.bind != _HERE:
+        raise BadInput("--bind and --port go with --serve")
+    return None
+
+
+@asynccontextmanager
+async def _beside(session: Session, tell: Callable[[str], None], *, bind: str, port: int | None) -> AsyncIterator[None]:
+    """The run of `session` is served inside; the pages are sent its end before the server ends."""
+    from jobs.serve.live import Live
+
+    live = Live(session.traffic, session.limits)
+    async with served(session.work.folder, bind=bind, port=port, live=live) as address:
+        tell(f"see it at {address}")
+        try:
+            yield
+        finally:
+            live.working = False
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -58,7 +99,9 @@ async def _until_stopped(folder: RunFolder, bind: str, port: int | None) -> None
 
 
 @asynccontextmanager
-async def served(folder: RunFolder, *, bind: str, port: int | None) -> AsyncIterator[str]:
+async def served(
+    folder: RunFolder, *, bind: str = _HERE, port: int | None = None, live: Live | None = None
+) -> AsyncIterator[str]:
     """The run of `folder` is served inside; yields the address to open. Raises `BadInput` where it cannot be."""
     from engine.workers import Workers
     from jobs.parsing.parse import WARM_UP
@@ -72,6 +115,12 @@ async def served(folder: RunFolder, *, bind: str, port: int | None) -> AsyncIter
         processes=1, timeout_s=parsing.timeout_s, memory_bytes=parsing.memory_mb << 20, initializer=WARM_UP
     )
     async with workers:
-        site = Site(folder=folder, datasets=folder.datasets(), access=access, workers=workers)
+        site = Site(
+            folder=folder,
+            datasets=folder.datasets(),
+            access=access,
+            workers=workers,
+            live=live,
+        )
         async with serving(site, bind=bind, port=port) as address:
             yield address

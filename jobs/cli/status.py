@@ -24,7 +24,7 @@ from jobs.generation.worth_asking import worth_asking
 from jobs.report.collect import JobState, job_state, job_states
 from jobs.report.failure_list import failures, job_failures, jobs_made, naming_papers
 from jobs.report.html import duration
-from jobs.report.remaining import Expected, Pace, expected, read_paces, seconds_left
+from jobs.report.remaining import Expected, Pace, expected, read_figures, read_paces, seconds_left
 from jobs.report.text_coverage import read_papers, text_coverage
 from jobs.review.figures import review_figures, sentence
 from jobs.run.batches import by_state, live, read_batches
@@ -127,7 +127,8 @@ def _print_progress(
 def _totals(datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState]) -> dict[str, tuple[JobState, Expected]]:
     """Each of our jobs with the inputs that it has in all; a user's own jobs tell none."""
     names = {job.name: dataset.name for job, dataset in jobs_made(datasets).items()}
-    return {state.job: (state, expected(state, datasets, names[state.job])) for state in states if state.job in names}
+    figures = read_figures(datasets)
+    return {state.job: (state, expected(state, figures, names[state.job])) for state in states if state.job in names}
 
 
 def _paces(folder: RunFolder, datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState]) -> dict[str, Pace]:

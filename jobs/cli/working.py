@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -21,6 +22,9 @@ from jobs.run.batches import live, read_batches
 from jobs.run.folder import RunFolder
 from jobs.session import Outcome, opened
 from jobs.work import Selection, Work, prepare
+
+if TYPE_CHECKING:
+    from jobs.cli.serve_command import Serving
 
 __all__ = ["DONE", "FAILED_RECORDS", "STOPPED", "prepared", "work_on"]
 
@@ -43,13 +47,14 @@ def prepared(
     return replace(work, preflight=preflight)
 
 
-def work_on(work: Work, *, says_result: bool = True) -> int:
-    """Run the session with its progress; returns the exit code. Raises `BadInput` and other `Fatal` errors.
+def work_on(work: Work, serving: Serving | None = None, *, says_result: bool = True) -> int:
+    """Run the session with its progress, and served where `serving` says how; returns the exit code.
 
-    With `says_result` the table, some pairs and what failed are printed at the end.
+    With `says_result` the table, some pairs and what failed are printed at the end. Raises `BadInput` and other `Fatal`
+    errors.
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    outcome = asyncio.run(_worked(work, console))
+    outcome = asyncio.run(_worked(work, console, serving))
     if outcome.stopped:
         console.print(f"stopped; run the same command again to go on with {work.folder.path}")
         for line in _left_behind(work.folder):
@@ -75,7 +80,7 @@ def _left_behind(folder: RunFolder) -> Iterator[str]:
         )
 
 
-async def _worked(work: Work, console: Console) -> Outcome:
+async def _worked(work: Work, console: Console, serving: Serving | None) -> Outcome:
     stop, progress = Stop(), Progress(console, ("deal", *stoppable()), batched(work.config))
     for line in served_by(work.config) if work.asks else ():
         console.print(line)
@@ -84,5 +89,6 @@ async def _worked(work: Work, console: Console) -> Outcome:
         def tell() -> None:
             console.print(_STOPPING.format(session.traffic.words()))
 
-        with stop_on_signals(stop, on_first=tell), progress.showing():
-            return await session.run()
+        async with serving(session, console.print) if serving else nullcontext():
+            with stop_on_signals(stop, on_first=tell), progress.showing():
+                return await session.run()

@@ -140,6 +140,11 @@ class ModelCalls:
         self.traffic = Traffic()
         self._open = AsyncExitStack()
 
+    @property
+    def limits(self) -> list[tuple[str, str, Limit]]:
+        """The models that were asked so far: name, address and limit of each."""
+        return [(model, base_url, limit) for (base_url, model, *_), limit in self._limits.items()]
+
     async def __aenter__(self) -> Self:
         return self
 

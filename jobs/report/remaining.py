@@ -17,7 +17,10 @@ from engine.datasets import Dataset
 from jobs.report.collect import JobState
 from jobs.report.job_times import log_lines
 
-__all__ = ["Expected", "Pace", "expected", "read_paces", "seconds_left"]
+__all__ = ["Expected", "Figures", "Pace", "expected", "read_figures", "read_paces", "seconds_left"]
+
+Figures = Mapping[int, tuple[int, int]]
+"""By the number of each sealed shard of a dataset: its inputs and its rows."""
 
 _ABOVE = {
     "parse": ("papers",),
@@ -49,15 +52,18 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def expected(state: JobState, datasets: Mapping[str, Dataset[Any]], name: str) -> Expected:
-    """How many inputs the job of `state`, which writes the dataset `name`, has in all; blocks."""
-    first = next(dataset for dataset in datasets.values() if dataset.sealed() or dataset.name == name)
-    weights = {number: rows for number, (_, rows) in _figures(first).items()}
+def expected(state: JobState, figures: Mapping[str, Figures], name: str) -> Expected:
+    """How many inputs the job of `state`, which writes the dataset `name`, has in all.
+
+    `figures` are those of each dataset that has a folder, in the order of the run.
+    """
+    first = next((each for dataset, each in figures.items() if each or dataset == name), {})
+    weights = {number: rows for number, (_, rows) in first.items()}
     if state.sealed == len(weights) and not state.open:
         return Expected(total=state.inputs, exact=True)
-    mine = _figures(datasets[name])
-    above = next((datasets[each] for each in _ABOVE.get(state.job, ()) if datasets[each].folder.exists()), None)
-    known = {number: rows for number, (_, rows) in _figures(above).items()} if above else {}
+    mine = figures.get(name, {})
+    above = next((figures[each] for each in _ABOVE.get(state.job, ()) if each in figures), {})
+    known = {number: rows for number, (_, rows) in above.items()}
     both = mine.keys() & known.keys()
     rows = sum(known[number] for number in both)
     share = sum(mine[number][0] for number in both) / rows if rows else 1.0
@@ -67,6 +73,11 @@ def expected(state: JobState, datasets: Mapping[str, Dataset[Any]], name: str) -
         return Expected(total=None, exact=False)
     total = round(sum(counted.values()) * max(1.0, sum(weights.values()) / part))
     return Expected(total=max(total, state.inputs), exact=False)
+
+
+def read_figures(datasets: Mapping[str, Dataset[Any]]) -> dict[str, Figures]:
+    """The figures of each dataset that has a folder; blocks."""
+    return {name: _figures(dataset) for name, dataset in datasets.items() if dataset.folder.exists()}
 
 
 def seconds_left(totals: Mapping[str, tuple[JobState, Expected]], paces: Mapping[str, Pace]) -> float | None:
@@ -122,7 +133,7 @@ def _lines(lines: Iterable[bytes]) -> Iterable[_Line]:
             continue
 
 
-def _figures(dataset: Dataset[Any]) -> dict[int, tuple[int, int]]:
+def _figures(dataset: Dataset[Any]) -> Figures:
     """The inputs and the rows of each sealed shard."""
     seals = ((number, dataset.shard(number).seal()) for number in dataset.sealed())
     return {number: (seal.inputs, seal.rows) for number, seal in seals if seal is not None}

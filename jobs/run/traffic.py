@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from engine.requests import Call, Reply, Request
 
@@ -13,10 +14,13 @@ _WEIGHT = 0.1
 
 
 class Traffic:
-    """Counts the requests of all calls that it watches. ``mean_s`` is how long answers took of late, None before one."""
+    """Counts the requests of all calls that it watches, by job in ``jobs``. ``mean_s`` is how long answers took of late,
+
+    None before one."""
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.jobs = Counter[str]()
         self.mean_s: float | None = None
 
     def watched(self, call: Call) -> Call:
@@ -26,10 +30,12 @@ class Traffic:
             clock = asyncio.get_running_loop().time
             began = clock()
             self.in_flight += 1
+            self.jobs[request.job] += 1
             try:
                 reply = await call(request)
             finally:
                 self.in_flight -= 1
+                self.jobs[request.job] -= 1
             took = clock() - began
             self.mean_s = took if self.mean_s is None else self.mean_s + _WEIGHT * (took - self.mean_s)
             return reply

@@ -12,7 +12,9 @@ from aiohttp import web
 
 from engine.errors import BadInput
 from jobs.serve import pair, pairs, paper, papers, progress, security, sheets
+from jobs.serve.feed import Feed
 from jobs.serve.site import SITE, Site
+from jobs.serve.watch import Watch
 
 __all__ = ["PORT", "build_app", "serving"]
 
@@ -31,6 +33,7 @@ def build_app(site: Site) -> web.Application:
     app = web.Application(middlewares=security.MIDDLEWARES, client_max_size=2**20)
     app[SITE] = site
     app[sheets.SHEETS] = sheets.Sheets()
+    app[progress.FEED] = Feed(Watch(site.folder, site.committed, site.live), site.live)
     app.on_response_prepare.append(security.add_headers)
     app.add_routes([web.get("/static/{name}", _file), *(route for module in _PAGES for route in module.ROUTES)])
     return app
@@ -39,14 +42,16 @@ def build_app(site: Site) -> web.Application:
 @asynccontextmanager
 async def serving(site: Site, *, bind: str = "127.0.0.1", port: int | None = None) -> AsyncIterator[str]:
     """Serve `site` inside; yields the address to open, with its token. Raises `BadInput` for one that cannot be had."""
-    runner = web.AppRunner(build_app(site), access_log=None, shutdown_timeout=1.0)  # a log would hold the token
+    app = build_app(site)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)  # a log would hold the token
     await runner.setup()
     try:
         await _listen(runner, bind, port)
         host, its_port = runner.addresses[0][:2]
         shown = f"[{host}]" if ":" in host else host
         token = "" if site.access.password else f"?token={site.access.token}"
-        yield f"http://{shown}:{its_port}/{token}"
+        async with app[progress.FEED].looking():
+            yield f"http://{shown}:{its_port}/{token}"
     finally:
         await runner.cleanup()
 

@@ -20,7 +20,7 @@ from engine.datasets import Dataset
 from engine.errors import Fatal
 from engine.records import decode_lines
 from engine.requests import Usage
-from engine.shards import Seal
+from engine.shards import Seal, total
 
 __all__ = ["Committed", "Place", "SealSum"]
 
@@ -54,6 +54,8 @@ class Committed:
         self.dataset = dataset
         self._lock = threading.Lock()
         self._sums: dict[int, SealSum] = {}
+        self._open: list[int] = []
+        self._whole: tuple[Mapping[int, SealSum], SealSum] | None = None
         self._changed_ns = 0
         self._listed_ns = 0
 
@@ -62,9 +64,35 @@ class Committed:
         with self._lock:
             if (changed := self._changed()) is not None:
                 listed = time.time_ns()
+                journals = {_number(path) for path in self.dataset.folder.glob("*.checkpoint.jsonl")}
                 self._sums = dict(sorted(self._read(self._sums)))
+                self._open = sorted(journals - self._sums.keys())
                 self._changed_ns, self._listed_ns = changed, listed
             return self._sums
+
+    def whole(self) -> SealSum:
+        """The sum over all sealed shards; its stamp says nothing."""
+        sums = self.sums()
+        if self._whole is None or self._whole[0] is not sums:
+            failed = Counter[str]()
+            for each in sums.values():
+                failed.update(each.failed)
+            self._whole = (
+                sums,
+                SealSum(
+                    stamp=0,
+                    inputs=sum(each.inputs for each in sums.values()),
+                    rows=sum(each.rows for each in sums.values()),
+                    usage=total(each.usage for each in sums.values()),
+                    failed=dict(failed.most_common()),
+                ),
+            )
+        return self._whole[1]
+
+    def open(self) -> list[int]:
+        """The shards with a journal and without a seal, in order."""
+        self.sums()
+        return self._open
 
     def stamp(self, index: int) -> int:
         """What changes when the shard is sealed anew; 0 while it is open."""
@@ -108,20 +136,24 @@ class Committed:
         try:
             changed = self.dataset.folder.stat().st_mtime_ns
         except FileNotFoundError:
-            self._sums = {}
+            self._sums, self._open = {}, []
             return None
         unchanged = changed == self._changed_ns and changed < self._listed_ns - _RECENT_NS
         return None if unchanged else changed
 
     def _read(self, known: Mapping[int, SealSum]) -> Iterator[tuple[int, SealSum]]:
         for path in self.dataset.folder.glob("*.done.json"):
-            index = int(path.name.split(".")[0])
+            index = _number(path)
             stamp = _stamp(path)
             if (before := known.get(index)) is not None and before.stamp == stamp:
                 yield index, before
             elif (seal := self.seal(index)) is not None:
                 failed = dict(Counter(failure.kind for failure in seal.failures))
                 yield index, SealSum(stamp=stamp, inputs=seal.inputs, rows=seal.rows, usage=seal.usage, failed=failed)
+
+
+def _number(path: Path) -> int:
+    return int(path.name.split(".")[0])
 
 
 def _stamp(path: Path) -> int:

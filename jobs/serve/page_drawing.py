@@ -16,7 +16,7 @@ import msgspec
 
 from jobs.parsing.failures import failed
 from jobs.parsing.pdf import HEADER_WINDOW, warm_up
-from jobs.parsing.source import MAX_BYTES, Source, read_source
+from jobs.parsing.source import Source, read_source
 from jobs.records import Paper
 
 __all__ = ["Drawing", "Drawn", "Mark", "Wanted", "draw", "find"]
@@ -42,7 +42,6 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     paper: Paper
     page: int
     wanted: list[Wanted]
-    max_bytes: int = MAX_BYTES
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +68,7 @@ def draw(job: Drawing) -> Drawn:
     """The picture, for a worker process; raises `Permanent` where the file cannot be drawn, or is another by now."""
     import pymupdf
 
-    data = read_source(Source.of(job.paper), max_bytes=job.max_bytes)
+    data = read_source(Source.of(job.paper))
     warm_up()
     if b"%PDF-" not in data[:HEADER_WINDOW]:
         raise failed("not_pdf")

@@ -92,8 +92,7 @@ class PairLines:
         """The lines from `first` on, how many there are of the query so far, and how many shards were looked at."""
         pairs = self._committed["pairs"]
         if query.plain:
-            total = sum(each.rows for each in pairs.sums().values())
-            return self._lines(pairs.window(first, count)), total, Looked(1, 1)
+            return self._lines(pairs.window(first, count)), pairs.whole().rows, Looked(1, 1)
         places, looked = self._places(query, seconds)
         shown = [Place(int(shard), int(row)) for shard, row in places[first : first + count]]
         return self._lines(shown), len(places), looked

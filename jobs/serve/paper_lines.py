@@ -75,7 +75,7 @@ class PaperLines:
         """The lines from `first` on, how many there are of the query so far, and how many shards were looked at."""
         papers = self._committed["papers"]
         if query.plain:
-            total = sum(each.rows for each in papers.sums().values())
+            total = papers.whole().rows
             places = papers.window(first, count)
             return list(self._lines(places)), total, Looked(1, 1)
         looked = self._survey.further(seconds)
@@ -92,10 +92,7 @@ class PaperLines:
 
     def states(self) -> dict[str, int]:
         """How many papers failed by each kind, from the seals."""
-        failed = Counter[str]()
-        for each in self._committed["chunks"].sums().values():
-            failed.update(each.failed)
-        return dict(failed.most_common())
+        return self._committed["chunks"].whole().failed
 
     def _lines(self, places: Iterable[Place]) -> Iterable[PaperLine]:
         for place in places:

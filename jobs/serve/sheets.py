@@ -31,8 +31,7 @@ class Sheets:
         async with self._drawing:
             key = (story.paper.id, page)
             if key not in self._drawn:
-                limit = site.max_paper_bytes
-                drawing = Drawing(paper=story.paper, page=page, wanted=_wanted(story, page), max_bytes=limit)
+                drawing = Drawing(paper=story.paper, page=page, wanted=_wanted(story, page))
                 self._drawn[key] = await site.workers.run(draw, drawing)
             self._drawn.move_to_end(key)
             while len(self._drawn) > _KEPT:

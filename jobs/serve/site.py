@@ -12,11 +12,11 @@ from aiohttp import web
 
 from engine.datasets import Dataset
 from engine.workers import Workers
-from jobs.parsing.source import MAX_BYTES
 from jobs.run.folder import RunFolder
 from jobs.serve.access import Access
 from jobs.serve.chunk_places import ChunkPlaces
 from jobs.serve.committed import Committed
+from jobs.serve.live import Live
 from jobs.serve.pair_lines import PairLines
 from jobs.serve.paper_lines import PaperLines
 
@@ -27,14 +27,15 @@ __all__ = ["SITE", "Site"]
 class Site:
     """A run and who may read it. `datasets` are the run's, by name; reading them takes no lock.
 
-    `workers` draw the pages of papers of at most `max_paper_bytes`. `guessing` is held while a wrong password waits for its answer.
+    `workers` draw the pages of papers. `guessing` is held while a wrong password waits for its answer. `live` is
+    what the process itself knows, where it is the one that works on the run.
     """
 
     folder: RunFolder
     datasets: Mapping[str, Dataset[Any]]
     access: Access
     workers: Workers
-    max_paper_bytes: int = MAX_BYTES
+    live: Live | None = None
     guessing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @cached_property
