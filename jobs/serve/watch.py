@@ -54,7 +54,7 @@ class Watch:
         working = self._live.working if self._live else self._folder.worker() is not None
         states = dict(self._states())
         done = {job: state.inputs for job, state in states.items()}
-        points = self._rates.look(now, done, said)
+        points = [point for point in self._rates.look(now, done, said) if working or point.rates]
         totals = self._totals(states)
         paces = {job: pace for job in states if (pace := self._heard.pace(job, done[job], now)) is not None}
         jobs = [self._job(state, totals[job][1], paces.get(job), now, working) for job, state in states.items()]

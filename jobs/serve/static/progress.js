@@ -35,7 +35,7 @@ function made(tag, { text = "", ...attributes } = {}, ...children) {
 }
 
 function figure(label, text, more = "") {
-  return made("td", { class: "number", "data-label": label, text }, more ? made("span", { class: "small", text: more }) : null);
+  return made("td", { class: text === "–" ? "number nothing" : "number", "data-label": label, text }, more ? made("span", { class: "small", text: more }) : null);
 }
 
 function part(text, of) {
@@ -79,9 +79,17 @@ function limitRow(limit) {
 }
 
 function plot(job) {
-  const rates = points.map((point) => [point.at, point.rates[job] ?? 0]);
+  const first = points[0].at - points[0].seconds;
+  const last = points[points.length - 1].at;
+  const rates = [];
+  let until = first;
+  for (const { at, seconds, rates: all } of points) { // each rate holds for its seconds, and nothing was done between
+    const since = Math.max(until, at - seconds);
+    if (since > until + 1) rates.push([until, 0], [since, 0]);
+    rates.push([since, all[job] ?? 0], [at, all[job] ?? 0]);
+    until = at;
+  }
   const highest = Math.max(...rates.map(([, rate]) => rate));
-  const [first, last] = [rates[0][0], rates[rates.length - 1][0]];
   const across = (at) => last > first ? 300 * (at - first) / (last - first) : 300;
   const line = rates.map(([at, rate]) => `${across(at).toFixed(1)},${(58 - 54 * rate / highest).toFixed(1)}`).join(" ");
   const picture = document.createElementNS(SVG, "svg");
