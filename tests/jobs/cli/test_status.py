@@ -21,7 +21,7 @@ from jobs.records import Paper, Question
 from jobs.report.collect import JobState
 from jobs.report.data import Failure
 from jobs.report.failure_list import naming_papers
-from jobs.report.remaining import Expected, Pace, expected, read_paces, seconds_left
+from jobs.report.remaining import Expected, Pace, expected, read_figures, read_paces, seconds_left
 from jobs.run.folder import RunFolder
 
 
@@ -138,11 +138,11 @@ async def test_how_much_is_expected(tmp_path: Path) -> None:
     sealed(made["questions"].folder, Question, rows[:10], rows[10:])
     sealed(made["pairs"].folder, Record, [Record(id=f"a{number}", parent="") for number in range(8)])
     state = JobState(job="answer", sealed=1, open=0, inputs=8, rows=8, failures={}, usage=Usage())
-    assert expected(state, made, "pairs") == Expected(total=(8 + 24) * 2, exact=False)
+    assert expected(state, read_figures(made), "pairs") == Expected(total=(8 + 24) * 2, exact=False)
     nothing = msgspec.structs.replace(state, job="respond", sealed=0, inputs=0)
-    assert expected(nothing, made, "responses") == Expected(total=None, exact=False)
+    assert expected(nothing, read_figures(made), "responses") == Expected(total=None, exact=False)
     whole = msgspec.structs.replace(state, sealed=3, inputs=64)
-    assert expected(whole, made, "pairs") == Expected(total=64, exact=True)
+    assert expected(whole, read_figures(made), "pairs") == Expected(total=64, exact=True)
 
 
 def test_the_time_left_is_that_of_the_slowest(tmp_path: Path) -> None:
