@@ -5,6 +5,7 @@ It is a hook: it receives events and does not call the engine.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections import deque
@@ -105,14 +106,16 @@ class Progress:
         self._counts = Counts(jobs)
         self._batches = BatchProgress(asked or Batched())
         self._lines = {job: self._line(job) for job in self._counts.jobs}
-        self._shown_at = self._batches_shown_at = -math.inf
+        self._shown_at = 0.0
+        self._batches_shown_at = -math.inf
         self._busy_at = time.monotonic()
         self._told_to_wait = False
 
     def __call__(self, event: Event) -> None:
         self._counts(event)
         if isinstance(event, BatchChanged):
-            self._show_batches(event)
+            if self._batches.add(event):
+                self._print_batches(every_s=_PLAIN_EVERY_S)
             return
         self._busy_at = time.monotonic()
         line = self._lines.setdefault(event.job, self._line(event.job))
@@ -134,17 +137,22 @@ class Progress:
     def _line(self, job: str) -> _JobLine:
         return _JobLine(self._counts.jobs[job], batched=self._batches.takes_part(job))
 
-    def _show_batches(self, event: BatchChanged) -> None:
-        """Show how batches stand where there is no table: at each change, and now and then; and once that all waits."""
-        changed, now = self._batches.add(event), time.monotonic()
-        due = self._batches_shown_at + (_PLAIN_EVERY_S if changed else _BATCHES_EVERY_S)
-        if not self._console.is_terminal and now >= due:
+    def tick(self) -> None:
+        """Called every few seconds: batches that only wait send no events. Once that all waits it is said, and how to leave."""
+        if not self._batches.any:
+            return
+        self._print_batches(every_s=_BATCHES_EVERY_S)
+        if not self._told_to_wait and time.monotonic() - self._busy_at >= _QUIET_S:
+            self._told_to_wait = True
+            self._console.print(_ONLY_BATCHES, highlight=False, markup=False)
+
+    def _print_batches(self, *, every_s: float) -> None:
+        """Without a table, a line for each state of batches, unless there was one in the last `every_s` seconds."""
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._batches_shown_at >= every_s:
             self._batches_shown_at = now
             for line in self._batches.lines():
                 self._console.print(f"batches: {line}", highlight=False, markup=False)
-        if self._batches.any and now - self._busy_at >= _QUIET_S and not self._told_to_wait:
-            self._told_to_wait = True
-            self._console.print(_ONLY_BATCHES, highlight=False, markup=False)
 
     def _show_wait(self, event: AttemptFailed, line: _JobLine) -> None:
         """Show a wait with its job; print a long one at once, so that the user sees why the run pauses."""
@@ -154,6 +162,24 @@ class Progress:
             line.trouble_shown_at = now
             reason = visible(event.reason)  # as the server says it
             self._console.print(f"{event.job}: {reason}; {line.trouble}", highlight=False, markup=False)
+
+    @contextmanager
+    def ticking(self) -> Iterator[None]:
+        """Call `tick` now and then inside the block, which must run on an event loop."""
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle | None = None
+
+        def again() -> None:
+            nonlocal timer
+            self.tick()
+            timer = loop.call_later(_PLAIN_EVERY_S, again)
+
+        again()
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     @contextmanager
     def showing(self) -> Iterator[None]:

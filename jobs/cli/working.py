@@ -90,5 +90,5 @@ async def _worked(work: Work, console: Console, serving: Serving | None) -> Outc
             console.print(_STOPPING.format(session.traffic.words()))
 
         async with serving(session, console.print) if serving else nullcontext():
-            with stop_on_signals(stop, on_first=tell), progress.showing():
+            with stop_on_signals(stop, on_first=tell), progress.showing(), progress.ticking():
                 return await session.run()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import time
 
@@ -21,6 +22,7 @@ from engine.events import (
     ShardSealed,
 )
 from engine.requests import Usage
+from engine.virtualtime import run_virtual
 from jobs.cli import progress as showing
 from jobs.cli.batch_progress import batched
 from jobs.cli.progress import Progress
@@ -243,12 +245,31 @@ def test_waiting_batches_are_told_rarely(clock: Clock) -> None:
         "batches: 1 batch validating: 0 of 4",
         "batches: 1 batch running: 0 of 4",
     ]
-    for minute in range(60):
-        clock.now += 60
-        screen.tell(changed("submitted", "running", done=minute))
+    for _ in range(360):
+        clock.now += 10
+        screen.progress.tick()
     said = screen.lines()[before:]
     assert sum(line.startswith("batches: ") for line in said) == 6
     assert ["Ctrl-C leaves them at the provider" in line for line in said].count(True) == 1
+
+
+def test_ticks_come_by_themselves(clock: Clock) -> None:
+    """While a run works its batches are looked at every ten seconds, and no longer than that."""
+    screen = Screen(batch=True)
+
+    async def waits() -> int:
+        screen.tell(changed("submitted", "running"))
+        with screen.progress.ticking():
+            for _ in range(20):
+                clock.now += 10
+                await asyncio.sleep(10)
+        before = len(screen.lines())
+        clock.now += 3600
+        await asyncio.sleep(3600)
+        return len(screen.lines()) - before
+
+    assert run_virtual(waits()) == 0
+    assert "nothing but batches is waited for" in screen.file.getvalue()
 
 
 def test_periods_are_sane() -> None:
