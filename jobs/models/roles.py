@@ -101,7 +101,7 @@ def local_file(model: Model, weights: Path | None) -> Path:
         return weights
     path = Path(model.model.removeprefix("local:"))
     if not path.is_file() and not (path / "config.json").is_file():
-        raise BadInput(f"there is no model file {path}; mend model = {model.model!r}")
+        raise BadInput(f"there is no model file {path}; correct model = {model.model!r}")
     return path
 
 

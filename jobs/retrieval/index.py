@@ -223,7 +223,7 @@ def _naming_the_store(folder: Path) -> Iterator[None]:
         words = str(error).partition(", /")[0]  # where in its source it was raised follows
         raise Fatal(
             f"the vector store {folder} cannot be used ({' '.join(words.split())[:200]}): where the disk is full free "
-            "some space, else delete that folder, then run the same command again: it is made anew from what was paid for"
+            "some space, else delete that folder, then run the same command again: it is built again from what was paid for"
         ) from error
 
 
