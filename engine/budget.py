@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,7 @@ import msgspec
 from engine.errors import BadInput, Fatal, GristmillError
 from engine.requests import Call, Reply, Request, Usage
 
-__all__ = ["Budget", "Price", "Reservation", "budgeted"]
+__all__ = ["Budget", "Price", "PromptLength", "Reservation", "budgeted", "most_usage"]
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +52,26 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         )
         return dollars / 1e6 * (1 - self.batch_discount if batch else 1)
 
+    def in_batches(self) -> Price:
+        """The price of a row of a batch."""
+        share = 1 - self.batch_discount
+        return Price(
+            input_usd_per_million=self.input_usd_per_million * share,
+            output_usd_per_million=self.output_usd_per_million * share,
+            cached_input_usd_per_million=_times(self.cached_input_usd_per_million, share),
+            cache_write_usd_per_million=_times(self.cache_write_usd_per_million, share),
+            reasoning_usd_per_million=_times(self.reasoning_usd_per_million, share),
+        )
+
     def most_usd(self, *, prompt_tokens: int, completion_tokens: int) -> float:
         """What so many tokens cost at most: nothing found in a cache, all written to it, and all of it thought."""
         dearest_in = max(self.input_usd_per_million, self.cache_write_usd_per_million or 0)
         dearest_out = max(self.output_usd_per_million, self.reasoning_usd_per_million or 0)
         return (prompt_tokens * dearest_in + completion_tokens * dearest_out) / 1e6
+
+
+def _times(price: float | None, share: float) -> float | None:
+    return None if price is None else price * share
 
 
 def _or(price: float | None, otherwise: float) -> float:
@@ -74,11 +90,10 @@ def budgeted(call: Call, budget: Budget, *, price: Price | None = None) -> Call:
             "budget.usd is set and a model has no price: set its input_usd_per_million and output_usd_per_million "
             "(0 if it is free), or use budget.tokens"
         )
-    prompts = _PromptLength()
+    prompts = PromptLength()
 
     async def afforded(request: Request) -> Reply:
-        most = _most(price, round(prompts.most(request)), request.max_output_tokens)
-        async with budget.reserve(most) as reservation:
+        async with budget.reserve(most_usage(request, price, prompts)) as reservation:
             try:
                 reply = await call(request)
             except GristmillError as error:
@@ -131,6 +146,29 @@ class Budget:
         """
         return Reservation(self, most)
 
+    def hold(self, most: Usage) -> Reservation:
+        """Reserve `most` at once, whether it fits or not: for what was begun before."""
+        held = Reservation(self, most)
+        self._keep(held)
+        return held
+
+    def add(self, held: Reservation, more: Usage) -> None:
+        """Add `more` to what is reserved, whether it fits or not."""
+        if self._reserved_no_more(held):
+            held.most += more
+            self._keep(held)
+
+    def free(self, held: Reservation) -> None:
+        """Free a whole reservation, of which nothing was paid."""
+        self._leave(held)
+
+    async def extend(self, more: Usage, held: Callable[[], Reservation]) -> None:
+        """Add `more` to the reservation that `held` returns, once there is room for it; waits and raises as `reserve`."""
+        part = Reservation(self, more)
+        await self._enter(part)
+        self.add(held(), more)
+        self._reserved_no_more(part)
+
     async def _enter(self, reservation: Reservation) -> None:
         if self._exhausted is not None:
             raise self._exhausted
@@ -151,13 +189,16 @@ class Budget:
             if not future.done():  # else cancelled
                 if self._lacks(reservation.most) is not None:
                     break
-                self._reserved[reservation] = None
-                self._reserved_usd += reservation.most.cost_usd
-                self._reserved_tokens += _tokens(reservation.most)
+                self._keep(reservation)
                 future.set_result(None)
             self._queue.popleft()
         if self._queue and not self._reserved:
             self._refuse_all(self._queue[0][0].most)
+
+    def _keep(self, reservation: Reservation) -> None:
+        self._reserved[reservation] = None
+        self._reserved_usd += reservation.most.cost_usd
+        self._reserved_tokens += _tokens(reservation.most)
 
     def _refuse_all(self, most: Usage) -> None:
         self._exhausted = Fatal(self._lacks(most) or "")
@@ -223,7 +264,7 @@ class Reservation:
         self._budget._settle(self, usage)
 
 
-class _PromptLength:
+class PromptLength:
     """A high estimate of a prompt's tokens: one per two characters, later a quarter above the highest ratio seen."""
 
     __slots__ = ("_tokens_per_character",)
@@ -234,12 +275,18 @@ class _PromptLength:
     def most(self, request: Request) -> float:
         return request.characters * (1.25 * self._tokens_per_character or 0.5)
 
+    def likely(self, request: Request) -> int:
+        """A good estimate of a prompt's tokens."""
+        return round(request.characters * (self._tokens_per_character or 0.3))
+
     def learn(self, request: Request, usage: Usage) -> None:
         if request.characters and usage.prompt_tokens:
             self._tokens_per_character = max(self._tokens_per_character, usage.prompt_tokens / request.characters)
 
 
-def _most(price: Price | None, prompt_tokens: int, completion_tokens: int) -> Usage:
+def most_usage(request: Request, price: Price | None, prompts: PromptLength) -> Usage:
+    """The most that a request can cost."""
+    prompt_tokens, completion_tokens = round(prompts.most(request)), request.max_output_tokens
     usd = 0.0 if price is None else price.most_usd(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
     return Usage(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost_usd=usd)
 

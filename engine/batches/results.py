@@ -1,0 +1,162 @@
+"""The results of a batch: put into the order of the shards when they arrive, and found again when a shard is opened."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.batches.journal import Journal, Key
+from engine.batches.record import BatchRecord
+from engine.errors import Fatal
+from engine.files import naming_the_disk, sync_folder
+from engine.requests import Usage
+
+__all__ = ["Answers", "Row", "collect", "owed"]
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """One row of results: whose it is, what it cost, and the provider's line; None where there is none."""
+
+    id: str
+    input: str
+    usage: Usage
+    line: msgspec.Raw | None
+
+
+def collect(
+    journal: Journal,
+    record: BatchRecord,
+    parts: Sequence[Path],
+    custom_id: Callable[[bytes], str],
+    usage: Callable[[bytes], Usage],
+) -> tuple[dict[str, tuple[int, ...]], Usage]:
+    """Write the results of a batch from the files `parts` that were downloaded; blocks.
+
+    Of a row that stands there twice the first line counts; lines of unknown rows are passed over. Returns, for each shard,
+    the bytes where its results begin and end, then what they cost (`owed`); and what all cost.
+    """
+    groups: dict[str, list[Key]] = {}
+    for key in journal.read_keys(record.number):
+        groups.setdefault(key.group, []).append(key)
+    known = {key.id for keys in groups.values() for key in keys}
+    places = _places(parts, known, custom_id)
+    path, spans, paid = journal.results(record.number), dict[str, tuple[int, ...]](), Usage()
+    temporary = path.with_name(f"{path.name}.tmp")
+    files = [part.open("rb") for part in parts]
+    try:
+        with naming_the_disk(path), temporary.open("wb") as to:
+            for group, keys in groups.items():
+                start, cost = to.tell(), Usage()
+                for key in keys:
+                    line = _read(files, places.get(key.id))
+                    row = _row(key, line, usage)
+                    cost += row.usage
+                    to.write(msgspec.json.encode(row) + b"\n")
+                spans[group] = (start, to.tell(), *_as_numbers(cost))
+                paid += cost
+            to.flush()
+            os.fsync(to.fileno())
+        with naming_the_disk(path):
+            temporary.replace(path)
+            sync_folder(path.parent)
+    finally:
+        for file in files:
+            file.close()
+    return spans, paid
+
+
+def _row(key: Key, line: bytes | None, usage: Callable[[bytes], Usage]) -> Row:
+    if line is None:
+        return Row(key.id, key.input, Usage(), None)
+    return Row(key.id, key.input, usage(line), msgspec.Raw(line))
+
+
+def owed(span: Sequence[int]) -> Usage:
+    """What the results of one shard in a batch have cost."""
+    _, _, requests, prompt, completion, billionths = span
+    return Usage(requests=requests, prompt_tokens=prompt, completion_tokens=completion, cost_usd=billionths / 1e9)
+
+
+def _as_numbers(usage: Usage) -> tuple[int, ...]:
+    return usage.requests, usage.prompt_tokens, usage.completion_tokens, round(usage.cost_usd * 1e9)
+
+
+def _places(
+    parts: Iterable[Path], known: set[str], custom_id: Callable[[bytes], str]
+) -> dict[str, tuple[int, int, int]]:
+    """Of each known row the part, and the bytes where its first line there begins and ends."""
+    places: dict[str, tuple[int, int, int]] = {}
+    for number, part in enumerate(parts):
+        with naming_the_disk(part), part.open("rb") as file:
+            at = 0
+            for line in file:
+                id_ = custom_id(line)
+                if id_ in known and id_ not in places:
+                    places[id_] = (number, at, at + len(line))
+                at += len(line)
+    return places
+
+
+def _read(files: Sequence[object], place: tuple[int, int, int] | None) -> bytes | None:
+    if place is None:
+        return None
+    number, start, end = place
+    return os.pread(files[number].fileno(), end - start, start).strip()  # type: ignore[attr-defined]
+
+
+class Answers:
+    """What batches have brought for one open shard. Only the places of the answers are in memory.
+
+    ``live`` holds the custom ids of the rows that are on their way. ``tried`` counts the rows of each record that came back.
+    ``usage`` is what the rows of records that are not committed have cost.
+    """
+
+    def __init__(self) -> None:
+        self.live: set[str] = set()
+        self.tried: Counter[str] = Counter()
+        self.usage = Usage()
+        self._places: dict[str, tuple[Path, int, int, int]] = {}
+
+    def add_live(self, journal: Journal, record: BatchRecord, group: str) -> None:
+        """The rows of a batch that has not ended; blocks."""
+        self.live.update(key.id for key in journal.read_keys(record.number) if key.group == group)
+
+    def add(self, journal: Journal, record: BatchRecord, group: str, committed: Iterable[str]) -> None:
+        """The results of a batch that has ended; blocks. Raises `Fatal` for a damaged file."""
+        path, (at, end) = journal.results(record.number), record.groups[group][:2]
+        done = committed if isinstance(committed, (set, dict)) else set(committed)
+        with naming_the_disk(path), path.open("rb") as file:
+            file.seek(at)
+            while at < end:
+                line = file.readline()
+                row = _decoded(line, path)
+                self.tried[row.input] += 1
+                if row.input not in done:
+                    self.usage += row.usage
+                if row.line is not None:
+                    self._places[row.id] = (path, at, at + len(line), record.number)
+                at += len(line)
+
+    def line(self, id_: str) -> tuple[bytes, int] | None:
+        """The provider's line for a custom id, and the number of its batch; None where there is none; blocks briefly."""
+        place = self._places.get(id_)
+        if place is None:
+            return None
+        path, start, end, number = place
+        with naming_the_disk(path), path.open("rb", buffering=0) as file:
+            row = _decoded(os.pread(file.fileno(), end - start, start), path)
+        return bytes(row.line or b""), number
+
+
+_rows = msgspec.json.Decoder(Row)
+
+
+def _decoded(line: bytes, path: Path) -> Row:
+    try:
+        return _rows.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Fatal(f"{path} is damaged ({error}); restore it from a copy") from error
