@@ -11,9 +11,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.batches.batches import Batches
 from engine.breaker import Breaker
 from engine.budget import Budget
 from engine.datasets import Dataset
+from engine.deferrals import Deferrals
 from engine.errors import BadInput
 from engine.events import Event, Hook
 from engine.job import Job, Pipeline
@@ -26,7 +28,7 @@ from engine.workers import Workers
 from jobs.curation.curate import kept_pairs
 from jobs.evaluation.asked import Asked
 from jobs.models.preflight import Preflight, Trial
-from jobs.models.roles import ModelCalls, check_connections
+from jobs.models.roles import ModelCalls, check_connections, used
 from jobs.parsing.deal import Catalogue
 from jobs.parsing.parse import WARM_UP
 from jobs.parsing.stage import worker_count
@@ -72,6 +74,7 @@ class Session:
     counts: Counts
     traffic: Traffic
     limits: Callable[[], Sequence[tuple[str, str, Limit]]]
+    deferrals: Deferrals | None
     reports: Sequence[ReportData]
 
     async def run(self) -> Outcome:
@@ -86,6 +89,7 @@ class Session:
                 stop=context.stop,
                 hook=context.hook,
                 retry=self.work.selection.retry,
+                deferrals=self.deferrals,
             )
         except Stopped:
             stopped = True
@@ -119,6 +123,7 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
         stack.enter_context(log.to(work.folder.log))
         await preflight.keep(lambda usage: asyncio.to_thread(work.folder.add_preflight, usage))
         await asyncio.to_thread(_discard, redone, context)
+        deferrals = await _deferrals(stack, work, context, calls)
         yield Session(
             work=work,
             context=context,
@@ -127,6 +132,7 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
             counts=counts,
             traffic=calls.traffic,
             limits=lambda: calls.limits,
+            deferrals=deferrals,
             reports=reports,
         )
 
@@ -177,6 +183,17 @@ async def _calls(context: RunContext, work: Work) -> ModelCalls:
         tuned=context.tuned,
         served=lambda: served(context.folder.path, context.name(context.config.models.base)),
     )
+
+
+async def _deferrals(stack: AsyncExitStack, work: Work, context: RunContext, calls: ModelCalls) -> Deferrals | None:
+    """The batches of the run; None where no model is asked in batches, and none are left of an earlier process."""
+    folder = context.folder.batches
+    if not work.asks or not (folder.exists() or any(model.batch for model in used(context.config).values())):
+        return None
+    batches = Batches(folder, calls.batch_service, stop=context.stop, hook=context.hook, budget=calls.capped)
+    await stack.enter_async_context(batches)
+    await calls.defer(batches)
+    return batches
 
 
 async def _preflight(work: Work, context: RunContext, calls: Call, *, chosen: Pipeline, redone: Pipeline) -> Preflight:

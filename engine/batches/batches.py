@@ -113,13 +113,9 @@ class Batches:
         await self._tasks.__aexit__(*(kind, error, trace) if cancelled else (None, None, None))
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no earlier process has left batches, or answers of some; known inside."""
-        return self._ledger.is_empty
-
-    def has_left(self, role: str) -> bool:
-        """Whether an earlier process has left batches of `role` that have not ended."""
-        return bool(self._ledger.unfinished(role))
+    def roles(self) -> set[str]:
+        """The roles of which an earlier process has left batches, or answers that are still needed; known inside."""
+        return self._ledger.roles()
 
     async def follow(self, role: str, policy: BatchPolicy, identity: str) -> None:
         """Open the batches of `role`, and take up those that have not ended. ``identity`` is what its model is.

@@ -47,10 +47,9 @@ class Ledger:
                 self._claim_later(record)
         return max((record.number for record in records), default=0) + 1
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no batch has rows or answers that a shard needs."""
-        return not self._records
+    def roles(self) -> set[str]:
+        """The roles whose batches have rows or answers that a shard needs."""
+        return {record.role for record in self._records.values()}
 
     def unfinished(self, role: str) -> list[BatchRecord]:
         """The batches of `role` that have not ended."""

@@ -1,6 +1,7 @@
 """The models behind the roles: each is opened when it is first called, and closed with the run.
 
-A role's call is put together here: ``batched(retrying(budgeted(limited(endpoint))))``. Roles that name the same
+A role's call is put together here: ``deferring(batched(retrying(budgeted(limited(endpoint)))))``, where the
+role's requests go in batches. Roles that name the same
 model at the same address share one limit, those of the same file one local server; an endpoint only where every
 setting is the same.
 """
@@ -15,16 +16,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from engine.batches.batches import Batches
+from engine.batches.policy import BatchPolicy
+from engine.batches.service import BatchService
 from engine.budget import Budget, Price, budgeted
 from engine.calls import batched
 from engine.errors import BadInput, Fatal, Transient
 from engine.events import Hook, Note
 from engine.limits import Limit, limited
+from engine.records import make_id
 from engine.requests import Call, Reply, Request
 from engine.retries import RetryPolicy, retrying
 from engine.signals import Stop, Stopped
 from jobs.config import Config, Model, api_key
-from jobs.models.providers import Target, check_provider, provider
+from jobs.models.providers import Target, batch_service, check_provider, provider
 from jobs.models.usage import price_of
 from jobs.run.background_imports import imported
 from jobs.run.model_names import model_name
@@ -34,7 +39,17 @@ if TYPE_CHECKING:
     from jobs.models.gguf import Served
     from jobs.models.llama_server import LocalServer
 
-__all__ = ["LOCAL_SLOTS", "ModelCalls", "check", "check_connections", "local_file", "served_by", "slots", "used"]
+__all__ = [
+    "LOCAL_SLOTS",
+    "ModelCalls",
+    "batch_policy",
+    "check",
+    "check_connections",
+    "local_file",
+    "served_by",
+    "slots",
+    "used",
+]
 
 LOCAL_SLOTS = 4
 """Requests that the embedded server answers at a time: on two cores more only wait for each other."""
@@ -138,6 +153,7 @@ class ModelCalls:
         self._limits: dict[tuple[str, ...], Limit] = {}
         self._reached: set[Any] = set()
         self.traffic = Traffic()
+        self._batches: Batches | None = None
         self._open = AsyncExitStack()
 
     @property
@@ -161,17 +177,57 @@ class ModelCalls:
                 self._calls[request.to] = call
         return await call(request)
 
-    async def _ready(self, role: str) -> Call:
+    @property
+    def capped(self) -> Budget | None:
+        """The budget, where it has a cap."""
+        return self._budget if self._budget.usd is not None or self._budget.tokens is not None else None
+
+    async def defer(self, batches: Batches) -> None:
+        """From now on requests go in `batches`, where their model is to be asked so; what they have left is taken up.
+
+        Raises `Fatal` where that belongs to another account.
+        """
+        self._batches = batches
+        self._calls.clear()
+        for role in sorted(batches.roles):
+            if role == "tuned" and self._tuned() is None:
+                continue  # it was discarded, and its answers with it
+            await self._follow(role)
+
+    async def batch_service(self, role: str) -> BatchService:
+        """The batches of the model of `role`, open until the run ends. Raises `BadInput` where its provider has none."""
+        model, name = self._model(role)
+        return await self._open.enter_async_context(batch_service(self._target(role, model, name)))
+
+    def _model(self, role: str) -> tuple[Model, str]:
+        """The section of `role`, and what the server calls its model."""
         name = None
         if role == "tuned":
             name = self._tuned()
             if name is None:
                 raise Fatal("there is no tuned model; run gristmill finetune first")
         model = self._config.model("base" if role == "tuned" else role)
-        endpoint = await self._endpoint(role, model, name or model.model)
+        return model, name or model.model
+
+    async def _ready(self, role: str) -> Call:
+        model, _ = self._model(role)
+        online = await self._online(role)
+        if self._batches is None or not (model.batch or role in self._batches.roles):
+            return online
+        await self._follow(role)
+        return self._batches.deferring(role, online)
+
+    async def _follow(self, role: str) -> None:
+        assert self._batches is not None
+        model, name = self._model(role)
+        await self._batches.follow(role, batch_policy(model), make_id(name, *map(str, _meaning(model))))
+
+    async def _online(self, role: str) -> Call:
+        model, name = self._model(role)
+        endpoint = await self._endpoint(role, model, name)
         call = limited(self.traffic.watched(endpoint), self._limit(model))
-        if self._budget.usd is not None or self._budget.tokens is not None:
-            call = budgeted(call, self._budget, price=_price(model))
+        if self.capped is not None:
+            call = budgeted(call, self.capped, price=_price(model))
         call = retrying(call, RetryPolicy(), sleep=self._stop.sleep, hook=self._hook)
         return batched(call, size=model.batch_size, characters=_characters(model.batch_tokens))
 
@@ -195,17 +251,7 @@ class ModelCalls:
 
     async def _opened(self, role: str, model: Model, name: str) -> Call:
         if not model.local:
-            key = api_key(model, "base" if role == "tuned" else role)
-            target = Target(
-                role=role,
-                model=model,
-                name=name,
-                base_url=model.base_url,
-                api_key=key,
-                reached=self._reached,
-                tell=lambda line: self._hook(Note(job="models", text=line)),
-            )
-            return await self._open.enter_async_context(provider(model.provider)(target))
+            return await self._open.enter_async_context(provider(model.provider)(self._target(role, model, name)))
         from jobs.models.minilm import LocalEmbedding
 
         if role == "embedding":
@@ -219,6 +265,17 @@ class ModelCalls:
             role=role, model=patient, name=model_name(model), base_url=server.base_url, api_key=server.api_key
         )
         return _while_up(await self._open.enter_async_context(provider("openai")(target)), server)
+
+    def _target(self, role: str, model: Model, name: str) -> Target:
+        return Target(
+            role=role,
+            model=model,
+            name=name,
+            base_url=model.base_url,
+            api_key=api_key(model, "base" if role == "tuned" else role),
+            reached=self._reached,
+            tell=lambda line: self._hook(Note(job="models", text=line)),
+        )
 
     async def _server(self, model: Model, tuned: Served | None) -> LocalServer:
         """The server of a local model, or of what was made of it here."""
@@ -258,6 +315,24 @@ def _context_tokens(config: Config) -> int:
 def _characters(tokens: int | None) -> int | None:
     """Characters that surely make no more than so many tokens, in languages that are written with an alphabet."""
     return None if tokens is None else 3 * tokens
+
+
+def batch_policy(model: Model) -> BatchPolicy:
+    """How the requests of `model` go in batches; without ``batch`` no more of them are sent so."""
+    return BatchPolicy(
+        window=model.batch_window,
+        window_s=model.window_s,
+        rounds=model.batch_rounds if model.batch else 0,
+        rows=model.batch_rows,
+        bytes=model.batch_bytes,
+        enqueued_tokens=model.batch_enqueued_tokens,
+        price=price_of(model).in_batches() if model.priced else None,
+    )
+
+
+def _meaning(model: Model) -> tuple[object, object]:
+    """What, beside its name, decides what a model answers."""
+    return sorted(model.meaning().items()), model.temperature
 
 
 def _price(model: Model) -> Price | None:
