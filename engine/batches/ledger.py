@@ -33,6 +33,7 @@ class Ledger:
         self._waiters: dict[str, asyncio.Future[None]] = {}
         self._open: dict[str, Answers] = {}
         self._unclaimed: dict[str, Reservation] = {}
+        self._forgetting = asyncio.Lock()  # one at a time: two shards may be sealed that have answers in one batch
 
     async def begin(self) -> int:
         """Take up what earlier processes have left; returns the number of the next batch."""
@@ -116,14 +117,15 @@ class Ledger:
 
     async def forget(self, numbers: Iterable[int]) -> None:
         """Write which answers of these batches are still needed; those of no shard are deleted."""
-        for number in numbers:
-            record = self._records.get(number)
-            if record is None:
-                continue
-            await uninterrupted(asyncio.to_thread(self._journal.write, record))
-            if not record.groups:
-                self._records.pop(number, None)
-                await uninterrupted(asyncio.to_thread(self._journal.forget, number, results=True))
+        async with self._forgetting:
+            for number in numbers:
+                record = self._records.get(number)
+                if record is None:
+                    continue
+                await uninterrupted(asyncio.to_thread(self._journal.write, record))
+                if not record.groups:
+                    self._records.pop(number, None)
+                    await uninterrupted(asyncio.to_thread(self._journal.forget, number, results=True))
 
     def end(self) -> None:
         """Wake all who wait: the run is stopping."""

@@ -19,12 +19,12 @@ __all__ = ["Answers", "Row", "collect", "owed"]
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
-    """One row of results: whose it is, what it cost, and the provider's line; None where there is none."""
+    """One row of results: whose it is, what it cost, and the provider's line; null where there is none."""
 
     id: str
     input: str
     usage: Usage
-    line: msgspec.Raw | None
+    line: msgspec.Raw
 
 
 def collect(
@@ -71,7 +71,7 @@ def collect(
 
 def _row(key: Key, line: bytes | None, usage: Callable[[bytes], Usage]) -> Row:
     if line is None:
-        return Row(key.id, key.input, Usage(), None)
+        return Row(key.id, key.input, Usage(), msgspec.Raw(_NONE))
     return Row(key.id, key.input, usage(line), msgspec.Raw(line))
 
 
@@ -137,7 +137,7 @@ class Answers:
                 self.tried[row.input] += 1
                 if row.input not in done:
                     self.usage += row.usage
-                if row.line is not None:
+                if bytes(row.line) != _NONE:
                     self._places[row.id] = (path, at, at + len(line), record.number)
                 at += len(line)
 
@@ -149,9 +149,10 @@ class Answers:
         path, start, end, number = place
         with naming_the_disk(path), path.open("rb", buffering=0) as file:
             row = _decoded(os.pread(file.fileno(), end - start, start), path)
-        return bytes(row.line or b""), number
+        return bytes(row.line), number
 
 
+_NONE = b"null"
 _rows = msgspec.json.Decoder(Row)
 
 
