@@ -59,6 +59,14 @@ class ReviewLog:
         except Fatal as error:
             raise Fatal(f"the reviews {path} are damaged ({error}); restore the file, or delete that line") from error
 
+    def stamp(self, index: int) -> tuple[int, int] | None:
+        """What changes with each decision about a pair of shard `index`; None where there is none."""
+        try:
+            status = self._path(index).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_mtime_ns, status.st_size
+
     def shards(self) -> list[int]:
         """The numbers of the shards with decisions, in order."""
         return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.jsonl"))

@@ -11,8 +11,9 @@ from pathlib import Path
 from aiohttp import web
 
 from engine.errors import BadInput
-from jobs.serve import pair, pairs, paper, papers, progress, security, sheets
+from jobs.serve import pair, pairs, paper, papers, progress, review, security, sheets
 from jobs.serve.feed import Feed
+from jobs.serve.review_desk import Desk
 from jobs.serve.site import SITE, Site
 from jobs.serve.watch import Watch
 
@@ -21,7 +22,7 @@ __all__ = ["PORT", "build_app", "serving"]
 PORT = 8631
 """The port where none is named; another free one where it is taken."""
 
-_PAGES = (security, progress, papers, paper, sheets, pairs, pair)
+_PAGES = (security, progress, papers, paper, sheets, pairs, pair, review)
 """The modules with pages: each has `ROUTES`."""
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -34,6 +35,7 @@ def build_app(site: Site) -> web.Application:
     app[SITE] = site
     app[sheets.SHEETS] = sheets.Sheets()
     app[progress.FEED] = Feed(Watch(site.folder, site.committed, site.live), site.live)
+    app[review.DESK] = Desk(site)
     app.on_response_prepare.append(security.add_headers)
     app.add_routes([web.get("/static/{name}", _file), *(route for module in _PAGES for route in module.ROUTES)])
     return app

@@ -43,5 +43,5 @@ def _environment() -> Environment:
     return made
 
 
-_NAVIGATION = (("/", "Progress"), ("/papers", "Papers"), ("/pairs", "Pairs"))
+_NAVIGATION = (("/", "Progress"), ("/papers", "Papers"), ("/pairs", "Pairs"), ("/review", "Review"))
 """The pages that every page links to, in their order. A page below one of them counts as its."""

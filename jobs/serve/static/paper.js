@@ -32,7 +32,10 @@ const seen = new IntersectionObserver((entries) => {
     mark(entry.target);
   }
 }, { rootMargin: "50%" });
-for (const sheet of document.querySelectorAll(".sheet")) seen.observe(sheet);
+export function watch(within) {
+  for (const sheet of within.querySelectorAll(".sheet")) seen.observe(sheet);
+}
+watch(document);
 
 // What a pair relies on stands out while the pointer or the focus is on it.
 function point(event, on) {
