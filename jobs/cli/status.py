@@ -127,8 +127,8 @@ def _print_progress(
 def _totals(datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState]) -> dict[str, tuple[JobState, Expected]]:
     """Each of our jobs with the inputs that it has in all; a user's own jobs tell none."""
     names = {job.name: dataset.name for job, dataset in jobs_made(datasets).items()}
-    figures = read_figures(datasets)
-    return {state.job: (state, expected(state, figures, names[state.job])) for state in states if state.job in names}
+    found = expected(states, read_figures(datasets), names)
+    return {state.job: (state, found[state.job]) for state in states if state.job in found}
 
 
 def _paces(folder: RunFolder, datasets: Mapping[str, Dataset[Any]], states: Sequence[JobState]) -> dict[str, Pace]:

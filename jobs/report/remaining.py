@@ -1,7 +1,7 @@
 """How much a run still has to do and how long that takes, seen from outside: from its seals, journals and log.
 
-Shard *i* of every dataset holds what came from shard *i* of the papers. So where the shard above is sealed, its rows say
-how many inputs a job has, by the share that its own sealed shards show; where it is not, the share of the papers does.
+A job has an input for each row above it, or for the share of them that its sealed shards show; so the whole follows from
+job to job, down from the papers. A job that draws a sample has as many as the share of papers in its sealed shards says.
 """
 
 from __future__ import annotations
@@ -52,27 +52,37 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def expected(state: JobState, figures: Mapping[str, Figures], name: str) -> Expected:
-    """How many inputs the job of `state`, which writes the dataset `name`, has in all.
+def expected(
+    states: Iterable[JobState], figures: Mapping[str, Figures], names: Mapping[str, str]
+) -> dict[str, Expected]:
+    """How many inputs each job has in all. `states` are in the order of the run, and `names` the datasets by job.
 
     `figures` are those of each dataset that has a folder, in the order of the run.
     """
-    first = next((each for dataset, each in figures.items() if each or dataset == name), {})
-    weights = {number: rows for number, (_, rows) in first.items()}
-    if state.sealed == len(weights) and not state.open:
-        return Expected(total=state.inputs, exact=True)
-    mine = figures.get(name, {})
-    above = next((figures[each] for each in _ABOVE.get(state.job, ()) if each in figures), {})
-    known = {number: rows for number, (_, rows) in above.items()}
-    both = mine.keys() & known.keys()
-    rows = sum(known[number] for number in both)
-    share = sum(mine[number][0] for number in both) / rows if rows else 1.0
-    counted = {number: mine[number][0] if number in mine else known[number] * share for number in mine.keys() | known}
-    part = sum(weights.get(number, 0) for number in counted)
-    if not part:
-        return Expected(total=None, exact=False)
-    total = round(sum(counted.values()) * max(1.0, sum(weights.values()) / part))
-    return Expected(total=max(total, state.inputs), exact=False)
+    name, first = next(((name, each) for name, each in figures.items() if each), ("", {}))
+    rows: dict[str, float] = {name: sum(made for _, made in first.values())} if first else {}
+    found = {}
+    for state in states:
+        if state.job in names:
+            above = next((each for each in _ABOVE.get(state.job, ()) if each in figures), "")
+            total = _total(figures.get(names[state.job], {}), figures.get(above, {}), rows.get(above), first)
+            exact = bool(first) and state.sealed == len(first) and not state.open
+            whole = state.inputs if exact else None if total is None else max(round(total), state.inputs)
+            found[state.job] = Expected(total=whole, exact=exact)
+            if whole is not None and state.inputs:
+                rows[names[state.job]] = whole * state.rows / state.inputs
+    return found
+
+
+def _total(mine: Figures, above: Figures, rows: float | None, first: Figures) -> float | None:
+    """The inputs by the `rows` that are expected above, else by the share of papers in the sealed shards, if any are."""
+    if rows is not None:
+        both = mine.keys() & above.keys()
+        known = sum(above[number][1] for number in both)
+        return rows * (sum(mine[number][0] for number in both) / known if known else 1.0)
+    part = sum(first[number][1] for number in mine if number in first)
+    whole = sum(made for _, made in first.values())
+    return sum(inputs for inputs, _ in mine.values()) * whole / part if part else None
 
 
 def read_figures(datasets: Mapping[str, Dataset[Any]]) -> dict[str, Figures]:

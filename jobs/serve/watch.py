@@ -109,7 +109,8 @@ class Watch:
             if each.dataset.folder.exists()
         }
         datasets = self._datasets()
-        return {job: (state, expected(state, figures, datasets[job].name)) for job, state in states.items()}
+        found = expected(states.values(), figures, {job: dataset.name for job, dataset in datasets.items()})
+        return {job: (state, found[job]) for job, state in states.items()}
 
     def _job(self, state: JobState, whole: Expected, pace: Pace | None, now: float, working: bool) -> JobNow:
         rate = self._rates.now(state.job) if working else 0.0

@@ -17,7 +17,7 @@ from engine.requests import Usage
 from engine.shards import Entry
 from engine.writers import ShardWriter
 from jobs.cli.status import print_status
-from jobs.records import Paper, Question
+from jobs.records import Paper
 from jobs.report.collect import JobState
 from jobs.report.data import Failure
 from jobs.report.failure_list import naming_papers
@@ -126,23 +126,39 @@ def test_the_paper_that_came_first_is_named(tmp_path: Path) -> None:
     ]
 
 
-async def test_how_much_is_expected(tmp_path: Path) -> None:
-    """Where shards are not done yet, the whole follows from the rows above them, and from the share of papers so far."""
+def test_how_much_is_expected(tmp_path: Path) -> None:
+    """From job to job: by the rows above and the share of them that became inputs; by papers where a sample is drawn."""
     run = RunFolder(tmp_path / "run")
     made = run.datasets()
+    names = {"parse": "chunks", "ask": "questions", "answer": "pairs", "probe": "probes", "respond": "responses"}
+
+    def state(job: str, sealed: int, inputs: int, rows: int) -> JobState:
+        return JobState(job=job, sealed=sealed, open=0, inputs=inputs, rows=rows, failures={}, usage=Usage())
+
+    def rows(name: str, *counts: int) -> None:
+        sealed(made[name].folder, Record, *[[Record(id=f"{i}.{n}", parent="") for n in range(i)] for i in counts])
+
+    assert expected([], read_figures(made), names) == {}
     papers = [Paper(id=f"p{number}", parent="", path="", sha256="", bytes=1) for number in range(16)]
     sealed(made["papers"].folder, Paper, papers[:2], papers[2:8], papers[8:])
-    rows = [
-        Question(id=f"q{n}", parent="c", chunk_id="c", paper_id="p", question="?", split="train") for n in range(40)
+    rows("chunks", 10, 30, 40)
+    rows("questions", 8, 24)
+    rows("pairs", 8)
+    rows("responses", 3)
+    states = [
+        state("parse", 3, 16, 80),
+        state("ask", 2, 32, 64),  # four fifths of the chunks are asked about, two questions each
+        state("answer", 1, 8, 8),
+        state("probe", 0, 0, 0),
+        state("respond", 1, 3, 3),
     ]
-    sealed(made["questions"].folder, Question, rows[:10], rows[10:])
-    sealed(made["pairs"].folder, Record, [Record(id=f"a{number}", parent="") for number in range(8)])
-    state = JobState(job="answer", sealed=1, open=0, inputs=8, rows=8, failures={}, usage=Usage())
-    assert expected(state, read_figures(made), "pairs") == Expected(total=(8 + 24) * 2, exact=False)
-    nothing = msgspec.structs.replace(state, job="respond", sealed=0, inputs=0)
-    assert expected(nothing, read_figures(made), "responses") == Expected(total=None, exact=False)
-    whole = msgspec.structs.replace(state, sealed=3, inputs=64)
-    assert expected(whole, read_figures(made), "pairs") == Expected(total=64, exact=True)
+    assert expected(states, read_figures(made), names) == {
+        "parse": Expected(total=16, exact=True),
+        "ask": Expected(total=64, exact=False),
+        "answer": Expected(total=128, exact=False),
+        "probe": Expected(total=128, exact=False),
+        "respond": Expected(total=24, exact=False),
+    }
 
 
 def test_the_time_left_is_that_of_the_slowest(tmp_path: Path) -> None:
