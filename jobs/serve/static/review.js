@@ -26,7 +26,7 @@ const made = JSON.parse(sessionStorage.getItem("gristmill-made") ?? "[]");
 
 let busy = false;
 
-const card = () => shown.querySelector(".card");
+const card = () => shown.querySelector(".reviewed-pair");
 const place = () => Number(card()?.dataset.at ?? 0);
 
 function address(at) {

@@ -141,13 +141,13 @@ class Reviewer:
         await self.page.ask("Input.insertText", text=text)
 
     async def shown(self) -> str:
-        return str(await self.page.value("document.querySelector('.card')?.dataset.pair"))
+        return str(await self.page.value("document.querySelector('.reviewed-pair')?.dataset.pair"))
 
     async def saved(self, before: str) -> None:
         """Wait until the page says saved and shows another pair than `before`."""
         await self.until(
             "document.getElementById('state').textContent.startsWith('Saved') && "
-            f"document.querySelector('.card').dataset.pair !== {json.dumps(before)}"
+            f"document.querySelector('.reviewed-pair').dataset.pair !== {json.dumps(before)}"
         )
 
 
@@ -177,9 +177,9 @@ async def test_by_keyboard_alone(tmp_path: Path) -> None:
             await person.saved(third)
             fourth = await person.shown()
             await person.key("k")
-            await person.until(f"document.querySelector('.card').dataset.pair === {json.dumps(third)}")
+            await person.until(f"document.querySelector('.reviewed-pair').dataset.pair === {json.dumps(third)}")
             await person.key("j")
-            await person.until(f"document.querySelector('.card').dataset.pair === {json.dumps(fourth)}")
+            await person.until(f"document.querySelector('.reviewed-pair').dataset.pair === {json.dumps(fourth)}")
             await person.key("u")
             await person.saved(fourth)
             assert await person.shown() == third
@@ -193,6 +193,38 @@ async def test_by_keyboard_alone(tmp_path: Path) -> None:
     assert found[second].after.question == "What would be a better question?"
     rows = [row for shard in ReviewLog(run / "reviews").shards() for row in ReviewLog(run / "reviews").rows(shard)]
     assert [row.reason for row in rows if row.decision == "reject"] == ["trivial"]
+
+
+@in_chromium
+async def test_two_browsers_on_one_queue(tmp_path: Path) -> None:
+    """Neither shows what the other shows; a pair that both decide on keeps both rows, and the later one says so."""
+    run = prepared(tmp_path / "run")
+    with served(run) as (address, _):
+        async with browser.opened() as one, browser.opened() as other:
+            ada, ben = Reviewer(one), Reviewer(other)
+            await ada.open(address)
+            await ben.open(address)
+            said = list[str]()
+            for _ in range(6):
+                for person in (ada, ben):
+                    assert await ada.shown() != await ben.shown()
+                    said.append(await person.shown())
+                    await person.key("a")
+                    await person.saved(said[-1])
+            contested = await ada.shown()
+            await ben.open(address, f"/review?pair={contested}&shard={int(contested[5:]) // 10}")
+            assert await ben.shown() == contested
+            await ada.key("a")
+            await ada.saved(contested)
+            await ben.key("r")
+            await ben.until("document.activeElement.name === 'reason'")
+            await ben.write("wrong")
+            await ben.key("Enter")
+            await ben.until("document.getElementById('state').textContent.includes('instead of accepted')")
+            assert one.console == other.console == []
+    assert len(set(said)) == 12
+    assert saved_in(run)[contested].decision == "reject"
+    assert saved_in(run).keys() == {*said, contested}
 
 
 @in_chromium
