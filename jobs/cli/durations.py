@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 __all__ = ["clock", "duration"]
 
 
 def duration(seconds: float) -> str:
-    """A time for readers, in its two greatest units, rounded up to minutes: "12 min", "3 h 5 min", "2 d 4 h"."""
-    minutes = math.ceil(seconds / 60)
+    """A time for readers, in its two greatest units: "40 s", "12 min", "3 h 5 min", "2 d 4 h"."""
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    minutes = max(1, round(seconds / 60))
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     parts = [(days, "d"), (hours, "h"), (minutes, "min")]
     first = next((place for place, (count, _) in enumerate(parts) if count), 2)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 min"
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
 
 
 def clock(seconds: float) -> str:

@@ -72,7 +72,7 @@ def test_each_batch_has_a_line(run: RunFolder, capsys: pytest.CaptureFixture[str
     assert rows == [
         "1 ask generator fetched 50,000 49,990 10 17 min 1 d $12.5000 batch_one 10 rows failed",
         "2 judge, critique judge in_progress 4,000 1,200 34 3 h 1 min 1 d $3.2500 batch_[red]two",
-        "10 judge judge unsent 7 0 0 min 1 d",
+        "10 judge judge unsent 7 0 0 s 1 d",
     ]
     assert "--cancel" in advice
 
