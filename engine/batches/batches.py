@@ -239,8 +239,7 @@ class Batches:
         with self._stop.on_error():
             before = courier.record
             if parcel is not None:
-                await uninterrupted(asyncio.to_thread(parcel.close))
-                await uninterrupted(asyncio.to_thread(self._journal.sync, before.number))
+                await uninterrupted(asyncio.to_thread(parcel.sync))
                 await self._around.write(before)
             record = await courier.run()
             self._fetched.add(record.number)

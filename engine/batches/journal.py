@@ -22,7 +22,6 @@ record uses it, and stays there until the record is committed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +29,7 @@ import msgspec
 
 from engine.batches.record import BatchRecord, read_records, write_record
 from engine.errors import Fatal
-from engine.files import make_folder, naming_the_disk, sync_folder, write_atomic
+from engine.files import make_folder, naming_the_disk, write_atomic
 
 __all__ = ["Journal", "Key"]
 
@@ -89,14 +88,6 @@ class Journal:
 
     def write(self, record: BatchRecord) -> None:
         write_record(self.folder, record)
-
-    def sync(self, number: int) -> None:
-        """Make the requests of a batch durable, whole."""
-        for path in (self.requests(number), self.keys(number)):
-            with naming_the_disk(path), path.open("rb") as file:
-                os.fsync(file.fileno())
-        with naming_the_disk(self.folder):
-            sync_folder(self.folder)
 
     def forget(self, number: int, *, results: bool = False) -> None:
         """Delete what is not needed once a batch has ended; its `results` too once they are not."""

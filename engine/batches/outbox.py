@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable
 from typing import BinaryIO
@@ -13,7 +14,7 @@ from engine.batches.journal import Journal, Key
 from engine.batches.policy import BatchPolicy, BatchTimes
 from engine.batches.record import BatchRecord
 from engine.budget import Budget, Reservation
-from engine.files import naming_the_disk
+from engine.files import naming_the_disk, sync_folder
 from engine.requests import Usage
 
 __all__ = ["Outbox", "Parcel"]
@@ -44,8 +45,17 @@ class Parcel:
         self.bytes += len(row)
         self.tokens += tokens
 
+    def sync(self) -> None:
+        """Make the files durable, whole, and close them; blocks."""
+        with naming_the_disk(self._path):
+            for file in (self._requests, self._keys):
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+            sync_folder(self._path.parent)
+
     def close(self) -> None:
-        """Write all to the files, which are not synced yet; blocks."""
+        """Close the files, which are not to be sent."""
         with naming_the_disk(self._path):
             self._requests.close()
             self._keys.close()
