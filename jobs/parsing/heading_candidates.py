@@ -213,14 +213,24 @@ def _stands_apart(layout: Layout, run: Sequence[int], skip: Collection[int], is_
     after = run[-1] + 1
     if small and (_on_a_row(layout, run[0] - 1, run[0]) or _on_a_row(layout, run[-1], after)):
         return False
-    in_block = after < len(layout.lines) and layout.block_of[after] == layout.block_of[run[-1]]
-    if in_block and after not in skip and layout.lines[after].text[:1].islower():
+    if after < len(layout.lines) and after not in skip and _goes_on(layout, run[-1], after):
         return False
     before = run[0] - 1
     if not is_plain or before < 0 or before in skip or layout.block_of[before] != layout.block_of[run[0]]:
         return True
     above, line = layout.lines[before], layout.lines[run[0]]
     return line.bbox.y - above.bbox.y > 1.4 * line.font.size or line.bbox.y < above.bbox.y
+
+
+def _goes_on(layout: Layout, number: int, following: int) -> bool:
+    """Whether a line goes on in the following one: in small letters, in its block or close below it and about as wide."""
+    line, after = layout.lines[number], layout.lines[following]
+    if not after.text[:1].islower():
+        return False
+    if layout.block_of[number] == layout.block_of[following]:
+        return True
+    gap = after.bbox.y - line.bbox.y - line.bbox.h
+    return -line.bbox.h < gap < line.font.size / 2 and after.bbox.y > line.bbox.y and 4 * after.bbox.w > 3 * line.bbox.w
 
 
 def _on_a_row(layout: Layout, number: int, after: int) -> bool:
@@ -239,6 +249,7 @@ def _reads_like_one(text: str) -> bool:
         and text.count(",") < 5
         and not any(sign in text for sign in "。．，")
         and not (text.endswith(".") and len(text.split()) > 8)
+        and not (". " in text[4:] and len(text.split()) > 12)
         and not _CAPTION.match(text)
         and (any(len(word) > 2 for word in text.split()) or bool(_IDEOGRAPHS.search(text)))
         and sum(map(str.isalpha, text)) >= max(2, 0.6 * len(text.replace(" ", "")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import msgspec
 
@@ -14,6 +14,7 @@ from jobs.parsing.section_names import LABEL
 __all__ = ["Line", "choose_title"]
 
 LONGEST_TITLE = 300
+FEWEST_IDEOGRAPHS = 5
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +34,7 @@ _BANNER = re.compile(
     # what a title page of a thesis or a programme says beside the title
     r"\b(thesis|dissertation)\b.*\b(submitted|presented)\b|^(submitted|presented) (to|in|for|by)\b|partial fulfil|"
     r"\b(doctor|master|bachelor) of\b|^(the )?university of( \w+){1,3}$|^[\w .,-]{0,50} university$|"
-    r"^(department|faculty|school|institute) of\b|(大学|大學|学院|学部|研究科|研究所)$|^(session|track|panel|poster) \w{1,4}\b|^technical report\b",
+    r"^(department|faculty|school|institute) of\b|(大学|大學|学院|学部|研究科|研究所|学位论文|学位論文)$|^(session|track|panel|poster) \w{1,4}\b|^technical report\b",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\s*\d{1,4}\s*")
@@ -57,10 +58,10 @@ def choose_title(first_lines: Callable[[], Sequence[Line]], *, metadata: str, fi
     largest = next(filter(_like_title, map(_tidy_lines, _largest_first(runs))), "")
     if _like_title(named) and letters_and_digits(named) in letters_and_digits(first_page()):
         return largest if _goes_on(named, largest) else named
-    opening = map(_tidy_lines, _in_order(runs, _runs(lines, gap=1.6, sizes=0.3), _sentences(lines)))
-    named_or_opening = [named, *opening]
-    found = next(filter(_like_title, [largest, *named_or_opening]), "")
-    return found or next(filter(_like_short_title, [*map(_tidy_lines, _largest_first(runs)), *named_or_opening]), "")
+    wide = _runs(lines, gap=1.6, sizes=0.3)
+    short = filter(_like_short_title, map(_tidy_lines, _largest_first(wide)))
+    opening = filter(_like_title, map(_tidy_lines, _in_order(runs, wide, _sentences(lines))))
+    return next(chain(filter(_like_title, [largest, named]), short, opening), "")
 
 
 def _goes_on(named: str, printed: str) -> bool:
@@ -98,9 +99,8 @@ def _like_title(title: str) -> bool:
 
 def _like_short_title(title: str) -> bool:
     """Whether it may be one in a script without letters, whose signs say as much as three letters each."""
-    return (
-        len(_IDEOGRAPH.findall(title)) >= 5 and len(title) < 15 and not _BANNER.search(title) and not _is_label(title)
-    )
+    is_long = len(title) <= LONGEST_TITLE and len(_IDEOGRAPH.findall(title)) >= FEWEST_IDEOGRAPHS
+    return is_long and not _BANNER.search(title) and not _is_label(title)
 
 
 def _runs(lines: Sequence[Line], *, gap: float = 1, sizes: float = 0.6) -> list[list[Line]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import msgspec
+
 from jobs.parsing.heading_candidates import OutlineEntry
 from jobs.parsing.headings import Found, find_headings
 from jobs.parsing.layout import Box, Font, Layout, Line, Page
@@ -124,3 +126,17 @@ def test_headings_in_chinese_and_japanese() -> None:
         (2, "2.1 石臼の種類"),
         (1, "結論"),
     ]
+
+
+def test_a_bold_start_of_a_paragraph_is_no_heading() -> None:
+    """Its line goes on in small letters, as wide and close below, even in a block of its own."""
+    opening = "Stones In this part we say what the stones of a mill in the village are"
+    paper = layout(
+        [("1 Mills", 12, "Bold"), *body(), (opening, 10, "Bold"), (f"and how {BODY.lower()}", 10, "Roman"), *body()]
+    )
+    lines = list(paper.lines)
+    number = next(index for index, line in enumerate(lines) if line.text == opening)
+    box = lines[number].bbox
+    raised = msgspec.structs.replace(box, y=box.y + 6 * 16)  # as close to the next line as lines of a paragraph are
+    lines[number] = msgspec.structs.replace(lines[number], bbox=raised)
+    assert titles(find_headings(msgspec.structs.replace(paper, lines=lines), [], set(), "")) == [(1, "1 Mills")]
