@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 
 from jobs.report.collect import JobState
 from jobs.report.data import Failure
@@ -34,7 +35,7 @@ def kind_lines(run: Path, states: Sequence[JobState]) -> Iterator[str]:
     for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])):
         yield f"  {count:>7,}  {visible(kind, 60):<{width}}  in {', '.join(jobs[kind])}"
     first = visible(min(kinds, key=lambda kind: (-kinds[kind], kind)), 60)
-    yield f"see all of one kind, with what was answered: gristmill status {visible(str(run))} --failures {first}"
+    yield f"see all of one kind, with what was answered: gristmill status {quote(visible(str(run), 4096))} --failures {quote(first)}"
 
 
 def failure_page(found: Iterable[Failure]) -> Iterator[str]:

@@ -32,7 +32,7 @@ def test_the_end_of_a_run(folder: RunFolder) -> None:
     places = [lines.index(line) for line in ("3 of 2,255 kept pairs:", "2 failed, by kind:")]
     assert places == sorted(places)
     assert sum(line.startswith("  Q: ") for line in lines) == sum(line.startswith("  A: ") for line in lines) == 3
-    assert f"gristmill status {folder.path} --failures content_filter" in lines[-4]
+    assert f"gristmill status '{folder.path}' --failures content_filter" in lines[-4]
     assert "tuned is clearly better than base" in lines[-2]
     assert lines[-1] == f"report: {folder.path / 'report.html'}"
 
