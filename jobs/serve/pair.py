@@ -11,6 +11,8 @@ from aiohttp import web
 
 from engine.records import Record
 from jobs import records as rows
+from jobs.review.decisions import standing
+from jobs.review.log import ReviewLog
 from jobs.serve.asked_for import SECONDS, shard_of
 from jobs.serve.marked_text import Part, marked, spans_of
 from jobs.serve.site import SITE, Site
@@ -43,6 +45,7 @@ class PairStory(msgspec.Struct, frozen=True, kw_only=True):
     chunk: rows.Chunk | None
     text: list[Part]
     curated: rows.Curated | None
+    review: rows.Review | None
     critique: rows.Critique | None
     rank: int | None
     examples: list[rows.Example]
@@ -75,6 +78,7 @@ def pair_story(site: Site, shard: int, id_: str, seconds: float = SECONDS) -> Pa
         chunk=chunk,
         text=marked(chunk.text, {pair.id: spans_of(pair, chunk)}) if chunk else [],
         curated=next((row for row in _rows(site, "curated", shard, rows.Curated) if row.pair_id == id_), None),
+        review=standing(ReviewLog(site.folder.reviews).rows(shard)).get(id_),
         critique=next((row for row in _rows(site, "critiques", shard, rows.Critique) if row.parent == id_), None),
         rank=next((row.rank for row in probes if row.parent == id_), None),
         examples=examples,

@@ -74,7 +74,10 @@ def _desk(request: web.Request) -> Desk:
 
 def _fallback(request: web.Request) -> str:
     """Who decides where no name is given: on this machine alone the one who has started the server."""
-    return "unnamed" if request.app[SITE].access.password else getpass.getuser()
+    try:
+        return "unnamed" if request.app[SITE].access.password else getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return "unnamed"
 
 
 def _asked(request: web.Request) -> QueueAsked:

@@ -96,17 +96,18 @@ class Desk:
         self._log = ReviewLog(site.folder.reviews)
         self._drawing = threading.Lock()
         self._holding = threading.Lock()
-        self._queues: dict[QueueAsked, tuple[int, list[Ref]]] = {}
+        self._queues: dict[QueueAsked, tuple[list[int], list[Ref]]] = {}
         self._standing: dict[int, tuple[tuple[int, int], dict[str, Review]]] = {}
         self._held: dict[str, tuple[str, float]] = {}
 
     def queue(self, asked: QueueAsked) -> list[Ref]:
-        """The pairs of a queue; drawn again once the run has more pairs."""
+        """The pairs of a queue; drawn again once the run has more pairs, or curation has decided on more."""
         with self._drawing:
-            pairs = sum(sums.rows for sums in self._site.committed["pairs"].sums().values())
+            committed = (self._site.committed[name].sums().values() for name in ("pairs", "curated", "critiques"))
+            size = [sum(sums.rows for sums in each) for each in committed]
             known = self._queues.pop(asked, None)
-            if known is None or known[0] != pairs:
-                known = (pairs, queue_of(self._site, asked))
+            if known is None or known[0] != size:
+                known = (size, queue_of(self._site, asked))
             self._queues[asked] = known
             while len(self._queues) > _QUEUES:
                 del self._queues[next(iter(self._queues))]
