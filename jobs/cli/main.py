@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.cli.bench_command import add_bench
 from jobs.cli.completion import add_completion
 from jobs.cli.init import add_init
+from jobs.cli.review_command import add_review
 from jobs.cli.serve_command import add_serve, add_serving, serving_of
 from jobs.cli.terminal import make_printable
 from jobs.registry import redoable, stoppable
@@ -90,6 +91,7 @@ def command_parser(*, whole: bool = False) -> argparse.ArgumentParser:
     export.add_argument("--public", action="store_true", help="with --push: anyone may see it")
     export.add_argument("--partial", action="store_true", help="also of a run that is not finished")
     add_serve(commands)
+    add_review(commands)
     add_bench(commands)
     text = "serve a simulated OpenAI endpoint, with limits and faults by choice"
     simulate = commands.add_parser("simulate", help=text, description=text)

@@ -36,10 +36,10 @@ def _review(arguments: argparse.Namespace) -> int:
     if beginning(datasets) == "pairs":
         raise BadInput("the pairs of this run are from a file: change them there")
     if arguments.export:
-        print(f"{write_decisions(log, arguments.export):,} decisions are in {arguments.export}")
+        print(f"decisions in {arguments.export}: {write_decisions(log, arguments.export):,}")
     elif arguments.given:
         found = add_decisions(log, datasets["pairs"], arguments.given, arguments.who or "unnamed")
-        print(f"{found.added:,} decisions added, {found.same:,} stood already, {found.unknown:,} are of other pairs")
+        print(f"decisions: {found.added:,} added, {found.same:,} stood already, {found.unknown:,} are of other pairs")
     else:
         print(sentence(review_figures(folder, datasets)) or f"no pair is reviewed yet: gristmill serve {folder.path}")
     return 0

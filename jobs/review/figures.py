@@ -55,7 +55,7 @@ def sentence(figures: ReviewFigures) -> str:
     if not figures.reviewed and not figures.rescued:
         return ""
     parts = [f"{figures.accepted:,} accepted", f"{figures.edited:,} edited", f"{figures.rejected:,} rejected"]
-    text = f"{figures.reviewed:,} pairs reviewed: {', '.join(parts)}"
+    text = f"{figures.reviewed:,} pair{'s' * (figures.reviewed != 1)} reviewed: {', '.join(parts)}"
     if figures.low is not None and figures.high is not None:
         share = figures.sampled_accepted / figures.sampled
         text += (

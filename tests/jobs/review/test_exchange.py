@@ -91,10 +91,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "no pair is reviewed yet" in capsys.readouterr().out
     file.write_text('{"pair_id": "pair-0", "decision": "accept"}\n', "utf-8")
     assert main(["review", run, "--import", str(file), "--who", "Cy"]) == 0
-    assert capsys.readouterr().out == "1 decisions added, 0 stood already, 0 are of other pairs\n"
+    assert capsys.readouterr().out == "decisions: 1 added, 0 stood already, 0 are of other pairs\n"
     assert main(["review", run, "--export", str(tmp_path / "out.jsonl")]) == 0
     assert '"who":"Cy"' in (tmp_path / "out.jsonl").read_text("utf-8")
     assert main(["review", run]) == 0
-    assert "1 pairs reviewed: 1 accepted" in capsys.readouterr().out
+    assert "1 pair reviewed: 1 accepted" in capsys.readouterr().out
     assert main(["review", run, "--import", str(tmp_path / "nowhere")]) == 1
     assert "cannot read" in capsys.readouterr().err
