@@ -90,9 +90,8 @@ def command_parser(*, whole: bool = False) -> argparse.ArgumentParser:
     )
     export.add_argument("--public", action="store_true", help="with --push: anyone may see it")
     export.add_argument("--partial", action="store_true", help="also of a run that is not finished")
-    add_serve(commands)
-    add_review(commands)
-    add_bench(commands)
+    for add in (add_serve, add_review, add_bench):
+        add(commands)
     text = "serve a simulated OpenAI endpoint, with limits and faults by choice"
     simulate = commands.add_parser("simulate", help=text, description=text)
     if whole:
