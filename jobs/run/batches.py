@@ -91,7 +91,7 @@ def by_state(batches: Sequence[BatchView]) -> list[BatchesInState]:
 
 def _view(record: BatchRecord, now: float) -> BatchView:
     ended = record.state == "ended"
-    begun = record.submitted_at or record.made_at
+    begun = record.made_at or record.submitted_at  # by our own clock, where it is known
     return BatchView(
         number=record.number,
         id=record.batch_id,

@@ -58,7 +58,8 @@ WAITING = BatchRecord(
     batch_id="batch_[red]two",
     done=1200,
     failed=34,
-    submitted_at=NOW - 3 * 3600 - 60,
+    made_at=NOW - 3 * 3600 - 60,
+    submitted_at=NOW - 331 * 86_400,  # by the provider's clock, which may be wrong
 )
 UNSENT = BatchRecord(number=10, role="judge", jobs=["judge"], rows=7, state="uploaded", file_id="file_1", made_at=NOW)
 
