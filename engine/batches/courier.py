@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,13 +35,17 @@ _LOOKS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What all batches of a run share. ``clock`` tells the seconds since 1970."""
+    """What all batches of a run share. ``clock`` tells the seconds since 1970.
+
+    ``files`` is held while a large file is sent or read: one at a time bounds the memory that all need.
+    """
 
     journal: Journal
     times: BatchTimes
     stop: Stop
     hook: Hook
     clock: Callable[[], float]
+    files: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def tell(self, record: BatchRecord, text: str) -> None:
         """One line for the user about a batch."""
@@ -114,9 +118,12 @@ class Courier:
     async def _upload(self) -> None:
         await self._queue.enter(self.record.number, self.record.tokens)
         self._around.stop.check()
-        path = self._around.journal.requests(self.record.number)
-        file_id = await self._patiently(lambda: self._service.upload(path))
+        file_id = await self._patiently(self._send_file)
         await self._change(state="uploaded", file_id=file_id, asked_at=0.0)
+
+    async def _send_file(self) -> str:
+        async with self._around.files:
+            return await self._service.upload(self._around.journal.requests(self.record.number))
 
     async def _submit(self) -> None:
         """Create the batch, unless an earlier try has made it."""
@@ -229,9 +236,10 @@ class Courier:
     async def _end(self, status: str, reason: str, parts: list[Path]) -> None:
         """Write the results of all rows, those without an answer included, then the record."""
         journal, service = self._around.journal, self._service
-        groups, paid = await uninterrupted(
-            asyncio.to_thread(collect, journal, self.record, parts, service.custom_id, service.usage)
-        )
+        async with self._around.files:
+            groups, paid = await uninterrupted(
+                asyncio.to_thread(collect, journal, self.record, parts, service.custom_id, service.usage)
+            )
         await self._change(
             state="ended",
             status=status,

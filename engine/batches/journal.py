@@ -22,7 +22,7 @@ record uses it, and stays there until the record is committed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -100,15 +100,21 @@ class Journal:
             with naming_the_disk(path):
                 path.unlink(missing_ok=True)
 
-    def read_keys(self, number: int) -> Iterator[Key]:
-        """The keys of the rows of a batch, in their order. Raises `Fatal` for a damaged file."""
-        path, decoder = self.keys(number), msgspec.json.Decoder(Key)
+    def read_keys(self, number: int) -> Iterator[tuple[int, Key]]:
+        """The keys of the rows of a batch, in their order, each with the byte where it begins. Raises `Fatal`."""
+        path, at = self.keys(number), 0
         with naming_the_disk(path), path.open("rb") as file:
             for line in file:
-                try:
-                    yield decoder.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise Fatal(f"{path} is damaged ({error}); restore it from a copy") from error
+                yield at, _key(line, path)
+                at += len(line)
+
+    def keys_at(self, number: int, places: Iterable[int]) -> Iterator[Key]:
+        """The keys that begin at these bytes. Raises `Fatal`."""
+        path = self.keys(number)
+        with naming_the_disk(path), path.open("rb") as file:
+            for at in places:
+                file.seek(at)
+                yield _key(file.readline(), path)
 
     def waiting(self) -> dict[str, int]:
         """How many records of each shard waited when it was closed last. A torn line is passed over."""
@@ -133,6 +139,16 @@ class Journal:
         path = self.folder / "waiting.jsonl"
         with naming_the_disk(path), path.open("ab") as file:
             file.write(_line(_Waiting(group, count)))
+
+
+_keys = msgspec.json.Decoder(Key)
+
+
+def _key(line: bytes, path: Path) -> Key:
+    try:
+        return _keys.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Fatal(f"{path} is damaged ({error}); restore it from a copy") from error
 
 
 def _line(entry: msgspec.Struct) -> bytes:

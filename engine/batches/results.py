@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -16,6 +18,10 @@ from engine.files import naming_the_disk, sync_folder
 from engine.requests import Usage
 
 __all__ = ["Answers", "Row", "collect", "owed"]
+
+
+_Place = tuple[int, int, int]
+"""A downloaded file, and the bytes where a line of it begins and ends."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -39,33 +45,29 @@ def collect(
     Of a row that stands there twice the first line counts; lines of unknown rows are passed over. Returns, for each shard,
     the bytes where its results begin and end, then what they cost (`owed`); and what all cost.
     """
-    groups: dict[str, list[Key]] = {}
-    for key in journal.read_keys(record.number):
-        groups.setdefault(key.group, []).append(key)
-    known = {key.id for keys in groups.values() for key in keys}
-    places = _places(parts, known, custom_id)
+    groups: dict[str, list[int]] = {}  # where the keys of each shard stand
+    places: dict[str, _Place | None] = {}
+    for at, key in journal.read_keys(record.number):
+        groups.setdefault(key.group, []).append(at)
+        places[key.id] = None
+    _find(parts, places, custom_id)
     path, spans, paid = journal.results(record.number), dict[str, tuple[int, ...]](), Usage()
     temporary = path.with_name(f"{path.name}.tmp")
-    files = [part.open("rb") for part in parts]
-    try:
-        with naming_the_disk(path), temporary.open("wb") as to:
-            for group, keys in groups.items():
-                start, cost = to.tell(), Usage()
-                for key in keys:
-                    line = _read(files, places.get(key.id))
-                    row = _row(key, line, usage)
-                    cost += row.usage
-                    to.write(msgspec.json.encode(row) + b"\n")
-                spans[group] = (start, to.tell(), *_as_numbers(cost))
-                paid += cost
-            to.flush()
-            os.fsync(to.fileno())
-        with naming_the_disk(path):
-            temporary.replace(path)
-            sync_folder(path.parent)
-    finally:
-        for file in files:
-            file.close()
+    with contextlib.ExitStack() as opened, naming_the_disk(path):
+        files = [opened.enter_context(part.open("rb")) for part in parts]
+        to = opened.enter_context(temporary.open("wb"))
+        for group, at_bytes in groups.items():
+            start, cost = to.tell(), Usage()
+            for key in journal.keys_at(record.number, at_bytes):
+                row = _row(key, _read(files, places[key.id]), usage)
+                cost += row.usage
+                to.write(msgspec.json.encode(row) + b"\n")
+            spans[group] = (start, to.tell(), *_as_numbers(cost))
+            paid += cost
+        to.flush()
+        os.fsync(to.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
     return spans, paid
 
 
@@ -85,27 +87,23 @@ def _as_numbers(usage: Usage) -> tuple[int, ...]:
     return usage.requests, usage.prompt_tokens, usage.completion_tokens, round(usage.cost_usd * 1e9)
 
 
-def _places(
-    parts: Iterable[Path], known: set[str], custom_id: Callable[[bytes], str]
-) -> dict[str, tuple[int, int, int]]:
-    """Of each known row the part, and the bytes where its first line there begins and ends."""
-    places: dict[str, tuple[int, int, int]] = {}
+def _find(parts: Iterable[Path], places: dict[str, _Place | None], custom_id: Callable[[bytes], str]) -> None:
+    """Fill in where the first line of each row of `places` stands."""
     for number, part in enumerate(parts):
         with naming_the_disk(part), part.open("rb") as file:
             at = 0
             for line in file:
                 id_ = custom_id(line)
-                if id_ in known and id_ not in places:
+                if places.get(id_, at) is None:
                     places[id_] = (number, at, at + len(line))
                 at += len(line)
-    return places
 
 
-def _read(files: Sequence[object], place: tuple[int, int, int] | None) -> bytes | None:
+def _read(files: Sequence[BinaryIO], place: _Place | None) -> bytes | None:
     if place is None:
         return None
     number, start, end = place
-    return os.pread(files[number].fileno(), end - start, start).strip()  # type: ignore[attr-defined]
+    return os.pread(files[number].fileno(), end - start, start).strip()
 
 
 class Answers:
@@ -123,7 +121,7 @@ class Answers:
 
     def add_live(self, journal: Journal, record: BatchRecord, group: str) -> None:
         """The rows of a batch that has not ended; blocks."""
-        self.live.update(key.id for key in journal.read_keys(record.number) if key.group == group)
+        self.live.update(key.id for _, key in journal.read_keys(record.number) if key.group == group)
 
     def add(self, journal: Journal, record: BatchRecord, group: str, committed: Iterable[str]) -> None:
         """The results of a batch that has ended; blocks. Raises `Fatal` for a damaged file."""
