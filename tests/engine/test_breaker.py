@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ async def test_a_success_or_another_kind_begins_anew() -> None:
     assert not told(*two, *two, *two, spared=("ask",)).requested
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["done", "a", "b"]), max_size=30))
 def test_it_stops_exactly_at_the_first_series(words: list[str]) -> None:
     """For any order of outcomes: a stop if and only if three like failures stand in a row."""

@@ -53,6 +53,7 @@ def test_many_shards_stay_in_order(dataset: Dataset[Row]) -> None:
     assert dataset.sealed() == [2, 99_999, 100_000]
 
 
+@pytest.mark.slow
 def test_written_whole_or_open(tmp_path: Path) -> None:
     """Killed anywhere while a shard is written, over an old one too, it is the old one, the new one, or not sealed."""
     old, new = rows("old", "older"), rows("new", "newer", "newest")

@@ -169,6 +169,7 @@ def test_requests_a_minute(configured: float | None, told_at_reply: bool) -> Non
     assert server.rejected <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts_most", [True, False])
 @pytest.mark.parametrize("configured", [1.5e6, None])
 def test_tokens_a_minute(configured: float | None, counts_most: bool) -> None:
@@ -180,6 +181,7 @@ def test_tokens_a_minute(configured: float | None, counts_most: bool) -> None:
     assert server.rejected <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latency_s", [0.2, 5.0])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_other_latencies(latency_s: float, seed: int) -> None:
@@ -204,6 +206,7 @@ def test_answers_far_shorter_than_allowed() -> None:
     assert sum(server.rejected for server in servers) <= 6  # of 6,000
 
 
+@pytest.mark.slow
 def test_answers_far_shorter_than_allowed_and_counted_as_written() -> None:
     """There, changing sides costs a little more: what late replies tell of an older way of counting is left alone."""
     servers = [drive_long_allowances(seed, counts_most=False) for seed in (1, 2, 3, 4)]
@@ -317,6 +320,7 @@ PLANS = st.lists(
     max_concurrency=st.sampled_from([None, 1, 3]),
 )
 # Ties within one turn of the loop, which chance seldom finds: a newcomer while a waiter is being woken, a pause too.
+@pytest.mark.slow
 @example(
     plans=[(0.0, 0, 0.0, "answered")] * 4 + [(5e-324, 0, 0.0, "answered")],
     requests_per_minute=None,
@@ -401,6 +405,7 @@ def test_invariants(
                 assert last - first + 1 <= allowed + 1e-6
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     per_minute=st.floats(1, 1e6),

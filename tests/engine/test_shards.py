@@ -194,6 +194,7 @@ def named(outcomes: Sequence[list[int] | Failure]) -> Outcomes:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(drawn, kills, st.integers(0, 1 << 32))
 def test_any_order_any_kills(outcomes: Sequence[list[int] | Failure], kills: list[int], seed: int) -> None:

@@ -50,6 +50,7 @@ def measure(plan: Plan, *, role: str = "generator", **knobs: Any) -> tuple[list[
     return loads, run_virtual(run())
 
 
+@pytest.mark.slow
 def test_percentiles_are_those_of_the_latency() -> None:
     """Of lognormal latencies the percentiles that are reported are those of the distribution."""
     plan = Plan(loop="closed", levels=(50,), requests=2000, seconds=1e6)
@@ -62,6 +63,7 @@ def test_percentiles_are_those_of_the_latency() -> None:
     assert loads[0].answers_per_second == pytest.approx(25, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sigma", "requests"), [(0.0, None), (0.4, 400)])
 def test_the_knee_is_at_the_slots_of_the_endpoint(sigma: float, requests: int | None) -> None:
     """An endpoint that answers eight at a time has its knee and its saturation at eight in flight."""

@@ -43,6 +43,7 @@ def test_every_item_comes_once(questions: list[int], together: int) -> None:
         assert len({item.value for item in ordered[: len(full)]}) == len(full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "least"), [(0.5, 0.25), (1.25, 0.4)])
 def test_more_of_the_prompts_is_found_in_a_cache(part: float, least: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prefix cache smaller than the shards in work finds nothing of prompts in their order, and much in ours."""

@@ -132,6 +132,7 @@ def test_no_text_has_no_chunks() -> None:
     assert chunk_pages(["", ""], chunk_size=10, chunk_overlap=0) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text"),
     [

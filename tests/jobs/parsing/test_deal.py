@@ -272,6 +272,7 @@ async def test_a_crash_between_seal_and_catalogue(
     assert [Path(row.path).name for shard in shards for row in shard] == [f"{number}.pdf" for number in range(9)]
 
 
+@pytest.mark.slow
 def test_killed_at_every_operation(folder: Path, tmp_path: Path) -> None:
     """Wherever the process or the power dies while papers are dealt, the next start ends with the undisturbed bytes."""
     write(folder, *(f"{number}.pdf" for number in range(9)))

@@ -35,6 +35,7 @@ def read(data: bytes, setting: str = "auto") -> Extracted:
 needs_tesseract = pytest.mark.skipif(not ocr.can_read(), reason="Tesseract's language data is not installed")
 
 
+@pytest.mark.slow
 @needs_tesseract
 def test_a_scan_is_read_and_its_pages_are_named() -> None:
     """Text and title come from the pictures; the note says which pages, and that words may be wrong."""
@@ -46,6 +47,7 @@ def test_a_scan_is_read_and_its_pages_are_named() -> None:
     assert "pages 1-2" in extracted.note
 
 
+@pytest.mark.slow
 @needs_tesseract
 def test_a_cover_of_text_before_a_scan_stays_as_it_is() -> None:
     """Only pages without text are read so."""

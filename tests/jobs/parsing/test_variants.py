@@ -145,6 +145,7 @@ NOT_READ: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOT_READ)
 def test_what_cannot_be_read_has_a_kind(name: str) -> None:
     """Each of a closed list, and never an exception of another sort."""

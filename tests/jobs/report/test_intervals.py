@@ -222,6 +222,7 @@ def covered(papers: int, spread: str, trials: int, seed: int) -> tuple[float, fl
     return of_mean / trials, of_gain / trials
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     """A quick look at few and at many papers; the soak test below holds the figure."""
     for papers in (3, 12):

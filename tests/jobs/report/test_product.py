@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import chunk, pair, sealed
@@ -74,6 +75,7 @@ def test_pairs_of_a_run_without_curation(tmp_path: Path) -> None:
     assert (found.kept, [each.question for each in found.sample]) == (1, [made(1).question])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_pairs(tmp_path: Path) -> None:
     """Ten times the shards take no more memory at once."""
     shard = [curated(number, "critic" if number % 3 else "") for number in range(500)]

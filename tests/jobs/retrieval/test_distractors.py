@@ -61,6 +61,7 @@ async def examples(
     return await processed(job, shard, scripted()), chunks, vectors
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 4), without=st.sampled_from([0.0, 0.5, 1.0]))
 def test_no_distractor_is_the_source_or_its_like(

@@ -729,6 +729,7 @@ def training_file(examples: int) -> bytes:
     return f"{line}\n".encode() * examples
 
 
+@pytest.mark.slow
 async def test_fine_tuning_path_runs_whole() -> None:
     """Through the openai client: upload, job, events, checkpoints, and the tuned model answers."""
     times: dict[str, Any] = {"tuning_validate_s": 0.0, "tuning_queue_s": 0.0, "tuning_run_s": 0.0}

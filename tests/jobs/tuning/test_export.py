@@ -56,6 +56,7 @@ def test_order_depends_on_rows_and_seed_alone(tmp_path: Path, monkeypatch: pytes
     assert files("spilled", examples, 1) == plain
 
 
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten times the rows do not take more memory than the sort's run and its buffers allow."""
     monkeypatch.setattr(shuffled, "BATCH_BYTES", 100_000)

@@ -23,6 +23,8 @@ from jobs.tuning.export import write_dataset
 from jobs.tuning.openai_job import finetune
 from jobs.tuning.tuning_jobs import Hyperparameters, read_models, tuned_model
 
+pytestmark = pytest.mark.slow  # each opens clients of its own, for a second of processor time
+
 KEY = "sk-secret-0123456789"
 BASE = "base-model"
 

@@ -39,6 +39,7 @@ def test_what_is_no_book_is_named() -> None:
     assert read(epub(page, **{"META-INF/encryption.xml": fonts}), "a.epub", Options()).pages == [TEXT]
 
 
+@pytest.mark.slow
 def test_bombs_do_not_go_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Too much to unpack is told by what the file says, and where that is a lie, by what comes out."""
     bomb = epub({"a.xhtml": f"<p>{TEXT}</p>{' ' * 300_000_000}"})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from formats_made import TEXT
 
 from jobs.parsing.formats.blocks import Block
@@ -46,6 +47,7 @@ def test_the_title_is_the_front_matters_or_the_first_heading() -> None:
     assert read(f"# Introduction\n\n{TEXT}".encode(), "a.md", Options()).title == ""
 
 
+@pytest.mark.slow
 def test_no_depth_of_nesting_harms() -> None:
     """Quotes in quotes and brackets in brackets, ten thousand deep, are read in time."""
     for sign in (">", "[", "*", "- ", "`", "$"):
