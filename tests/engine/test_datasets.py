@@ -32,6 +32,14 @@ def rows(*texts: str) -> list[Row]:
 # Writing and reading.
 
 
+def test_a_stamp_changes_with_the_rows(dataset: Dataset[Row]) -> None:
+    """An open shard has an empty stamp; sealed ones with the same rows have the same, with others another."""
+    assert dataset.stamp(0) == ""
+    for index, texts in enumerate(["ab", "ab", "c"]):
+        dataset.write_sealed(index, rows(*texts))
+    assert dataset.stamp(0) == dataset.stamp(1) != dataset.stamp(2)
+
+
 def test_written_rows_read_back(dataset: Dataset[Row]) -> None:
     """Shards that are written whole read back in order, one by one or all."""
     assert dataset.sealed() == []

@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from browser import Reader
 from reviewable import body, cards, decided, reviewable
 from served import client, site
+from served_run import HOSTILE, sealed_run
 
 from engine.files import make_folder
 from jobs.review.decisions import standing
@@ -199,3 +201,20 @@ async def test_pairs_of_a_file_are_changed_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "pairs" / "job.json").write_text('{"job": "deal", "fingerprint": {}}', "utf-8")
     async with client(site(tmp_path)) as browser:
         assert "are from a file" in await (await browser.get("/review")).text()
+
+
+@pytest.mark.parametrize("path", ["/review", "/review/card?at=1", "/review/card?pair=p1&shard=0&at=1"])
+async def test_texts_from_outside_stay_text(tmp_path: Path, path: str) -> None:
+    """Questions, answers, papers, names and reasons that are HTML, script and escapes give no tag and no attribute."""
+    sealed_run(tmp_path, text=HOSTILE)
+    async with client(site(tmp_path)) as browser:
+        made = {"decision": "reject", "reason": HOSTILE, "who": HOSTILE, "shard": 0, "pair_id": "p1"}
+        assert (await browser.post("/review/decisions", json=made)).status == 200
+        edit = {**made, "decision": "edit", "question": HOSTILE + "?", "answer": HOSTILE, "reason": "", "pair_id": "p2"}
+        assert (await browser.post("/review/decisions", json=edit)).status == 200
+        html = await (await browser.get(path)).text()
+    reader = Reader(html)
+    assert not {"\x1b", "\u202e"} & set(html)
+    assert all(values.get("src", "/").startswith("/") for tag, values in reader.tags if tag in ("script", "img"))
+    assert not [name for _, values in reader.tags for name in values if name.startswith("on") or name == "style"]
+    assert path == "/review" or "<script>alert(1)</script>" in reader.text
