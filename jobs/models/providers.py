@@ -19,7 +19,7 @@ from engine.errors import BadInput
 from engine.requests import Call
 from jobs.config import Model
 
-__all__ = ["PROVIDERS", "Provider", "Target", "batch_service", "check_provider", "provider"]
+__all__ = ["PROVIDERS", "Provider", "Target", "batch_service", "check_batches", "check_provider", "provider"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +82,13 @@ def provider(name: str) -> Provider:
     return cast(Provider, getattr(import_module(module), found))
 
 
+def check_batches(name: str, role: str) -> None:
+    """Raise `BadInput` where the provider called `name` has no batches; it is imported for that."""
+    if not hasattr(provider(name), "batches"):
+        raise BadInput(f"[models.{role}] has batch = true, and the provider {name!r} has no batches: leave it out")
+
+
 def batch_service(target: Target) -> AbstractAsyncContextManager[BatchService]:
     """The batches of a model; raises `BadInput` where its provider has none."""
-    found = provider(target.model.provider)
-    if not hasattr(found, "batches"):
-        raise BadInput(
-            f"[models.{target.role}] has batch = true, and the provider {target.model.provider!r} has no batches: "
-            "leave it out"
-        )
-    return cast(BatchProvider, found).batches(target)
+    check_batches(target.model.provider, target.role)
+    return cast(BatchProvider, provider(target.model.provider)).batches(target)

@@ -29,7 +29,7 @@ from engine.requests import Call, Reply, Request
 from engine.retries import RetryPolicy, retrying
 from engine.signals import Stop, Stopped
 from jobs.config import Config, Model, api_key
-from jobs.models.providers import Target, batch_service, check_provider, provider
+from jobs.models.providers import Target, batch_service, check_batches, check_provider, provider
 from jobs.models.usage import price_of
 from jobs.run.background_imports import imported
 from jobs.run.model_names import model_name
@@ -83,6 +83,8 @@ def check(config: Config) -> None:
         if not model.local:
             check_provider(model.provider, role)
             api_key(model, role)
+            if model.batch:
+                check_batches(model.provider, role)
         elif model.batch:
             raise BadInput(
                 f"[models.{role}] has batch = true, and its model is local: there is no provider that takes batches; "

@@ -17,6 +17,7 @@ from engine.testing import chat_reply
 from engine.virtualtime import run_virtual
 from jobs.config import Config, Model
 from jobs.models import llama_server as local
+from jobs.models import providers
 from jobs.models.chat import chat, text
 from jobs.models.embeddings import embedding, vectors
 from jobs.models.openai import endpoint
@@ -89,6 +90,14 @@ def test_a_local_model_has_no_batches() -> None:
     local = {"model": "local:a.gguf", "batch": True}
     with pytest.raises(BadInput, match=r"\[models\.judge\] has batch = true, and its model is local"):
         check(configured("http://127.0.0.1:9/v1", judge=local))
+
+
+def test_a_provider_without_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`batch = true` for a provider that has none is refused before anything is parsed or sent."""
+    monkeypatch.setitem(providers.PROVIDERS, "plain", "contextlib:nullcontext")
+    with pytest.raises(BadInput, match=r"\[models\.judge\] has batch = true, and the provider 'plain' has no batches"):
+        check(configured("http://127.0.0.1:9/v1", judge={"provider": "plain", "batch": True}))
+    check(configured("http://127.0.0.1:9/v1", judge={"provider": "plain"}, base={"batch": True}))
 
 
 async def test_each_role_has_its_model(sent: list[tuple[str, dict[str, Any]]]) -> None:
