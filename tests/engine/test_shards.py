@@ -418,6 +418,29 @@ async def test_what_was_answered_to_failed_inputs(shard: Shard) -> None:
     assert read_replies(shard.replies) == {}, "a damaged file costs the replies only"
 
 
+async def test_reopen_fails_inputs_with_flawed_rows(shard: Shard) -> None:
+    """Each input with a row that is found flawed is a failure once, its rows are gone, and what it cost stays."""
+    await sealed(shard, 5)
+    flaws = {"row1": "first", "row3": "second"}
+
+    def flaw(row: Row) -> Failure | None:
+        return Failure(kind="flawed", reason=flaws[row.id]) if row.id in flaws else None
+
+    shard.reopen(Row, lambda row: row.parent, flaw=flaw)
+    assert [(line.id, line.position, line.end, line.error is None) for line in shard.entries()][-2:] == [
+        ("input1", -1, shard.data.stat().st_size, False),
+        ("input3", -1, shard.data.stat().st_size, False),
+    ]
+    async with ShardWriter(shard) as writer:
+        seal = await writer.seal(places(5), source="", dropped={})
+    assert shard.data.read_bytes() == row(0) + row(2) + row(4)
+    assert [(failed.id, failed.kind, failed.reason) for failed in seal.failures] == [
+        ("input1", "flawed", "first"),
+        ("input3", "flawed", "second"),
+    ]
+    assert seal.usage == Usage(requests=5)
+
+
 async def test_reopen_keeps_inputs_without_rows(shard: Shard) -> None:
     """An input that made no rows is finished too: a shard that is opened again does not ask it again."""
     async with ShardWriter(shard) as writer:
@@ -578,6 +601,20 @@ async def test_sealed_rows_that_changed(shard: Shard) -> None:
         with pytest.raises(Fatal) as error:
             look()
         one_line(error, str(shard.data), "is missing")
+
+
+async def test_verifying_what_is_not_sealed(shard: Shard) -> None:
+    """An open shard is in order as long as its journal can be read; one whose files are gone is one line."""
+    await opened(shard, 2)
+    shard.verify()
+    shard.checkpoint.unlink()
+    with pytest.raises(Fatal) as error:
+        shard.verify()
+    one_line(error, str(shard.data), "has neither a seal nor a checkpoint")
+    shard.data.unlink()
+    with pytest.raises(Fatal) as error:
+        shard.verify()
+    one_line(error, str(shard.data), "is missing, and its seal with it")
 
 
 async def test_the_look_at_the_size_reads_no_rows(shard: Shard) -> None:
@@ -768,6 +805,25 @@ async def test_permission_denied(shard: Shard, name: str, monkeypatch: pytest.Mo
     with pytest.raises(Fatal, match=r"no permission to write there; make the folder writable"):
         async with ShardWriter(shard):
             pass
+
+
+async def test_a_disk_that_fails_names_the_shard(shard: Shard) -> None:
+    """Whatever is done with a shard, an error of the disk is one line with the shard's file in it."""
+    seal = await sealed(shard)
+    broken = OSError(errno.EIO, "Input/output error")
+
+    def fails(what: Callable[[], object], name: str) -> None:
+        with mock.patch(name, side_effect=broken), pytest.raises(Fatal) as error:
+            what()
+        assert f"cannot write {shard.data}: Input/output error; fix this" in str(error.value)
+
+    fails(shard.whole, "pathlib.Path.stat")
+    fails(shard.settle, "pathlib.Path.unlink")
+    fails(partial(shard.read, seal), "pathlib.Path.read_bytes")
+    fails(partial(shard.reopen, Row, lambda row: row.parent), "engine.shards.write_atomic")
+    shard.reopen(Row, lambda row: row.parent)
+    fails(shard.entries, "engine.shards.cut_off")
+    fails(partial(shard.write_seal, shard.entries(), places(3), ""), "os.fsync")
 
 
 async def test_unreadable_seal(shard: Shard) -> None:
