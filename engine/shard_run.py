@@ -204,7 +204,8 @@ class ShardRun:
     async def close(self) -> None:
         """Close the files. A shard that is not sealed is continued later, or by the next run."""
         await self._writer.__aexit__()
-        await self._context.deferrals.close(self._context.group(self.index), self.deferred)
+        # Where the feeding was stopped, not all that is undone is on its way, and the next run looks for the rest.
+        await self._context.deferrals.close(self._context.group(self.index), self.deferred if self._whole else 0)
 
     async def _process(self, item: Item) -> None:
         name, tally, rows, failure, reply = self._context.job.name, Tally(), [], None, ""

@@ -212,6 +212,7 @@ class Batches:
         if self._budget is not None:
             most = most_usage(request, role.policy.price, role.prompts)
             await self._budget.extend(most, lambda: _held(role.outbox.parcel()))
+            self._stop.check()
         answers.live.add(key.id)
         self._ledger.add_row(key.group)
         role.outbox.put(key, row, texts=max(1, len(request.texts)), tokens=role.prompts.likely(request))
@@ -233,6 +234,8 @@ class Batches:
         task = self._tasks.create_task(self._carry(role, courier, held, parcel))
         self._couriers[task] = courier
         task.add_done_callback(lambda task: self._couriers.pop(task, None))
+        if parcel is not None:
+            task.add_done_callback(lambda _: parcel.close())  # a task that is cancelled before it begins leaves it open
 
     async def _carry(self, role: _Role, courier: Courier, held: Reservation | None, parcel: Parcel | None) -> None:
         """One batch, from the files of its parcel to its end."""

@@ -191,9 +191,8 @@ class ModelCalls:
         """
         self._batches = batches
         self._calls.clear()
-        for role in sorted(batches.roles):
-            if role == "tuned" and self._tuned() is None:
-                continue  # it was discarded, and its answers with it
+        known = {*used(self._config), *(["tuned"] if self._tuned() is not None else [])}
+        for role in sorted(batches.roles & known):  # a candidate may have been dropped, and its rows with it
             await self._follow(role)
 
     async def batch_service(self, role: str) -> BatchService:
