@@ -20,7 +20,7 @@ class ChunkPlaces:
 
     def __init__(self, chunks: Committed) -> None:
         self._chunks = chunks
-        self._survey = Survey(self._read, lambda: {index: sums.stamp for index, sums in chunks.sums().items()})
+        self._survey = Survey(self._read, chunks.stamps)
 
     def find(self, ids: Collection[str], near: int, seconds: float) -> tuple[dict[str, Chunk], Looked]:
         """The chunks with these ids, shard `near` first, and how many shards were looked at: as many as are needed."""

@@ -99,6 +99,17 @@ class Committed:
         found = self.sums().get(index)
         return found.stamp if found else 0
 
+    def some(self, only: int | None) -> Mapping[int, SealSum]:
+        """`sums`, or those of the shard `only`."""
+        sums = self.sums()
+        if only is None:
+            return sums
+        return {only: sums[only]} if only in sums else {}
+
+    def stamps(self, only: int | None = None) -> dict[int, object]:
+        """The stamp of each sealed shard, or of the shard `only`."""
+        return {index: sums.stamp for index, sums in self.some(only).items()}
+
     def window(self, first: int, count: int) -> list[Place]:
         """The places of `count` rows from the row `first` on, counted from 0 over all shards."""
         sums = self.sums()

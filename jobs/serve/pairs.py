@@ -6,8 +6,10 @@ import asyncio
 
 from aiohttp import web
 
+from jobs.review.decisions import DECISIONS
 from jobs.serve.asked_for import PER_PAGE, SECONDS, chosen, number, paging, words
-from jobs.serve.pair_lines import JOBS, ORDERS, PairQuery
+from jobs.serve.pair_lines import ORDERS
+from jobs.serve.pair_marks import JOBS, PairQuery
 from jobs.serve.site import SITE
 from jobs.serve.templates import page
 
@@ -21,6 +23,7 @@ async def _pairs(request: web.Request) -> web.Response:
         job=chosen(request, "job", JOBS),
         split=chosen(request, "split", ("train", "val", "both")),
         decision=words(request, "decision"),
+        reviewed=chosen(request, "reviewed", ("yes", "no", *DECISIONS)),
         critic=number(request, "critic", 5),
         judge=number(request, "judge", 5),
         order=chosen(request, "order", ORDERS),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import msgspec
@@ -79,7 +79,9 @@ class PaperLines:
             places = papers.window(first, count)
             return list(self._lines(places)), total, Looked(1, 1)
         looked = self._survey.further(seconds)
-        found = [line for lines in self._survey.found().values() for line in lines if query.admits(line)]
+        found = [line for lines in self._survey.found().values() for line in lines]
+        if not msgspec.structs.replace(query, order="").plain:
+            found = [line for line in found if query.admits(line)]
         if query.order == "name":
             found.sort(key=lambda line: line.name.casefold())
         elif query.order:
@@ -94,18 +96,19 @@ class PaperLines:
         """How many papers failed by each kind, from the seals."""
         return self._committed["chunks"].whole().failed
 
-    def _lines(self, places: Iterable[Place]) -> Iterable[PaperLine]:
+    def _lines(self, places: Sequence[Place]) -> Iterable[PaperLine]:
+        shards = {place.shard: self._survey.of(place.shard) for place in places}
         for place in places:
-            lines = self._survey.of(place.shard)
+            lines = shards[place.shard]
             if place.row < len(lines):
                 yield lines[place.row]
 
-    def _stamps(self) -> dict[int, object]:
+    def _stamps(self, only: int | None) -> dict[int, object]:
         others = [self._committed[name] for name in ("chunks", "pairs", "curated")]
         stamps = [each.sums() for each in others]
         return {
             index: (sums.stamp, *(each[index].stamp if index in each else 0 for each in stamps))
-            for index, sums in self._committed["papers"].sums().items()
+            for index, sums in self._committed["papers"].some(only).items()
         }
 
     def _read(self, index: int) -> list[PaperLine]:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from engine.datasets import Dataset
 from engine.workers import Workers
+from jobs.review.log import ReviewLog
 from jobs.run.folder import RunFolder
 from jobs.serve.access import Access
 from jobs.serve.chunk_places import ChunkPlaces
@@ -49,7 +50,7 @@ class Site:
 
     @cached_property
     def pairs(self) -> PairLines:
-        return PairLines(self.committed)
+        return PairLines(self.committed, ReviewLog(self.folder.reviews))
 
     @cached_property
     def chunks(self) -> ChunkPlaces:

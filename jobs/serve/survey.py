@@ -31,12 +31,14 @@ class Looked(msgspec.Struct, frozen=True):
 
 
 class Survey(Generic[T]):
-    """What `read` finds in each shard. `stamps` gives the shards that are there, with what changes when one does.
+    """What `read` finds in each shard. `stamps` gives the shards that are there, or one of them, with what changes when
+
+    one does.
 
     All methods block, and are safe in threads.
     """
 
-    def __init__(self, read: Callable[[int], T], stamps: Callable[[], Mapping[int, object]]) -> None:
+    def __init__(self, read: Callable[[int], T], stamps: Callable[[int | None], Mapping[int, object]]) -> None:
         self._read = read
         self._stamps = stamps
         self._seen: dict[int, tuple[object, T]] = {}
@@ -44,12 +46,12 @@ class Survey(Generic[T]):
 
     def of(self, index: int) -> T:
         """What is in shard `index`, read now if it was not, or was another."""
-        return self._look(index, self._stamps().get(index))
+        return self._look(index, self._stamps(index).get(index))
 
     def further(self, seconds: float) -> Looked:
         """Look at shards that were not seen yet for about `seconds`."""
         with self._lock:
-            stamps, ends_at = self._stamps(), time.monotonic() + seconds
+            stamps, ends_at = self._stamps(None), time.monotonic() + seconds
             for gone in self._seen.keys() - stamps.keys():
                 del self._seen[gone]
             for index in [each for each, stamp in stamps.items() if not self._knows(each, stamp)]:

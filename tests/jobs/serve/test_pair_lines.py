@@ -5,12 +5,26 @@ from pathlib import Path
 import pytest
 from served_run import sealed_run
 
+from jobs.records import Review, Wording
+from jobs.review.log import ReviewLog
 from jobs.serve.committed import Committed
-from jobs.serve.pair_lines import PairLines, PairQuery
+from jobs.serve.pair_lines import PairLines
+from jobs.serve.pair_marks import PairQuery
 
 
 def lines(folder: Path) -> PairLines:
-    return PairLines({name: Committed(dataset) for name, dataset in sealed_run(folder).datasets().items()})
+    run = sealed_run(folder)
+    reviews = ReviewLog(run.reviews)
+    for pair_id, decision in (("p2", "reject"), ("p3", "edit")):
+        reviews.append(0, _review(pair_id, decision))
+    return PairLines({name: Committed(dataset) for name, dataset in run.datasets().items()}, reviews)
+
+
+def _review(pair_id: str, decision: str, undoes: str = "") -> Review:
+    words = Wording(question="", answer="")
+    return Review(
+        id="", parent=pair_id, pair_id=pair_id, decision=decision, who="me", when="", before=words, undoes=undoes
+    )
 
 
 def test_the_line_of_a_pair(tmp_path: Path) -> None:
@@ -24,7 +38,7 @@ def test_the_line_of_a_pair(tmp_path: Path) -> None:
     )
     assert first.jobs == ("curate", "critique", "augment", "respond", "judge")
     assert (second.critic, second.judge, second.jobs) == (2, None, ("curate", "critique"))
-    assert (third.decision, third.critic) == ("too_short", None)
+    assert (third.decision, third.critic, third.review and third.review.decision) == ("too_short", None, "edit")
 
 
 @pytest.mark.parametrize(
@@ -38,6 +52,10 @@ def test_the_line_of_a_pair(tmp_path: Path) -> None:
         (PairQuery(decision="too_short"), ["p3"]),
         (PairQuery(decision="no such reason"), []),
         (PairQuery(split="val"), ["p2"]),
+        (PairQuery(reviewed="yes"), ["p2", "p3"]),
+        (PairQuery(reviewed="no"), ["p1"]),
+        (PairQuery(reviewed="edit"), ["p3"]),
+        (PairQuery(reviewed="accept"), []),
         (PairQuery(job="judge"), ["p1"]),
         (PairQuery(job="critique", decision="kept", text="p2"), ["p2"]),
         (PairQuery(critic=3), ["p2"]),
