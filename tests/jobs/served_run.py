@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 from samples import chunk, example, pair, response
 
 from engine.datasets import Dataset
@@ -25,13 +26,9 @@ def paper_lines(name: str, count: int, *, pages: int = 3) -> list[Chunk]:
     text = PaperText(pages=pages, characters=900, left_out={}, omitted=[])
     made = [chunk(f"{name}-{number}", paper=name, title=f"On {name}") for number in range(count)]
     return [
-        type(each)(**{**_fields(each), "position": number, "paper_text": None if number else text})
+        msgspec.structs.replace(each, position=number, paper_text=None if number else text)
         for number, each in enumerate(made)
     ]
-
-
-def _fields(row: Chunk) -> dict[str, object]:
-    return {name: getattr(row, name) for name in row.__struct_fields__}
 
 
 def sealed_run(folder: Path, *, text: str = "") -> RunFolder:
@@ -42,7 +39,7 @@ def sealed_run(folder: Path, *, text: str = "") -> RunFolder:
     datasets["papers"].write_sealed(1, [paper("c")])
     failed = [FailedInput(id="c", kind="no_text", reason=text or "a scan")]
     shown = [
-        type(each)(**{**_fields(each), "title": text or each.title, "text": text or each.text})
+        msgspec.structs.replace(each, title=text or each.title, text=text or each.text)
         for each in [*paper_lines("a", 2), *paper_lines("b", 1, pages=9)]
     ]
     datasets["chunks"].write_sealed(0, shown)
@@ -61,14 +58,8 @@ def sealed_run(folder: Path, *, text: str = "") -> RunFolder:
     )
     datasets["examples"].write_sealed(0, [example(first[0], "a-0", "b-0", title=text)])
     answer = response("r1", text=text or "Because of the stones.")
-    answer = type(answer)(
-        **{
-            **{name: getattr(answer, name) for name in answer.__struct_fields__},
-            "pair_id": "p1",
-            "contexts": [Context(chunk_id="b-0", rank=0, score=0.5)],
-        }
-    )
-    datasets["responses"].write_sealed(0, [answer])
+    seen = [Context(chunk_id="b-0", rank=0, score=0.5)]
+    datasets["responses"].write_sealed(0, [msgspec.structs.replace(answer, pair_id="p1", contexts=seen)])
     datasets["verdicts"].write_sealed(0, [_verdict(text)])
     return run
 
@@ -77,17 +68,12 @@ _RATED = (("p1", 4), ("p2", 2))
 
 
 def _write_pairs(dataset: Dataset[Pair], pairs: list[Pair], text: str) -> None:
+    evidence = [f"The text of {each.chunk_id}." for each in pairs]
     dataset.write_sealed(
         0,
         [
-            type(each)(
-                **{
-                    **{name: getattr(each, name) for name in each.__struct_fields__},
-                    "answer": text or each.answer,
-                    "evidence": f"The text of {each.chunk_id}.",
-                }
-            )
-            for each in pairs
+            msgspec.structs.replace(each, answer=text or each.answer, evidence=words)
+            for each, words in zip(pairs, evidence, strict=True)
         ],
     )
 

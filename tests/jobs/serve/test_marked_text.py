@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from samples import chunk, pair
 
-from jobs.records import Pair, Quote
+from jobs.records import Quote
 from jobs.serve.marked_text import Part, Span, marked, spans_of
 
 
@@ -25,9 +26,8 @@ def test_quotes_stand_before_evidence() -> None:
     """An answer that quotes is marked by its quotes, one with evidence where that stands, and else not at all."""
     source = chunk("a", text="The stone turns. The mill grinds.")
     plain = pair("p", chunk="a")
-    fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
     assert spans_of(plain, source) == []
-    assert spans_of(Pair(**{**fields, "evidence": "The mill grinds."}), source) == [Span(17, 33)]
-    assert spans_of(Pair(**{**fields, "evidence": "Nowhere."}), source) == []
-    quoted = Pair(**{**fields, "evidence": "The mill grinds.", "quotes": [Quote(text="stone", start=4, end=9)]})
+    assert spans_of(replace(plain, evidence="The mill grinds."), source) == [Span(17, 33)]
+    assert spans_of(replace(plain, evidence="Nowhere."), source) == []
+    quoted = replace(plain, evidence="The mill grinds.", quotes=[Quote(text="stone", start=4, end=9)])
     assert spans_of(quoted, source) == [Span(4, 9)]
