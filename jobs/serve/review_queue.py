@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from engine.records import make_id
-from jobs.serve.pair_lines import PairQuery
+from jobs.serve.pair_marks import PairQuery
 from jobs.serve.site import Site
 
 __all__ = ["KINDS", "LONGEST", "QueueAsked", "Ref", "queue_of"]
