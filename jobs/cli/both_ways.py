@@ -14,6 +14,7 @@ from engine.requests import Usage
 from jobs.cli.durations import duration
 from jobs.cli.estimate import Corpus, asked_sections, estimate_of, together_s
 from jobs.config import Config, Model
+from jobs.models.providers import has_batches
 from jobs.models.roles import used
 
 __all__ = ["STAGES", "both_ways", "turns"]
@@ -32,9 +33,10 @@ _QUICK_S, _SLOW_S = 7 * 60, 60 * 60
 
 
 def both_ways(config: Config, corpus: Corpus) -> Iterator[str]:
-    """Two lines, one a way, with dollars where all prices are known; none where every model is local."""
+    """Two lines, one a way, with dollars where all prices are known; none where no model can be asked in batches."""
     models = used(config).values()
-    if all(model.local for model in models):
+    able = [model for model in models if _can(model)]
+    if not able:
         return
     known = all(model.priced for model in models)
     alone, together = _with_batches(config, False), _with_batches(config, True)
@@ -44,7 +46,7 @@ def both_ways(config: Config, corpus: Corpus) -> Iterator[str]:
     yield f"request by request: {_dollars(online, known)}{time}"
     batched = estimate_of(together, corpus)
     count = turns(together, batched)
-    window = max((model for model in models if not model.local), key=lambda model: model.window_s).batch_window
+    window = max(able, key=lambda model: model.window_s).batch_window
     yield (
         f"all in batches: {_dollars(batched, known)}mostly {duration(count * _QUICK_S)} to {duration(count * _SLOW_S)}; "
         f"{_times(count)} follow each other, and the provider may take {window} for each"
@@ -68,15 +70,19 @@ def _turns(config: Config, job: str, usage: Usage) -> int:
 
 
 def _with_batches(config: Config, batch: bool) -> Config:
-    """The configuration in which every model at a provider is asked in batches, or none."""
+    """The configuration in which every model that can be is asked in batches, or none."""
 
     def changed(model: Model) -> Model:
-        return model if model.local else model.model_copy(update={"batch": batch})
+        return model.model_copy(update={"batch": batch}) if _can(model) else model
 
     models = config.models
     roles = {role: changed(model) for role, model in models.sections().items() if "." not in role}
     candidates = {name: changed(model) for name, model in models.candidates.items()}
     return config.model_copy(update={"models": models.model_copy(update={**roles, "candidates": candidates})})
+
+
+def _can(model: Model) -> bool:
+    return not model.local and has_batches(model.provider)
 
 
 def _dollars(jobs: Mapping[str, Usage], known: bool) -> str:

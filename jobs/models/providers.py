@@ -19,7 +19,16 @@ from engine.errors import BadInput
 from engine.requests import Call
 from jobs.config import Model
 
-__all__ = ["PROVIDERS", "Provider", "Target", "batch_service", "check_batches", "check_provider", "provider"]
+__all__ = [
+    "PROVIDERS",
+    "Provider",
+    "Target",
+    "batch_service",
+    "check_batches",
+    "check_provider",
+    "has_batches",
+    "provider",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +91,14 @@ def provider(name: str) -> Provider:
     return cast(Provider, getattr(import_module(module), found))
 
 
+def has_batches(name: str) -> bool:
+    """Whether the provider called `name`, which is imported for that, answers in batches too."""
+    return hasattr(provider(name), "batches")
+
+
 def check_batches(name: str, role: str) -> None:
-    """Raise `BadInput` where the provider called `name` has no batches; it is imported for that."""
-    if not hasattr(provider(name), "batches"):
+    """Raise `BadInput` where the provider called `name` has no batches."""
+    if not has_batches(name):
         raise BadInput(f"[models.{role}] has batch = true, and the provider {name!r} has no batches: leave it out")
 
 

@@ -8,6 +8,7 @@ from jobs import registry
 from jobs.cli.both_ways import STAGES, both_ways, turns
 from jobs.cli.estimate import Corpus, estimate_of, estimated_lines
 from jobs.config import Config
+from jobs.models import providers
 
 CORPUS = Corpus(chunks=1000, characters=1000 * 2000)
 
@@ -56,9 +57,11 @@ def test_a_short_queue_takes_turns() -> None:
     assert turns(configured(), jobs) == 0
 
 
-def test_local_models_have_one_way() -> None:
-    """Where nothing is asked of a provider there is nothing to compare."""
+def test_models_without_batches_have_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is asked of a provider that has batches there is nothing to compare."""
     assert list(both_ways(Config(), CORPUS)) == []
+    monkeypatch.setitem(providers.PROVIDERS, "plain", "contextlib:nullcontext")
+    assert list(both_ways(configured(provider="plain"), CORPUS)) == []
 
 
 def test_every_job_that_asks_has_its_stage() -> None:
