@@ -149,3 +149,20 @@ def test_the_price_of_batches(
         spent.append(next(job for job in json.loads(capsys.readouterr().out)["jobs"] if job["job"] == "ask")["usage"])
     assert spent[0]["cost_usd"] == pytest.approx(0.75 * spent[1]["cost_usd"])
     assert sum(record.paid.cost_usd for record in read_records(out / "batches")) == pytest.approx(spent[0]["cost_usd"])
+
+
+def test_a_run_that_is_started_again_and_again(
+    run: list[str], tmp_path: Path, simulate: Simulate, configured: Configured
+) -> None:
+    """Started by a clock and ended each time that a batch is new, as on a laptop, a run ends and asks nothing twice."""
+    url, out = simulate("--batch-run-s", "0.5", "--batch-expire", "0.2"), tmp_path / "run"
+    command = [*run, "--config", str(configured(url)), *IN_BATCHES, "--until", "answer"]
+    starts, code = 0, 130
+    while code == 130 and starts < 20:
+        known = len(read_records(out / "batches"))
+        code = left_when(out, lambda records, known=known: submitted(records[known:]), command)
+        starts += 1
+    assert code == 0
+    assert starts > 3
+    assert counters(url)["rows_answered_twice"] == 0
+    assert all(record.state == "ended" for record in read_records(out / "batches"))

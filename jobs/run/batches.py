@@ -13,7 +13,7 @@ import msgspec
 
 from engine.batches.record import BatchRecord, read_records
 
-__all__ = ["BatchView", "BatchesInState", "by_state", "live", "read_batches", "state_word"]
+__all__ = ["BatchFolder", "BatchView", "BatchesInState", "by_state", "live", "read_batches", "state_word"]
 
 
 class BatchView(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +54,24 @@ class BatchesInState(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float
     reserved_usd: float
     paid_usd: float
+
+
+class BatchFolder:
+    """The batches in a folder for who looks often: files are read only after something in the folder has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stamp = 0
+        self._records: list[BatchRecord] = []
+
+    def live(self) -> list[BatchView]:
+        """The batches whose results are not here yet; blocks. Raises `Fatal` for a damaged file."""
+        stamp = self._folder.stat().st_mtime_ns if self._folder.is_dir() else 0
+        # A change within one tick of the file system's clock leaves the stamp as it is, so a fresh one says nothing.
+        if stamp != self._stamp or time.time_ns() - stamp < 2_000_000_000:
+            self._stamp, self._records = stamp, read_records(self._folder)
+        now = time.time()
+        return live(_view(record, now) for record in self._records)
 
 
 def read_batches(folder: Path) -> list[BatchView]:

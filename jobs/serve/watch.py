@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from engine.shards import total
 from jobs.report.collect import JobState
 from jobs.report.failure_list import jobs_made
 from jobs.report.remaining import Expected, Pace, expected, seconds_left
+from jobs.run.batches import BatchFolder, BatchView
 from jobs.run.folder import RunFolder
 from jobs.serve.committed import Committed
 from jobs.serve.heard import Heard
@@ -46,6 +47,7 @@ class Watch:
         self._log = LogTail(folder.log)
         self._heard = Heard()
         self._rates = Rates()
+        self._batches = BatchFolder(folder.batches)
 
     def look(self) -> Look:
         """How the run stands now; blocks."""
@@ -57,7 +59,11 @@ class Watch:
         points = [point for point in self._rates.look(now, done, said) if working or point.rates]
         totals = self._totals(states)
         paces = {job: pace for job in states if (pace := self._heard.pace(job, done[job], now)) is not None}
-        jobs = [self._job(state, totals[job][1], paces.get(job), now, working) for job, state in states.items()]
+        batches = self._batches.live()
+        jobs = [
+            _in_batches(self._job(state, totals[job][1], paces.get(job), now, working), batches)
+            for job, state in states.items()
+        ]
         if self._heard.training is not None:
             jobs.append(_training(self._heard.training, working=working, ended=self._heard.ended("finetune")))
         spent = [state.usage for state in states.values()]
@@ -68,7 +74,7 @@ class Watch:
                 at=now,
                 state="works" if working else "done" if finished else "stopped",
                 jobs=jobs,
-                left_s=seconds_left(totals, paces) if working else None,
+                left_s=seconds_left(totals, paces) if working and not batches else None,
                 usd=paid.cost_usd,
                 usd_budget=self._budget.usd if self._budget else None,
                 tokens=paid.prompt_tokens + paid.completion_tokens,
@@ -144,6 +150,17 @@ class Watch:
         if whole.exact and state.sealed:
             return "done"
         return "stopped" if state.inputs else "waits"
+
+
+def _in_batches(job: JobNow, batches: Sequence[BatchView]) -> JobNow:
+    """`job` with the batches that it waits for; their rows come all at once, so no rate tells the time left."""
+    mine = [batch for batch in batches if job.job in batch.jobs]
+    if not mine:
+        return job
+    count = "1 batch" if len(mine) == 1 else f"{len(mine):,} batches"
+    answered = f"{sum(batch.done + batch.failed for batch in mine):,} of {sum(batch.rows for batch in mine):,} rows"
+    waits = job.waits_for or f"{count} at the provider, {answered}"
+    return msgspec.structs.replace(job, left_s=None, waits_for=waits)
 
 
 def _training(step: Said, *, working: bool, ended: bool) -> JobNow:

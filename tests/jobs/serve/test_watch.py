@@ -6,6 +6,7 @@ from pathlib import Path
 
 from served_run import sealed_run
 
+from engine.batches.record import BatchRecord, write_record
 from jobs.config import Config
 from jobs.run import configfile
 from jobs.run.traffic import Traffic
@@ -54,3 +55,21 @@ def test_what_the_process_knows_is_shown(tmp_path: Path) -> None:
     assert (now.state, now.in_flight, job(now, "answer").in_flight, job(now, "ask").in_flight) == ("works", 3, 3, 0)
     live.working = False
     assert look(tmp_path / "two", live=live).state == "stopped"
+
+
+def test_what_waits_for_batches(tmp_path: Path) -> None:
+    """A job with requests at the provider says so, and no rate tells when they come; once they are here it does not."""
+    run = sealed_run(tmp_path)
+    (tmp_path / "run.lock").write_text(str(os.getpid()))
+    watch = Watch(run, {name: Committed(dataset) for name, dataset in run.datasets().items()}, None)
+    run.batches.mkdir()
+    for number in (1, 2):
+        batch = BatchRecord(number=number, role="generator", jobs=["ask"], rows=40, state="submitted", done=number)
+        write_record(run.batches, batch)
+    now = watch.look().now
+    assert (now.left_s, job(now, "ask").left_s) == (None, None)
+    assert job(now, "ask").waits_for == "2 batches at the provider, 3 of 80 rows"
+    assert job(now, "answer").waits_for == ""
+    for number in (1, 2):
+        write_record(run.batches, BatchRecord(number=number, role="generator", jobs=["ask"], rows=40, state="ended"))
+    assert job(watch.look().now, "ask").waits_for == ""
