@@ -10,10 +10,11 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
+from engine.errors import GristmillError
 from jobs.serve.live import Live
 from jobs.serve.run_now import Happening, Point, RunNow
 from jobs.serve.watch import Look, Watch
@@ -113,7 +114,8 @@ class Feed:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            await self.look()
+            with suppress(GristmillError, OSError):  # a damaged file: the pages that need it say so
+                await self.look()
             pause = max(_EVERY_S, _REST * (loop.time() - began))
             self._wanted.clear()
             if self._listeners:
@@ -127,12 +129,12 @@ class Feed:
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
-        """Look while inside; the last look says that the server ends."""
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(self.keep_looking())
-            try:
-                yield
-            finally:
-                task.cancel()
-                await asyncio.wait([task])
+        """Look while inside; the last look says that the server ends. No look that fails ends what is done inside."""
+        task = asyncio.get_running_loop().create_task(self.keep_looking(), name="looking")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            with suppress(GristmillError, OSError):
                 await self.look(last=True)

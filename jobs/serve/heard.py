@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from jobs.report.html import duration
 from jobs.report.remaining import Pace
 from jobs.serve.log_tail import Said
 from jobs.serve.run_now import Happening
@@ -36,7 +37,7 @@ class Heard:
                     self._earlier[line.job] = self._earlier.get(line.job, 0) + line.inputs
                 case "attempt.failed":
                     self._pauses[line.job] = (line.at + line.wait_s, line.reason or line.kind)
-                    yield _happening(line, line.kind, f"{line.reason}; again in {line.wait_s:.0f} s")
+                    yield _happening(line, line.kind, f"{line.reason}; again in {duration(line.wait_s)}")
                 case "input.failed" | "input.dropped":
                     yield _happening(line, line.kind, line.reason)
                 case "note":
@@ -55,7 +56,7 @@ class Heard:
     def pause(self, job: str, now: float) -> str:
         """Why `job` pauses at `now` and for how long; "" where it does not."""
         until, reason = self._pauses.get(job, (0.0, ""))
-        return f"{reason}; again in {until - now:.0f} s" if until > now else ""
+        return f"{reason}; again in {duration(until - now)}" if until > now else ""
 
     def pace(self, job: str, done: int, now: float) -> Pace | None:
         """What `job` has finished since it began, of `done` inputs in all; None where it has not begun."""

@@ -146,7 +146,7 @@ class Watch:
         if self._heard.ended(state.job):
             return "done"
         if working:
-            return "works" if self._heard.begun(state.job) else "waits"
+            return "works" if self._heard.begun(state.job) and (state.open or state.inputs) else "waits"
         if whole.exact and state.sealed:
             return "done"
         return "stopped" if state.inputs else "waits"

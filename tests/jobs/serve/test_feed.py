@@ -3,6 +3,9 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+import pytest
+
+from engine.errors import BadInput, Fatal
 from jobs.serve.feed import Feed, Message
 from jobs.serve.run_now import Happening, Point, RunNow
 from jobs.serve.watch import Look, Watch
@@ -73,3 +76,21 @@ async def test_the_last_message_says_that_the_server_ends() -> None:
         await found.look(last=True)
     assert [message.now.ended for message in listened][-1:] == [True]
     assert [at for message in listened for at in seen(message)] == [1, 2, 3]
+
+
+async def test_a_look_that_fails_ends_nothing() -> None:
+    """A damaged file in the run ends neither the server nor the run that it watches; what fails inside is raised as it is."""
+
+    class Damaged(Counting):
+        def look(self) -> Look:
+            super().look()
+            raise Fatal("a seal is damaged")
+
+    watch = Damaged()
+    found = Feed(cast(Watch, watch))
+    with pytest.raises(BadInput, match="its own"):
+        async with found.looking():
+            while not watch.looks:  # noqa: ASYNC110 - the look is in a thread
+                await asyncio.sleep(0)
+            raise BadInput("its own")
+    assert watch.looks == 2
