@@ -88,9 +88,13 @@ async def test_a_look_that_fails_ends_nothing() -> None:
 
     watch = Damaged()
     found = Feed(cast(Watch, watch))
-    with pytest.raises(BadInput, match="its own"):
+
+    async def fail() -> None:
         async with found.looking():
             while not watch.looks:  # noqa: ASYNC110 - the look is in a thread
                 await asyncio.sleep(0)
             raise BadInput("its own")
+
+    with pytest.raises(BadInput, match="its own"):
+        await fail()
     assert watch.looks == 2
