@@ -6,7 +6,7 @@ They tell what a heading is, where a list of references starts and ends, and of 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
 __all__ = [
     "BACK_MATTER",
@@ -115,9 +115,38 @@ LABEL = re.compile(
     "(doctoral|ph\\.?d|masters?|bachelors?|diploma)?(thesis|dissertation)|(博士|硕士|碩士|学士|學士|修士|卒業)?(学位)?(论文|論文)|摘要|目录|目錄|目次|要旨|概要|résumé|resumen|resumo|zusammenfassung"
 )
 _KINDS = {kind: re.compile(names, re.IGNORECASE) for kind, names in BACK_MATTER.items()}
-_RUN_IN = re.compile(
-    rf"(?P<title>(?:{_MAIN}|{_BACK}))\s?(?:[.:—–]\s*(?=\S)|\s(?-i:(?=[A-Z][a-z]* [a-z])))", re.IGNORECASE
-)
+_BEHIND_NAME = r"\s?(?:[.:—–]\s*(?=\S)|\s(?-i:(?=[A-Z][a-z]* [a-z])))"
+
+
+def _parts(pattern: str) -> list[str]:
+    """The alternatives of a pattern that are in no brackets."""
+    found, depth, start = list[str](), 0, 0
+    for at, sign in enumerate(pattern):
+        depth += (sign in "([") - (sign in ")]")
+        if sign == "|" and not depth:
+            found.append(pattern[start:at])
+            start = at + 1
+    return [*found, pattern[start:]]
+
+
+def _first_letters(part: str) -> set[str]:
+    """The letters that what an alternative matches may start with."""
+    if part[0] not in "([":
+        return {part[0], *(_first_letters(part[2:]) if part[1:2] == "?" else ())}
+    if part[0] == "[":
+        return set(part[1 : part.index("]")])
+    end = next(
+        at for at in range(len(part)) if part[at] == ")" and part[: at + 1].count("(") == part[: at + 1].count(")")
+    )
+    letters = {letter for inner in _parts(part[1:end]) for letter in _first_letters(inner)}
+    return letters | (_first_letters(part[end + 2 :]) if part[end + 1 : end + 2] == "?" else set())
+
+
+@cache
+def _run_in(letter: str) -> re.Pattern[str] | None:
+    """The names that start with a small letter, before a section's text: most lines start with one of few names."""
+    names = [part for part in _parts(f"{_MAIN}|{_BACK}") if letter in _first_letters(part)]
+    return re.compile(rf"(?P<title>{'|'.join(names)}){_BEHIND_NAME}", re.IGNORECASE) if names else None
 
 
 @lru_cache(maxsize=4096)
@@ -140,7 +169,8 @@ def name_before_text(text: str) -> str:
 
     The name ends in a stop, a colon or a dash, or a sentence starts behind it ("Conflict of interest The authors …").
     """
-    match = _RUN_IN.match(_spelled(text)) if text[:1].isupper() else None
+    pattern = _run_in(text[0].lower()) if text[:1].isupper() else None
+    match = pattern.match(_spelled(text)) if pattern else None
     return match["title"] if match else ""
 
 
