@@ -146,9 +146,12 @@ class Budget:
         """
         return Reservation(self, most)
 
-    def hold(self, most: Usage) -> Reservation:
-        """Reserve `most` at once, whether it fits or not: for what was begun before."""
-        held = Reservation(self, most)
+    def hold(self, most: Usage, *, passive: bool = False) -> Reservation:
+        """Reserve `most` at once, whether it fits or not: for what was begun before.
+
+        One that is `passive` waits for the run to go on, so nobody waits for it.
+        """
+        held = Reservation(self, most, passive=passive)
         self._keep(held)
         return held
 
@@ -192,7 +195,7 @@ class Budget:
                 self._keep(reservation)
                 future.set_result(None)
             self._queue.popleft()
-        if self._queue and not self._reserved:
+        if self._queue and all(reservation.passive for reservation in self._reserved):
             self._refuse_all(self._queue[0][0].most)
 
     def _keep(self, reservation: Reservation) -> None:
@@ -244,11 +247,12 @@ class Budget:
 class Reservation:
     """The amount that is reserved for one request."""
 
-    __slots__ = ("_budget", "most")
+    __slots__ = ("_budget", "most", "passive")
 
-    def __init__(self, budget: Budget, most: Usage) -> None:
+    def __init__(self, budget: Budget, most: Usage, *, passive: bool = False) -> None:
         self._budget = budget
         self.most = most
+        self.passive = passive
 
     async def __aenter__(self) -> Self:
         await self._budget._enter(self)

@@ -145,7 +145,7 @@ class Ledger:
             if group in self._unclaimed:
                 self._budget.add(self._unclaimed[group], owed(span))
             else:
-                self._unclaimed[group] = self._budget.hold(owed(span))
+                self._unclaimed[group] = self._budget.hold(owed(span), passive=True)
 
 
 def _load(

@@ -269,3 +269,66 @@ def test_prompts_are_reserved_by_the_densest_seen() -> None:
 
     run_virtual(scenario())
     assert reserved == [200, 125, 125, 200]
+
+
+# What was begun before, and what grows.
+
+
+def test_what_was_begun_before_counts() -> None:
+    """What is held from before leaves less room; a request waits for it, and goes once it has turned out cheaper."""
+
+    async def scenario() -> None:
+        budget = Budget(tokens=1000)
+        held = budget.hold(Usage(prompt_tokens=900))
+        call = asyncio.create_task(asked(budgeted(answering(), budget), a_request()))
+        await asyncio.sleep(10)
+        assert not call.done()
+        held.settle(Usage(requests=1, prompt_tokens=100))
+        assert (await call).usage.requests == 1
+        assert budget.spent.prompt_tokens == 200
+
+    run_virtual(scenario())
+
+
+def test_nobody_waits_for_what_is_passive() -> None:
+    """What only the run itself can settle makes no request wait for ever: it is refused."""
+
+    async def scenario() -> None:
+        budget = Budget(tokens=1000)
+        budget.hold(Usage(prompt_tokens=900), passive=True)
+        with pytest.raises(Fatal, match="budget of 1000 tokens is spent"):
+            await asked(budgeted(answering(), budget), a_request())
+
+    run_virtual(scenario())
+
+
+def test_a_reservation_grows_while_there_is_room() -> None:
+    """Rows are added to one reservation until the cap; the next waits until another is settled."""
+
+    async def scenario() -> None:
+        budget = Budget(tokens=1000)
+        whole, other = budget.hold(Usage()), budget.hold(Usage(prompt_tokens=500))
+        for _ in range(5):
+            await budget.extend(Usage(prompt_tokens=100), lambda: whole)
+        assert whole.most.prompt_tokens == 500
+        more = asyncio.create_task(budget.extend(Usage(prompt_tokens=100), lambda: whole))
+        await asyncio.sleep(1)
+        assert not more.done()
+        budget.free(other)
+        await more
+        assert whole.most.prompt_tokens == 600
+        whole.settle(Usage(prompt_tokens=550))
+        assert budget.spent.prompt_tokens == 550
+        assert budget.in_flight == 0
+
+    run_virtual(scenario())
+
+
+def test_the_price_of_a_row() -> None:
+    """A row of a batch costs less by the discount, whatever its tokens are; a price that is not set stays unset."""
+    price = Price(
+        input_usd_per_million=2.0, output_usd_per_million=8.0, cached_input_usd_per_million=1.0, batch_discount=0.5
+    )
+    usage = Usage(requests=1, prompt_tokens=1000, completion_tokens=100, cached=400)
+    assert price.in_batches().usd(usage) == pytest.approx(price.usd(usage, batch=True))
+    assert price.in_batches().cache_write_usd_per_million is None

@@ -178,6 +178,7 @@ def test_killed_at_every_request(tmp_path: Path, lag_s: float) -> None:
     assert number > 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power_cut", [False, True])
 def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
     """Killed at each operation on the disk: the same bytes, and nothing paid twice."""
@@ -195,7 +196,7 @@ def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
         life(folder, lambda f=folder, b=books, p=provider: work(f, p, chain(b), b))
         assert made(folder) == want, number
         assert provider.paid_twice == 0, number
-        number += 7
+        number += 5
     assert number > 100
 
 
