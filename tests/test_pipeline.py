@@ -405,7 +405,8 @@ def test_changed_settings(
     free = ("max_concurrency=3", "timeout_s=50", "batch=true", 'batch_window="7d"', "batch_rows=9", "batch_rounds=1")
     assert main([*run, *(word for key in free for word in ("--set", f"models.generator.{key}"))]) == 0
     assert "nothing is left to do" in capsys.readouterr().err
-    assert main([*run, "--set", "ask.questions_per_chunk=1", "--redo", "ask"]) == 0
+    online = ["--set", "models.generator.batch=false"]
+    assert main([*run, *online, "--set", "ask.questions_per_chunk=1", "--redo", "ask"]) == 0
     assert len(rows(out, "questions")) == len(rows(out, "chunks"))
 
 
