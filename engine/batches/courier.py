@@ -138,7 +138,10 @@ class Courier:
         self.is_sending = True
         try:
             await self._change(asked_at=self._around.clock())
-            await self._submitted(await self._service.create(record.file_id, self._policy.window))
+            state = await self._service.create(record.file_id, self._policy.window)
+            await self._submitted(state)
+            if not state.ended:
+                self._queue.taken()
         except QueueFull:
             self.is_sending = False
             await self._make_room(file_id=record.file_id)
@@ -146,6 +149,7 @@ class Courier:
             self._around.tell(record, "its file has vanished at the provider; it is uploaded again")
             await self._change(state="meant", file_id="", asked_at=0.0)
         except Transient as error:  # it may exist all the same: the next turn searches for it
+            await self._change(asked_at=self._around.clock())  # it may have been made until now
             self._tell_once(error)
         finally:
             self.is_sending = False
