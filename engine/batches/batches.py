@@ -150,13 +150,14 @@ class Batches:
 
         async def deferred(request: Request) -> Reply:
             answers = self._ledger.answers(request.group)
-            if answers is None or request.turn or self._stop.requested:
+            if answers is None or request.turn:
                 return await online(request)
             key = Key(_key(request, found.identity), request.group, request.input)
             if (reply := self._answer(found, answers, key, request)) is not None:
                 return reply
             if key.id in answers.live:
                 raise Deferred("its answer comes with a batch")
+            self._stop.check()
             if answers.tried[request.input] >= found.policy.rounds:
                 return await online(request)
             await self._put(found, answers, key, request)

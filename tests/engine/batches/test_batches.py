@@ -282,7 +282,7 @@ def test_what_failed_is_asked_again_by_retry(tmp_path: Path) -> None:
 
 
 def test_the_cap_holds_with_live_batches(tmp_path: Path) -> None:
-    """What was paid stays below the cap through a kill with live batches, which are reserved again."""
+    """What was paid stays below the cap through a kill with live batches, which are reserved again; no row is lost."""
     price = Price(input_usd_per_million=200_000, output_usd_per_million=0)  # the first estimate is what `answer` costs
     policy = BatchPolicy(rows=4, price=price)
     for kill in (6, 9, 12, 15):
@@ -300,6 +300,9 @@ def test_the_cap_holds_with_live_batches(tmp_path: Path) -> None:
             run_virtual(work(folder, provider, chain(books)[:1], books, policy=policy, budget=again))
         assert 3.2 * len(provider.paid) <= cap + 1e-6
         assert len(provider.paid) >= 5
+        run_virtual(work(folder, provider, chain(books)[:1], books, policy=policy))
+        assert len(provider.paid) == 24
+        assert provider.paid_twice == 0
 
 
 def test_events(tmp_path: Path) -> None:
@@ -358,3 +361,28 @@ async def test_usage_is_counted_once(tmp_path: Path) -> None:
         completion_tokens=3 * usage.requests,
         cost_usd=usage.cost_usd,
     )
+
+
+def test_a_shard_that_was_not_fed_to_its_end(tmp_path: Path) -> None:
+    """Where a stop came in the middle of a shard, the next run asks for its rest at once, while the first rows wait."""
+    folder, books, provider, stop = fresh(tmp_path / "run", [20]), Again(), Provider(run_s=10_000), Stop()
+    policy = BatchPolicy(rows=4)
+    slow = grow("first", reads="source", writes="middle", books=books, slots=1)
+
+    def at(step: str) -> None:
+        if step == "before upload":
+            stop.request()
+
+    async def first() -> None:
+        provider.at = at
+        with pytest.raises(Stopped):
+            await work(folder, provider, [slow], books, policy=policy, stop=stop)
+
+    run_virtual(first())
+    provider.at = lambda step: None
+    assert len(read_records(folder / "batches")) < 5
+    run_virtual(work(folder, provider, [slow], books, policy=policy))
+    assert provider.paid_twice == 0
+    assert len(provider.paid) == 20
+    times = [batch.made_at for batch in provider.batches.values()]
+    assert max(times) - min(times) < 1000
