@@ -180,19 +180,24 @@ class _JobRun:
         previous_sealed: asyncio.Future[bool],
         sealed: asyncio.Future[bool],
     ) -> None:
-        """Seal the shard. It may have to be opened again before, when its pending answers have arrived."""
-        done, begun = False, None
+        """Seal the shard. It may have to be opened again before, when its pending answers have arrived.
+
+        Until then nothing of it is kept in memory.
+        """
+        done, group = False, self._context.group(index)
+        begun, deferred = None, True
         try:
             with self._stop.on_error():
-                seal = None if shard is None else await self._ended(shard, previous_sealed)
+                seal = None
                 while seal is None:
-                    await self._deferrals.settled(self._context.group(index))
-                    if shard is not None and not shard.deferred and not await previous_sealed:
-                        raise Stopped("the run is stopping")
-                    begun = None if shard is None else shard.begun
-                    shard = await self._opened(index, begun)
-                    tasks.create_task(self._feed(shard, tasks))
+                    if shard is None:
+                        await self._deferrals.settled(group)
+                        if not deferred and not await previous_sealed:
+                            raise Stopped("the run is stopping")
+                        shard = await self._opened(index, begun)
+                        tasks.create_task(self._feed(shard, tasks))
                     seal = await self._ended(shard, previous_sealed)
+                    begun, deferred, shard = shard.begun, shard.deferred > 0, None
                 done = True
                 self._sealed(index, seal, found=False)
         finally:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -320,8 +321,8 @@ def test_events(tmp_path: Path) -> None:
 def test_a_deferred_record_costs_no_memory(tmp_path: Path) -> None:
     """With everything deferred, what is in memory does not grow with the records, but with shards and batches."""
 
-    def objects(size: int) -> int:
-        folder, books, provider = fresh(tmp_path / str(size), [size] * 4), Again(), Provider(run_s=10_000)
+    def memory(size: int) -> int:
+        folder, books, provider = fresh(tmp_path / str(size), [size] * 12), Again(), Provider(run_s=10_000)
         counted = 0
 
         async def counting() -> None:
@@ -332,7 +333,10 @@ def test_a_deferred_record_costs_no_memory(tmp_path: Path) -> None:
                 nonlocal counted
                 gc.collect()
                 books.processed.clear()
-                counted = len(gc.get_objects()) - len(provider.batches)
+                for batch in provider.batches.values():
+                    batch.rows.clear()
+                provider.files.clear()
+                counted = tracemalloc.get_traced_memory()[0]
                 stop.request()
 
             asyncio.get_running_loop().call_later(500, count)
@@ -343,9 +347,13 @@ def test_a_deferred_record_costs_no_memory(tmp_path: Path) -> None:
         run_virtual(counting())
         return counted
 
-    objects(9)
-    few, many = objects(10), objects(500)
-    assert abs(many - few) < 300, (few, many)
+    memory(9)
+    tracemalloc.start()
+    try:
+        few, many = memory(10), memory(500)
+    finally:
+        tracemalloc.stop()
+    assert many - few < 40 * 12 * 490, (few, many)  # an id alone has 81 bytes
 
 
 @virtually
