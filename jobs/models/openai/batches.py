@@ -73,6 +73,7 @@ class Batches:
         name = "embeddings" if target.role == "embedding" else "chat/completions"
         self._url = f"/{name}" if deployment else f"/v1/{name}"
         self._uploads = "/files"
+        self._takes_metadata = True
         self.account = blake2b(f"{way.shown}\0{target.api_key}".encode(), digest_size=16).hexdigest()
 
     # Lines.
@@ -108,14 +109,21 @@ class Batches:
 
         async def attempt() -> BatchState:
             creation: Any = {"input_file_id": file_id, "endpoint": self._url, "completion_window": window}
-            response = await self._client.batches.with_raw_response.create(**creation, metadata={MARKER: file_id})
+            if self._takes_metadata:
+                creation["metadata"] = {MARKER: file_id}
+            response = await self._client.batches.with_raw_response.create(**creation)
             return self._state(response.content)
 
         wait_s, until_s = 1.0, asyncio.get_running_loop().time() + _FILE_READY_S
         while True:
             try:
                 return await self._mapped(attempt, self._file_vanished)
-            except _NotReady:  # a refusal has made no batch
+            except _Refused as error:  # a refusal has made no batch
+                if not (self._takes_metadata and "metadata" in str(error)):
+                    raise
+                self._takes_metadata = False
+                continue
+            except _NotReady:
                 if asyncio.get_running_loop().time() > until_s:
                     raise
             await asyncio.sleep(wait_s)

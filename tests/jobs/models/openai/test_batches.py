@@ -282,6 +282,22 @@ def test_a_batch_that_is_refused_for_good(tmp_path: Path) -> None:
     run_virtual(live())
 
 
+def test_a_server_that_takes_no_metadata(tmp_path: Path) -> None:
+    """Where metadata is refused, the batch is made without it: the refusal has made none."""
+
+    def fault(seen: Seen) -> Fault | None:
+        refused = Fault(kind="status", status=400, message="Unknown parameter: 'metadata'.")
+        return refused if (seen.key, seen.attempt) == ("batches", 0) else None
+
+    async def live() -> None:
+        async with simulated_endpoint(fault=fault) as server, batches_at(target(server.base_url)) as batches:
+            first, second = await made(batches, tmp_path), await made(batches, tmp_path)
+            assert first.id != second.id
+            assert server.counters.batches["created"] == 2
+
+    run_virtual(live())
+
+
 def test_a_server_without_batches(tmp_path: Path) -> None:
     """A server that knows no files ends the run with one line."""
 
