@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from jobs.simulator.batch_rows import ROUTES, Row
-from jobs.simulator.openai import CREATED, Refused
+from jobs.simulator.openai import Refused
 from jobs.simulator.settings import Simulation
 
 __all__ = ["Batch", "read_creation", "shown", "status"]
@@ -19,12 +19,13 @@ _WINDOW_S = 86_400
 class Batch(msgspec.Struct, kw_only=True):
     """``rows`` stand in the order in which they are done; the last ``expiring`` never are. ``done`` of them were.
 
-    ``errors`` are the faults of a batch that fails. ``looks`` counts how often the batch was looked at once it had ended.
+    ``created_at`` is in seconds since 1970. ``errors`` are the faults of a batch that fails. ``looks`` counts how often the batch was looked at once it had ended.
     """
 
     id: str
     number: int
     began_s: float
+    created_at: int
     asked: Mapping[str, Any]
     request: Any
     rows: list[Row]
@@ -77,7 +78,7 @@ def shown(batch: Batch, simulation: Simulation, now_s: float) -> dict[str, Any]:
     """The JSON of `batch`, in OpenAI's shape."""
     word = status(batch, simulation, now_s)
     failed = {"object": "list", "data": batch.errors} if word == "failed" else None
-    ended_at = CREATED + round(batch.ends_s(simulation) - batch.began_s)
+    ended_at = batch.created_at + round(batch.ends_s(simulation) - batch.began_s)
     return {
         "id": batch.id,
         "object": "batch",
@@ -89,9 +90,9 @@ def shown(batch: Batch, simulation: Simulation, now_s: float) -> dict[str, Any]:
         "status": word,
         "output_file_id": batch.output_file_id,
         "error_file_id": batch.error_file_id,
-        "created_at": CREATED,
-        "in_progress_at": None if word == "validating" else CREATED + round(simulation.batch_validate_s),
-        "expires_at": CREATED + _WINDOW_S,
+        "created_at": batch.created_at,
+        "in_progress_at": None if word == "validating" else batch.created_at + round(simulation.batch_validate_s),
+        "expires_at": batch.created_at + _WINDOW_S,
         **{
             f"{each}_at": ended_at if word == each else None for each in ("completed", "failed", "expired", "cancelled")
         },

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from time import time
 from typing import Any, Protocol
 
 import msgspec
@@ -60,6 +61,7 @@ class Batches:
         """Parameters: six, each of them a part of the endpoint that the rows go through."""
         self._simulation = simulation
         self._clock = clock
+        self._epoch_s = time() - clock()
         self._files = files
         self._counters = counters
         self._answer_row = answer_row
@@ -157,6 +159,7 @@ class Batches:
             id=self._files.id("batch_"),
             number=number,
             began_s=self._clock(),
+            created_at=round(self._epoch_s + self._clock()),
             asked=asked,
             request=request,
             rows=[] if errors else [rows[place] for place in order],

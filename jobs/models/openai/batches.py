@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Batches", "batches_at"]
 
 _TIMEOUT_S = 120.0
-_FILE_READY_S = 600.0
-"""How long a file may be looked into by the server before a batch can be made of it."""
+_FILE_READY_S = 60.0
+"""How long `create` waits for a server that still looks into a file: short beside the time after which a list is trusted."""
 _DEPLOYMENT = re.compile(r"/deployments/([^/]+)/?$")
 _NO_GATEWAY = re.compile(r"api\.openai\.com|api\.groq\.com|.+\.azure\.com")
 """Hosts that need not be told whose a file is, and may refuse a field that they do not know."""
