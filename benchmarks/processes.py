@@ -19,6 +19,7 @@ from work import Outcome, Settings
 __all__ = [
     "Busy",
     "Counted",
+    "Deferral",
     "Ground",
     "Measured",
     "Watched",
@@ -26,6 +27,7 @@ __all__ = [
     "grinding",
     "said_by",
     "simulated",
+    "stubbed",
     "watched",
     "work_of",
 ]
@@ -155,6 +157,15 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     peak_rss_mb: float
 
 
+class Deferral(msgspec.Struct, frozen=True, kw_only=True):
+    """What `deferred.py` did, after its imports, with so many batches."""
+
+    wall_s: float
+    cpu_s: float
+    peak_rss_mb: float
+    batches: int
+
+
 @contextmanager
 def grinding(records: int, *, core: int = 0) -> Iterator[Callable[..., Ground]]:
     """Tiny records in a folder; what it gives grinds them all, with `more` of them in new shards, in a process of its own."""
@@ -179,8 +190,20 @@ def simulated(simulation: dict[str, Any] | None) -> Iterator[str]:
     """The base URL of a simulated endpoint in its own process, or of a canned one."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in (simulation or {}).items()]
     program = [str(_HERE / "canned.py")] if simulation is None else ["-m", "jobs", "simulate"]
-    command = [sys.executable, *program, *flags]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with _served(*program, *flags) as base_url:
+        yield base_url
+
+
+@contextmanager
+def stubbed(*flags: str) -> Iterator[str]:
+    """The base URL of `batch_stub.py` in its own process."""
+    with _served(str(_HERE / "batch_stub.py"), *flags) as base_url:
+        yield base_url
+
+
+@contextmanager
+def _served(*program: str) -> Iterator[str]:
+    with subprocess.Popen([sys.executable, *program], stdout=subprocess.PIPE, text=True) as process:
         _pin(process.pid, 1)
         assert process.stdout is not None
         try:

@@ -19,7 +19,7 @@ _WINDOW_S = 86_400
 class Batch(msgspec.Struct, kw_only=True):
     """``rows`` stand in the order in which they are done; the last ``expiring`` never are. ``done`` of them were.
 
-    ``created_at`` is in seconds since 1970. ``errors`` are the faults of a batch that fails. ``looks`` counts how often the batch was looked at once it had ended.
+    ``created_at`` is in seconds since 1970. ``errors`` are the faults of a batch that fails.
     """
 
     id: str
