@@ -1,7 +1,7 @@
 """The command line in processes that are killed. As a script this module makes them: one fork for each life.
 
-A life with a plan kills itself at a step of its work on the disk, and may take the power with it: then the folder is
-left as a disk may leave it (see `crashes.Disk`). Without a plan nothing stands between gristmill and the disk, and the
+A life with a plan kills itself at a step of its work on the disk, or beside one of its requests to a provider of batches,
+and may take the power with it: then the folder is left as a disk may leave it (see `fake_disk.Disk`). Without a plan nothing stands between gristmill and the disk, and the
 one who started the life kills it when he likes. The journal tells what was asked, answered and committed until then.
 The imports, which take longer than most lives, are made once, before the first fork.
 """
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
@@ -30,25 +30,32 @@ from fake_disk import Disk
 from ledger import Journal
 
 import engine.runner
+from engine.batches.policy import BatchTimes
 from engine.events import Event, Hook, InputDone, InputFailed
 from engine.records import make_id
 from engine.requests import Call, Reply, Request
 from jobs.cli.main import main
+from jobs.models.openai.batches import Batches
 
 __all__ = ["Life", "Lives", "Plan"]
 
 IMPORTS = (
     "aiohttp",
+    "jobs.models.openai.batches",
     "jobs.models.openai.endpoint",
     "jobs.report.page",
     "jobs.retrieval.lancedb_store",
     "jobs.session",
+    "openai",
 )
 LONGEST_S = 600
+REQUESTS = ("upload", "create", "get", "list", "download")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Die before the `nth` operation on the disk below `root` that is one of `steps`.
+    """Die at the `nth` step that is one of `steps`: before an operation on the disk below `root`, as ``rename N.json.tmp``, or
+
+    before or after a request to the provider of batches, as ``before create`` and ``after create``.
 
     ``report`` is the file that gets the step's name; where nobody died, how often there was each step.
     """
@@ -127,6 +134,7 @@ def fork_lives() -> None:
 
 
 def live(life: Life) -> int:
+    hasten()
     nowhere, errors = os.open(os.devnull, os.O_RDWR), os.open(life.errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor, target in ((nowhere, 0), (nowhere, 1), (errors, 2)):
         os.dup2(descriptor, target)
@@ -140,10 +148,16 @@ def live(life: Life) -> int:
             sys.stderr.flush()
 
 
+def hasten() -> None:
+    """Batches are sent, looked at and searched for after a moment: a life has seconds, and a provider's batch minutes."""
+    assert BatchTimes.__init__.__kwdefaults__ is not None
+    BatchTimes.__init__.__kwdefaults__.update(idle_s=0.2, quiet_s=0.05, poll_s=0.05, settle_s=0.3)
+
+
 def dying(plan: Plan, arguments: Sequence[str]) -> int:
     """The command as far as the plan lets it come."""
     death = Death(plan)
-    with death.disk.mounted():
+    with death.disk.mounted(), death.beside_requests():
         code = main(arguments)
     Path(plan.report).write_bytes(msgspec.json.encode(death.seen))
     return code
@@ -159,7 +173,37 @@ class Death:
         self._left = plan.nth
 
     def __call__(self, count: int, operation: str) -> None:
-        step = step_of(operation, self.disk.place)
+        self.at(step_of(operation, self.disk.place))
+
+    @contextlib.contextmanager
+    def beside_requests(self) -> Iterator[None]:
+        """Each request about batches has a step before it, and one after its answer."""
+        with contextlib.ExitStack() as patches:
+            for name in REQUESTS:
+                original = getattr(Batches, name)
+                around = self._listing(original) if name == "list" else self._sending(name, original)
+                patches.enter_context(mock.patch.object(Batches, name, around))
+            yield
+
+    def _sending(self, name: str, original: Any) -> Any:
+        async def sent(*arguments: Any) -> Any:
+            self.at(f"before {name}")
+            answer = await original(*arguments)
+            self.at(f"after {name}")
+            return answer
+
+        return sent
+
+    def _listing(self, original: Any) -> Any:
+        async def listed(*arguments: Any) -> AsyncIterator[Any]:
+            self.at("before list")
+            async for state in original(*arguments):
+                yield state
+            self.at("after list")
+
+        return listed
+
+    def at(self, step: str) -> None:
         self.seen[step] += 1
         if step in self._plan.steps:
             self._left -= 1

@@ -88,6 +88,7 @@ class Mill:
     papers: Path
     config: Path
     place: Path
+    settings: tuple[str, ...] = SETTINGS
 
     def made(self) -> dict[str, str | bytes]:
         """What must not depend on kills."""
@@ -109,7 +110,7 @@ class Mill:
     def live(self, ledger: Ledger, plan: Plan | None = None, *, kill_after_s: float | None = None) -> bool:
         """One life of the process; returns whether it came to its end."""
         journal, errors = self.place.with_suffix(".journal"), self.place.with_suffix(".errors")
-        settings = [part for setting in SETTINGS for part in ("--set", setting)]
+        settings = [part for setting in self.settings for part in ("--set", setting)]
         run = ["run", str(self.papers), "--out", str(self.place / "run"), "--config", str(self.config), *settings]
         life = Life(arguments=run, journal=str(journal), errors=str(errors), plan=plan)
         code = self.lives.live(life, kill_after_s=kill_after_s)
