@@ -154,6 +154,7 @@ class ModelCalls:
         self._servers: dict[tuple[Path, Path | None], LocalServer] = {}
         self._limits: dict[tuple[str, ...], Limit] = {}
         self._reached: set[Any] = set()
+        self._learned: dict[tuple[str, str], dict[str, Any]] = {}
         self.traffic = Traffic()
         self._batches: Batches | None = None
         self._open = AsyncExitStack()
@@ -275,6 +276,7 @@ class ModelCalls:
             base_url=model.base_url,
             api_key=api_key(model, "base" if role == "tuned" else role),
             reached=self._reached,
+            learned=self._learned.setdefault((role, name), {}),
             tell=lambda line: self._hook(Note(job="models", text=line)),
         )
 
