@@ -69,7 +69,7 @@ def test_kills_at_every_step(fresh: Callable[..., tuple[str, Mill]], capsys: pyt
         assert counted[-1]["rows_answered_twice"] == 0
         runs += 1
     with capsys.disabled():
-        print(f"\n{deaths} in batches over {runs} whole runs; {paid(counted)}; {time.monotonic() - began:.0f} s")
+        print(f"\n{deaths.kills()}; in {runs} whole runs {paid(counted)}; {time.monotonic() - began:.0f} s")
 
 
 @pytest.mark.processes

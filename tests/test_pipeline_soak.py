@@ -161,11 +161,15 @@ class Deaths:
         counts = {step: count for (step, with_power), count in self.at_steps.items() if with_power == power}
         return [step for step, count in counts.items() if count == min(counts.values())]
 
-    def __str__(self) -> str:
+    def kills(self) -> str:
         powerless = sum(count for (_, power), count in self.at_steps.items() if power)
         return (
             f"{self.total} SIGKILLs of the whole pipeline: {self.at_random} at random times, "
-            f"{self.total - self.at_random} at {len(self.at_steps) // 2} kinds of step on the disk, "
-            f"{powerless} of them with the power cut; {self.in_flight} requests in flight at the kills, "
+            f"{self.total - self.at_random} at {len(self.at_steps) // 2} kinds of step, {powerless} of them with the power cut"
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills()}; {self.in_flight} requests in flight at the kills, "
             f"{self.paid_twice} of {self.answers} answers paid twice; 0 rows lost, doubled or torn, all bytes equal,"
         )
