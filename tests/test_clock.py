@@ -23,6 +23,14 @@ WALL = {"time.time", "time.time_ns", "time.localtime", "time.gmtime", "datetime.
 WANTED = {
     "jobs/models/openai/headers.py",  # a Retry-After that is a date, of a server that does not tell its own time
     "jobs/simulator/endpoint.py",  # its log, in which several processes are put in order
+    "jobs/simulator/batches.py",  # when a batch was made, as providers say it
+    "jobs/run/batches.py",  # the age of a batch, which outlives processes
+    "jobs/cli/batch_progress.py",  # the same
+    "jobs/cli/status.py",  # how long ago something was logged
+    "jobs/serve/watch.py",  # the same
+    "jobs/serve/committed.py",  # whether a folder has changed since it was listed, by its date
+    "jobs/review/exchange.py",  # the date of a decision
+    "jobs/serve/review_desk.py",  # the same
 }
 
 
