@@ -30,7 +30,7 @@ test: .venv/dev.stamp ## the tests, as many at a time as there are cores, and ho
 	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest -n auto --dist loadgroup --cov --cov-report= $(ARGS)
 	@printf 'coverage, child processes left out: %s %%\n' "$$($(BIN)/coverage report --format=total)"
 
-quick: lint ## in a minute: style, types, and the tests that are short, start no process and read no real papers
+quick: lint ## in about a minute: style, types, and the tests that are short, start no process and read no real papers
 	$(BIN)/pytest -q -n auto -m 'not soak and not processes and not slow and not papers' --hypothesis-profile quick $(ARGS)
 
 lint: .venv/dev.stamp ## style and types

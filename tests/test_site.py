@@ -17,6 +17,8 @@ from jobs.cli.completion import every_parser
 from jobs.cli.main import command_parser, main
 from jobs.run import configfile
 
+pytestmark = pytest.mark.slow  # it reads all documents and all code
+
 DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
 WRITTEN = [page for page in PAGES if page.name != "commands.md"]

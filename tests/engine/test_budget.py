@@ -163,6 +163,7 @@ def test_dollars_need_a_price() -> None:
         budgeted(answering(), Budget(usd=1.0))
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(
     cap=st.integers(200, 5000),

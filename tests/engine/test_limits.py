@@ -199,6 +199,7 @@ def test_other_latencies(latency_s: float, seed: int) -> None:
         assert server.rejected <= 4
 
 
+@pytest.mark.slow
 def test_answers_far_shorter_than_allowed() -> None:
     """Where ten times more may be written than is, and the server counts that, it is found out before a rejection."""
     servers = [drive_long_allowances(seed, counts_most=True) for seed in (1, 2, 3, 4)]
@@ -232,6 +233,7 @@ def drive_long_allowances(seed: int, *, counts_most: bool) -> Server:
     return server
 
 
+@pytest.mark.slow
 def test_a_server_without_headers() -> None:
     """Configured limits alone reach 99 % of the rate, without a rejection, by our own books."""
     for server, limit in (

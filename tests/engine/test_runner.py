@@ -425,6 +425,7 @@ async def test_open_shards_are_bounded(tmp_path: Path) -> None:
     assert len(opened) == 2 * OPEN_SHARDS
 
 
+@pytest.mark.slow
 @virtually
 async def test_items_are_let_go(tmp_path: Path) -> None:
     """An input is not kept in memory once it is processed."""

@@ -126,6 +126,7 @@ def folder(path: Path, name: str) -> Path:
 # Killed at every operation, with what was not synced lost.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power_cut", [False, True], ids=["process killed", "power cut"])
 def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
     """Wherever the process dies, the next one ends with the bytes of an undisturbed run, and asks only what was lost."""
@@ -139,6 +140,7 @@ def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
             assert again.through(iter([kill_at(number)]), Random(seed), power_cut=power_cut) == expected
 
 
+@pytest.mark.slow
 def test_killed_at_every_operation_of_a_reopening(tmp_path: Path) -> None:
     """A shard opened again, with more inputs and failures to do again, has a safe state at each operation."""
     first, second = some_outcomes(7), grown(some_outcomes(7))
@@ -677,6 +679,7 @@ async def test_peeking_changes_nothing(shard: Shard) -> None:
 # The disk says no.
 
 
+@pytest.mark.slow
 def test_disk_full_at_every_operation(tmp_path: Path) -> None:
     """A full disk ends in one line that says what to do; with space again, the same bytes, and only what was lost asked."""
     outcomes = some_outcomes(9)

@@ -20,6 +20,8 @@ from jobs.simulator.quirks import QUIRKS
 from .expected import ASKED_OTHERWISE, EXPECTED
 from .quirky_jobs import JOBS, Outcome, outcome
 
+pytestmark = pytest.mark.slow
+
 FOREIGN = re.compile(
     r"</?think|\[/?THINK|<\||</s>|assistantfinal|Okay, let me look|\\u0000|\\u001b|\\u202e|[\x00\x1b\u202e]"
 )

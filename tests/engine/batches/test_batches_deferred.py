@@ -24,6 +24,8 @@ from engine.runner import run
 from engine.signals import Stop, Stopped
 from engine.virtualtime import run_virtual
 
+pytestmark = pytest.mark.slow  # a provider's days, and kills at every request: fifteen seconds
+
 SIZES = [5, 0, 9, 1, 3]
 
 

@@ -208,6 +208,7 @@ def embed() -> Iterator[LocalEmbedding]:
 LONG = "A checkpoint names the byte at which the rows of an input end. " * 60
 
 
+@pytest.mark.slow
 @needs_embedding
 async def test_a_vector_never_depends_on_its_batch(embed: LocalEmbedding) -> None:
     """Alone, in a batch, beside longer texts, twice: the same floats, in the order of the texts."""
@@ -238,6 +239,7 @@ async def test_vectors_have_unit_length_and_know_what_is_alike(embed: LocalEmbed
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
 
 
+@pytest.mark.slow
 @needs_embedding
 async def test_the_end_of_a_long_text_counts(embed: LocalEmbedding) -> None:
     """A text beyond the model's 256 tokens is embedded whole: what stands at its end moves its vector."""

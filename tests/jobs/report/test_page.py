@@ -13,6 +13,8 @@ from test_data import page
 from jobs.report.data import results_json
 from jobs.review.figures import ReviewFigures
 
+pytestmark = pytest.mark.slow  # each draws whole reports
+
 
 def test_the_differences_follow_the_table() -> None:
     """Right under the table stands what the models differ by, with its reading, before any plot."""

@@ -227,6 +227,7 @@ async def test_exact_search_is_exact(tmp_path: Path) -> None:
         assert await ids(made, at, 5) == nearest(rows, at, 5)
 
 
+@pytest.mark.slow
 async def test_approximate_search_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From `APPROXIMATE_FROM` on an index answers: nine in ten of the true five nearest are among its five."""
     monkeypatch.setattr(store, "APPROXIMATE_FROM", 600)
