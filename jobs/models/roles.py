@@ -1,9 +1,8 @@
 """The models behind the roles: each is opened when it is first called, and closed with the run.
 
-A role's call is put together here: ``deferring(batched(retrying(budgeted(limited(endpoint)))))``, where the
-role's requests go in batches. Roles that name the same
-model at the same address share one limit, those of the same file one local server; an endpoint only where every
-setting is the same.
+A role's call is put together here: ``batched(retrying(budgeted(limited(endpoint))))``, with ``deferring`` around it where
+the role's requests go in batches. Roles that name the same model at the same address share one limit, those of the same
+file one local server; an endpoint only where every setting is the same.
 """
 
 from __future__ import annotations
