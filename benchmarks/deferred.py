@@ -10,12 +10,12 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import openai  # as all imports, before the clocks run
+from mill import Answer, Prompt, answering, chat_of
 from processes import Deferral
 from work import MODEL, peak_rss_mb, prompts
 
@@ -25,18 +25,16 @@ from engine.batches.service import BatchService, BatchState
 from engine.datasets import Dataset
 from engine.deferrals import Deferrals
 from engine.events import Event
-from engine.job import Item, Job, ShardRows
+from engine.job import Job
 from engine.limits import Limit, limited
-from engine.records import Record, make_id
 from engine.requests import Call
 from engine.retries import RetryPolicy, retrying
 from engine.runner import run
 from engine.signals import Stop
 from jobs.config import Model
-from jobs.models.chat import ask_until_valid, chat
+from jobs.models.chat import ask_until_valid
 from jobs.models.openai.endpoint import Endpoint
 from jobs.models.providers import Target
-from jobs.models.roles import slots
 
 SHARD = 1000
 TIMES = BatchTimes(idle_s=2.0, quiet_s=0.2, poll_s=0.5)
@@ -51,14 +49,6 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     rows: int = 0
     characters: int = 0
-
-
-class Prompt(Record, frozen=True, kw_only=True):
-    text: str
-
-
-class Answer(Record, frozen=True, kw_only=True):
-    text: str
 
 
 class Work:
@@ -132,23 +122,10 @@ class Work:
 
 
 def _job(model: Model) -> Job:
-    async def process(prompt: Prompt, call: Call) -> Sequence[Record]:
-        request = chat("generator", [{"role": "user", "content": prompt.text}], max_tokens=1024)
-        text = await ask_until_valid(call, request, str)
-        return [Answer(id=make_id("answer", prompt.id, text), parent=prompt.id, text=text)]
+    async def ask(prompt: Prompt, call: Call) -> str:
+        return await ask_until_valid(call, chat_of(prompt, 1024), str)
 
-    def expand(shard: ShardRows) -> Iterator[Item]:
-        return (Item(id=prompt.id, value=prompt) for prompt in shard["prompts"])
-
-    return Job(
-        name="answer",
-        reads=("prompts",),
-        writes="answers",
-        row=Answer,
-        expand=expand,
-        process=process,
-        slots=slots(model),
-    )
+    return answering(model, ask)
 
 
 def fill(task: Task) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,29 @@ class Answer(Record, frozen=True, kw_only=True):
 
 
 def job(given: Settings, model: Model, clocks: Started) -> Job:
-    async def process(prompt: Prompt, call: Call) -> Sequence[Record]:
+    """The job that is measured: an answer that is not in the words of its prompt is asked for again."""
+
+    async def ask(prompt: Prompt, call: Call) -> str:
         def read(text: str) -> str:
             if not plausible(text, prompt.text):
                 clocks.trouble("malformed")
                 raise Malformed("It is not said in the words of the text.")
             return text
 
-        request = chat("generator", [{"role": "user", "content": prompt.text}], max_tokens=given.max_tokens)
-        text = await ask_until_valid(call, request, read)
+        return await ask_until_valid(call, chat_of(prompt, given.max_tokens), read)
+
+    return answering(model, ask)
+
+
+def chat_of(prompt: Prompt, max_tokens: int) -> Request:
+    return chat("generator", [{"role": "user", "content": prompt.text}], max_tokens=max_tokens)
+
+
+def answering(model: Model, ask: Callable[[Prompt, Call], Awaitable[str]]) -> Job:
+    """One answer of `model` to each prompt, as `ask` gets it."""
+
+    async def process(prompt: Prompt, call: Call) -> Sequence[Record]:
+        text = await ask(prompt, call)
         return [Answer(id=make_id("answer", prompt.id, text), parent=prompt.id, text=text)]
 
     def expand(shard: ShardRows) -> Iterator[Item]:
