@@ -1,4 +1,5 @@
-"""The rows of every dataset, one class each, in the order in which they are made.
+"""The rows of every dataset, one class each, in the order in which they are made; those of papers are in
+`jobs.paper_records`.
 
 The fields are a contract with users: add, never rename. Every `id` is a hash of the row's source; `parent` is the id of
 the row that it was made from. `split` is "train" or "val"; it is assigned before anything is generated and copied to
@@ -10,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from engine.records import Record, make_id
+from jobs.paper_records import Chunk, LeftOut, Paper, PaperText
 
 __all__ = [
     "Assessment",
@@ -37,78 +39,20 @@ __all__ = [
 ]
 
 
-class Paper(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One paper that was found, readable or not. `parent` is empty, because papers come first.
-
-    ``path`` is absolute; ``sha256`` is of the file's bytes ("" when they could not be read); ``bytes`` its size. Where
-    the paper is one line of a file of many, ``path`` ends in ``#`` and the number of the line, ``offset`` is where the
-    line starts, in bytes, and ``sha256`` and ``bytes`` are those of the line.
-    """
-
-    path: str
-    sha256: str
-    bytes: int
-    offset: int | None = None
-
-
-class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
-    """Text of a paper that is in none of its chunks, as printed. ``kind`` is a word such as "references"; pages count
-    from 1."""
-
-    kind: str
-    page: int
-    text: str
-
-
-class PaperText(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read of a paper.
-
-    ``pages`` is 0 for a kind of file without pages. ``characters`` counts those of its text, ``left_out`` those that
-    were left out, by kind, and ``omitted`` holds their text if the parser gives it.
-    """
-
-    pages: int
-    characters: int
-    left_out: dict[str, int]
-    omitted: list[LeftOut]
-
-
-class Chunk(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A piece of a paper's cleaned text, small enough to be embedded. Pages count from 1; 0 where there are none.
-
-    ``position`` counts the chunks of one paper from 0. ``note`` says which part of the paper could not be read, if any.
-    ``section`` holds the headings above the text, the outermost first. ``mostly_numbers`` says that most of its words
-    are numbers, as in a table. ``part`` is "references" in a chunk of references that is marked. ``paper_text`` is set
-    in the first chunk of a paper. These four are not written when they are empty, and older runs have none of them.
-    """
-
-    paper_id: str
-    title: str
-    position: int
-    text: str
-    page_first: int
-    page_last: int
-    split: str
-    note: str = msgspec.field(default_factory=str)  # a factory, so that it is written even when it is empty
-    section: list[str] = msgspec.field(default_factory=list)
-    mostly_numbers: bool = False
-    part: str = ""
-    paper_text: PaperText | None = None
-
-
-class Question(Record, frozen=True, kw_only=True):
+class Question(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A question that its chunk answers.
 
-    The evidence recipe alone sets ``evidence``, a sentence of the chunk, word for word, and ``draft``, the answer that
-    was written with the question.
+    The recipe "grounded" alone sets ``evidence``, which is in the chunk, word for word, ``draft``, the answer that was
+    written with the question, and ``type``, such as "why". A type is not written when it is empty.
     """
 
     chunk_id: str
     paper_id: str
     question: str
     split: str
-    evidence: str = ""
-    draft: str = ""
+    evidence: str = msgspec.field(default_factory=str)  # a factory, so that it is written even when it is empty
+    draft: str = msgspec.field(default_factory=str)
+    type: str = ""
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,16 +64,25 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     end: int
 
 
-class Pair(Record, frozen=True, kw_only=True):
-    """A question and its reference answer, both from one chunk; ``quotes`` is filled if answers quote it."""
+def _no_quotes() -> list[Quote]:
+    """Not `list` itself, so that it is written even when it is empty."""
+    return []
+
+
+class Pair(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A question and its reference answer, both from one chunk; ``quotes`` is filled if answers quote it.
+
+    ``type`` is that of the question; it is not written when it is empty.
+    """
 
     chunk_id: str
     paper_id: str
     question: str
     answer: str
     split: str
-    evidence: str = ""
-    quotes: list[Quote] = msgspec.field(default_factory=list)
+    evidence: str = msgspec.field(default_factory=str)
+    quotes: list[Quote] = msgspec.field(default_factory=_no_quotes)
+    type: str = ""
 
     @property
     def version(self) -> str:

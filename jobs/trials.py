@@ -12,11 +12,11 @@ from engine.requests import Call
 from jobs.config import Config
 from jobs.curation.critique import critique_request, read_rubric
 from jobs.evaluation.judge import by_agreement, by_score
-from jobs.generation.evidence import evidence_request
+from jobs.generation.stage import grounded_form
 from jobs.models.chat import ask_until_valid, chat
 from jobs.models.embeddings import embedding, unpack, vectors
 from jobs.models.preflight import Trial
-from jobs.records import Pair, Response
+from jobs.records import Chunk, Pair, Response
 from jobs.registry import declared
 from jobs.run.folder import beginning
 
@@ -72,9 +72,9 @@ def _kind(job: str, config: Config) -> str | None:
     """The kind of request that `job` makes; None where another job of the same model makes it anyway."""
     match job:
         case "ask":
-            return "evidence" if config.ask.recipe == "evidence" else "chat"
+            return "grounded" if config.ask.drafts else "chat"
         case "answer":
-            return None if config.ask.recipe == "evidence" else "chat"
+            return None if config.ask.drafts else "chat"
         case "critique":
             return "rubric"
         case "respond":
@@ -88,6 +88,7 @@ def _kind(job: str, config: Config) -> str | None:
 
 
 _ADVICE = {
+    "grounded": 'name a generator in [models.generator] that answers in JSON, or set ask.recipe = "llama-index"',
     "score": 'name a judge in [models.judge] that keeps to its form, or set evaluate.method = "agreement"',
     "agreement": 'name a judge in [models.judge] that tells log-probabilities, or set evaluate.method = "score"',
     "rubric": "name a judge in [models.judge] that answers by a JSON schema, or set curate.critic = false",
@@ -104,9 +105,10 @@ def _check(kind: str, section: str, config: Config, nonce: str, length: int | No
         await call(chat(section, [*system, user], max_tokens=most))
 
     async def asked(call: Call) -> None:
-        request = evidence_request(_TEXT, title=f"On mills {nonce}", count=1)
+        form, chunk = grounded_form(config), _chunk(nonce)
+        request = form.request(chunk, 1)
         if request is not None:
-            await call(request)
+            await ask_until_valid(call, request, lambda reply: form.read(reply, chunk, 1))
 
     async def judged(call: Call) -> None:
         await (by_agreement if kind == "agreement" else by_score)(_response(nonce), call)
@@ -120,7 +122,7 @@ def _check(kind: str, section: str, config: Config, nonce: str, length: int | No
         if length is not None and found != length:
             raise Permanent(f"its vectors have {found} numbers, those of the run {length}", kind="wrong_length")
 
-    by_kind: Mapping[str, Check] = {"evidence": asked, "rubric": rated, "embedding": embedded}
+    by_kind: Mapping[str, Check] = {"grounded": asked, "rubric": rated, "embedding": embedded}
     return by_kind.get(kind, judged if kind in ("score", "agreement") else chatted)
 
 
@@ -130,6 +132,20 @@ def _length(datasets: Mapping[str, Dataset[Any]]) -> int | None:
         return None
     row = next(iter(datasets["index"].rows()), None)
     return None if row is None else len(unpack(row.vector))
+
+
+def _chunk(nonce: str) -> Chunk:
+    return Chunk(
+        id=nonce,
+        parent=nonce,
+        paper_id=nonce,
+        title=f"On mills {nonce}",
+        position=0,
+        text=_TEXT,
+        page_first=0,
+        page_last=0,
+        split="train",
+    )
 
 
 def _pair(nonce: str) -> Pair:

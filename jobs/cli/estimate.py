@@ -62,7 +62,7 @@ def estimate_of(config: Config, corpus: Corpus) -> dict[str, Usage]:
     chunk_tokens = characters // (_CHARACTERS_PER_TOKEN * count) if count else 0
     questions = min(count * config.ask.questions_per_chunk, config.ask.max_questions or sys.maxsize)
     asked = min(count, questions)
-    one_call = config.ask.recipe == "evidence"
+    one_call = config.ask.drafts
     contexts = chunk_tokens * config.augment.top_k
     evaluated = min(questions, 2 * config.evaluate.sample)
     generator, base, judge, vectors, *candidates = _models(config)

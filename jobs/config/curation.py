@@ -22,7 +22,8 @@ class Curate(Section):
     round_trip: bool | Literal["auto"] = Field(
         "auto",
         description="Whether retrieval by the question must find its chunk. It chooses the questions by which retrieval "
-        'is measured later, so "auto" is on only for the recipe "evidence", whose small models ask vague questions.',
+        'is measured later, so "auto" is on only for the recipe "grounded" with a local generator, which asks vague '
+        "questions.",
     )
     round_trip_top_k: int = Field(10, gt=0, description="How many retrieved chunks `round_trip` searches.")
     near_duplicates: bool = Field(

@@ -14,11 +14,12 @@ __all__ = ["Answer", "Ask"]
 class Ask(Section):
     """How questions are generated from chunks."""
 
-    recipe: Literal["auto", "llama-index", "evidence"] = Field(
+    recipe: Literal["auto", "llama-index", "grounded", "evidence"] = Field(
         "auto",
-        description='"llama-index": LlamaIndex\'s prompt for questions, then one request for each answer. "evidence": '
-        "a sentence of the chunk, the question that it answers and the answer in one request, which small models can "
-        'do. "auto": "evidence" for a local generator, else "llama-index".',
+        description='"llama-index": LlamaIndex\'s prompt for questions, then one request for each answer. "grounded": '
+        "evidence in the chunk, question, type and answer in one request; pairs without evidence are dropped. "
+        '"evidence": the same, held to single sentences, as "grounded" is for a local generator. '
+        '"auto": "grounded" for a local generator, else "llama-index".',
     )
     questions_per_chunk: int = Field(2, gt=0, description="Questions about each chunk.")
     max_questions: int | None = Field(
@@ -49,6 +50,11 @@ class Ask(Section):
     numbers: bool = Field(
         False, description="Whether to ask about chunks of which most words are numbers, such as tables."
     )
+
+    @property
+    def drafts(self) -> bool:
+        """Whether an answer is written with its question, so that no request is made for it."""
+        return self.recipe in ("grounded", "evidence")
 
 
 class Answer(Section):

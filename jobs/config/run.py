@@ -53,6 +53,11 @@ class Config(Section):
             stated["output_usd_per_million"] = 0.0
         return model.model_copy(update={key: usd for key, usd in stated.items() if getattr(model, key) is None})
 
+    @property
+    def chooses_evidence(self) -> bool:
+        """Whether the recipe "grounded" is held to the sentences of each chunk, as small models need it."""
+        return self.ask.recipe == "evidence" or (self.ask.recipe == "grounded" and self.models.generator.local)
+
     def with_parser_of(self, before: Config | None) -> Config:
         """With the parser that the run had `before`, where none is configured: it reads the same kinds of files."""
         if before is None or "parser" in self.parse.model_fields_set:
@@ -63,7 +68,7 @@ class Config(Section):
         """With each "auto" decided: as `before` in this run, or for a new run that begins with this number of papers.
 
         Candidates of `before` stay in it, but for those of the names in `dropped`."""
-        recipe: str = "evidence" if self.models.generator.local else "llama-index"
+        recipe: str = "grounded" if self.models.generator.local else "llama-index"
         method: str = "agreement" if self.models.judge.local else "score"
         by: str = "paper" if papers >= ENOUGH_PAPERS else "chunk"
         if before is not None:
@@ -77,8 +82,8 @@ class Config(Section):
             if values[section][key] == "auto":
                 values[section][key] = decided
         if values["curate"]["round_trip"] == "auto":
-            found = values["ask"]["recipe"] == "evidence"
-            values["curate"]["round_trip"] = before.curate.round_trip if before is not None else found
+            small = Config.model_validate(values).chooses_evidence
+            values["curate"]["round_trip"] = before.curate.round_trip if before is not None else small
         return Config.model_validate(values)
 
 

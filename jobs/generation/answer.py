@@ -42,6 +42,7 @@ def answer(*, max_tokens: int, quotes: bool = False, fingerprint: Mapping[str, A
                 split=question.split,
                 evidence=question.evidence,
                 quotes=list(reply.quotes),
+                type=question.type,
             )
         ]
 

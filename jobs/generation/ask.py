@@ -1,7 +1,7 @@
 """The `ask` job: questions that a chunk answers.
 
-Two recipes: LlamaIndex's own prompts, whose answer is a list of lines; and for small models "evidence", where one call
-gives a sentence of the chunk, the question that it answers and the answer, in a form that can be checked.
+Two recipes: LlamaIndex's own prompts, whose answer is a list of lines; and "grounded", where one request gives the
+evidence in the chunk, the question that it answers and the answer, so that each pair can be checked.
 
 A cap on questions is spread evenly: of N chunks, chunk number j gets the whole numbers between j·cap/N and
 (j+1)·cap/N, so every part of every paper has its share, and no question is generated in vain.
@@ -21,21 +21,25 @@ from engine.events import Hook, RowsDropped
 from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
-from jobs.generation.evidence import evidence_request, parse_reply
-from jobs.models.chat import Malformed, ask_until_valid, chat, text
+from jobs.generation.grounded import Grounded
+from jobs.models.chat import Malformed, ask_until_valid, chat
 from jobs.models.prompts.llama_index import prompts
 from jobs.records import Chunk, Question
 
-__all__ = ["Asked", "Quota", "Recipe", "ask", "evidence", "llama_index", "read_questions"]
+__all__ = ["Asked", "Quota", "Recipe", "ask", "grounded", "llama_index", "read_questions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One question that a recipe has read from an answer; `evidence` and `draft` are set if the recipe has them."""
+    """One question that a recipe has read from an answer.
+
+    `evidence`, `draft` (its answer) and `type` are set if the recipe has them.
+    """
 
     question: str
     evidence: str = ""
     draft: str = ""
+    type: str = ""
 
 
 Recipe = Callable[[Chunk, int, Call], Awaitable[list[Asked]]]
@@ -70,6 +74,7 @@ def ask(
             split=side_of_question(id_) if side_of_question else chunk.split,
             evidence=asked.evidence,
             draft=asked.draft,
+            type=asked.type,
         )
 
     return Job(
@@ -150,21 +155,24 @@ def _with_section(chunk: Chunk) -> str:
     return f"Section: {' > '.join(chunk.section)}\n\n{chunk.text}" if chunk.section else chunk.text
 
 
-def evidence(hook: Hook) -> Recipe:
-    """The recipe "evidence": a sentence, its question and its answer in one request, each checked.
+def grounded(form: Grounded, hook: Hook) -> Recipe:
+    """The recipe "grounded": the evidence, its question and its answer in one request, each checked.
 
-    See `jobs.generation.evidence`. A chunk without a sentence worth asking about costs no request. `hook` gets an event
-    for pairs that fail a check.
+    See `jobs.generation.grounded`. A chunk with nothing worth asking about costs no request. `hook` gets an event for
+    pairs that fail a check.
     """
 
     async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
-        request = evidence_request(chunk.text, title=chunk.title, section=chunk.section, count=count)
+        request = form.request(chunk, count)
         if request is None:
             return []
-        reading = parse_reply(text(await call(request)), chunk.text)
+        reading = await ask_until_valid(call, request, lambda reply: form.read(reply, chunk, count))
         if reading.rejected:
             hook(RowsDropped(job="ask", reasons=dict(reading.rejected)))
-        return [Asked(question=pair.question, evidence=pair.evidence, draft=pair.answer) for pair in reading.pairs]
+        return [
+            Asked(question=pair.question, evidence=pair.evidence, draft=pair.answer, type=pair.type)
+            for pair in reading.pairs
+        ]
 
     return recipe
 

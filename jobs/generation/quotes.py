@@ -15,7 +15,7 @@ from jobs.models.chat import Malformed
 from jobs.models.prompts import own_prompt
 from jobs.records import Quote
 
-__all__ = ["Quoted", "find_quote", "quoted_prompt", "read_quoted"]
+__all__ = ["Quoted", "find_passage", "find_quote", "quoted_prompt", "read_quoted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,17 @@ def find_quote(quote: str, text: str) -> tuple[int, int] | None:
     return None
 
 
+def find_passage(passage: str, text: str) -> tuple[int, int] | None:
+    """The place of `passage` in `text`, as `find_quote` finds it, with the stop at its end."""
+    place = find_quote(passage, text)
+    if place is None:
+        return None
+    start, end = place
+    closing = _CLOSING.match(text, end) if _CLOSING.search(passage.strip()[-2:]) else None
+    return start, closing.end() if closing else end
+
+
+_CLOSING = re.compile(r"[.!?。！？][”\"']?")
 _MARKED = re.compile(r"<quote>(.*?)</quote>", re.DOTALL)
 # No boundary is asked for between these: their scripts write no spaces.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]")

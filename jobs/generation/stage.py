@@ -12,13 +12,14 @@ from jobs.config.generation import Ask
 from jobs.generation import ask as asking
 from jobs.generation.answer import answer
 from jobs.generation.deal_pairs import deal_pairs
+from jobs.generation.grounded import Grounded
 from jobs.generation.worth_asking import worth_asking
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
 from jobs.parsing.split import side
 from jobs.run.context import RunContext
 
-__all__ = ["build_answer", "build_ask", "build_deal"]
+__all__ = ["build_answer", "build_ask", "build_deal", "grounded_form"]
 
 
 def build_deal(context: RunContext) -> Step:
@@ -32,9 +33,8 @@ def build_deal(context: RunContext) -> Step:
 def build_ask(context: RunContext) -> Job:
     """The job that asks questions about each chunk."""
     settings, model = context.config.ask, context.config.models.generator
-    evidence = settings.recipe == "evidence"
     return asking.ask(
-        recipe=asking.evidence(context.hook) if evidence else asking.llama_index(model.max_tokens),
+        recipe=_recipe(context),
         quota=asking.Quota(
             context.datasets["chunks"],
             per_chunk=settings.questions_per_chunk,
@@ -50,6 +50,18 @@ def build_ask(context: RunContext) -> Job:
         },
         slots=slots(model),
     )
+
+
+def grounded_form(config: Config) -> Grounded:
+    """The recipe "grounded" as `config` has it."""
+    return Grounded(chooses=config.chooses_evidence, max_tokens=config.models.generator.max_tokens)
+
+
+def _recipe(context: RunContext) -> asking.Recipe:
+    model = context.config.models.generator
+    if not context.config.ask.drafts:
+        return asking.llama_index(model.max_tokens)
+    return asking.grounded(grounded_form(context.config), context.hook)
 
 
 def _choices(settings: Ask) -> dict[str, Any]:
@@ -76,7 +88,8 @@ def _fingerprint(context: RunContext) -> dict[str, Any]:
         **RELEASE,
         "model": context.name(model),
         "temperature": model.temperature,
-        "recipe": context.config.ask.recipe,
+        # What is asked of a small model is what the recipe "evidence" has always asked.
+        "recipe": "evidence" if context.config.chooses_evidence else context.config.ask.recipe,
         **model.meaning(),
     }
 

@@ -54,4 +54,5 @@ def edited(pair: Pair, review: Review) -> Pair:
         split=pair.split,
         evidence=pair.evidence,
         quotes=[quote for quote in pair.quotes if quote.text in after.answer],
+        type=pair.type,
     )

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import msgspec
 
+from jobs.generation.quotes import find_passage
 from jobs.records import Chunk, Pair
 
 __all__ = ["Part", "Span", "marked", "spans_of"]
@@ -30,8 +31,8 @@ def spans_of(pair: Pair, chunk: Chunk) -> list[Span]:
     """Where the quotes of `pair`, or else its evidence, stand in the text of `chunk`."""
     if pair.quotes:
         return [Span(max(0, quote.start), min(len(chunk.text), quote.end)) for quote in pair.quotes]
-    start = chunk.text.find(pair.evidence) if pair.evidence else -1
-    return [Span(start, start + len(pair.evidence))] if start >= 0 else []
+    place = find_passage(pair.evidence, chunk.text)
+    return [Span(*place)] if place else []
 
 
 def marked(text: str, spans: Mapping[str, Iterable[Span]]) -> list[Part]:

@@ -243,7 +243,7 @@ def test_resolving() -> None:
     decided = remote.resolved(papers=20)
     assert (decided.ask.recipe, decided.evaluate.method, decided.split.by) == ("llama-index", "score", "paper")
     decided = Config().resolved(papers=19)
-    assert (decided.ask.recipe, decided.evaluate.method, decided.split.by) == ("evidence", "agreement", "chunk")
+    assert (decided.ask.recipe, decided.evaluate.method, decided.split.by) == ("grounded", "agreement", "chunk")
     by_hand = validate({"ask": {"recipe": "llama-index"}, "split": {"by": "question"}}).resolved(papers=3)
     assert (by_hand.ask.recipe, by_hand.split.by) == ("llama-index", "question")
 
@@ -253,7 +253,7 @@ def test_what_was_resolved_before_is_kept() -> None:
     before = Config().resolved(papers=3)
     remote = validate({"models": {"generator": {"model": "g"}, "judge": {"model": "j"}}})
     after = remote.resolved(papers=500, before=before)
-    assert (after.ask.recipe, after.evaluate.method, after.split.by) == ("evidence", "agreement", "chunk")
+    assert (after.ask.recipe, after.evaluate.method, after.split.by) == ("grounded", "agreement", "chunk")
     assert validate({"split": {"by": "paper"}}).resolved(papers=3, before=before).split.by == "paper"
 
 

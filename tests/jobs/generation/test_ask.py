@@ -18,8 +18,8 @@ from engine.events import Event, RowsDropped
 from engine.job import Job, ShardRows
 from engine.records import Record
 from engine.testing import scripted
-from jobs.generation.ask import Asked, Quota, Recipe, ask, evidence, llama_index, read_questions
-from jobs.generation.evidence import evidence_request
+from jobs.generation.ask import Asked, Quota, Recipe, ask, grounded, llama_index, read_questions
+from jobs.generation.grounded import Grounded
 from jobs.models.chat import Malformed
 from jobs.records import Chunk, Question
 
@@ -199,23 +199,48 @@ SENTENCES = (
 )
 
 
-async def test_the_evidence_recipe(tmp_path: Path) -> None:
+PAIRS = {
+    "pair_1": {
+        "evidence": "The engine writes every row before it writes the line that promises it.",
+        "question": "What does the engine write before the line that promises a row?",
+        "answer": "The engine writes every row before it writes the line that promises it.",
+    },
+    "pair_2": {"evidence": "", "question": "What?", "answer": "Nothing."},
+}
+
+
+async def test_the_grounded_recipe(tmp_path: Path) -> None:
     """One call gives question, answer and evidence; pairs that fail a check are dropped and told to the hook."""
     events: list[Event] = []
     rows = ShardRows(0, {"chunks": [chunk("c", text=SENTENCES)]})
-    request = evidence_request(SENTENCES, title="On Mills", count=2)
-    assert request is not None
-    call = scripted("this is no JSON at all")
-    made = await processed(job(Dataset(tmp_path, Chunk), recipe=evidence(events.append)), rows, call)
-    assert call.requests == [request]
-    assert made == []
+    small = Grounded(chooses=True)
+    call = scripted(json.dumps(PAIRS))
+    made = await processed(job(Dataset(tmp_path, Chunk), recipe=grounded(small, events.append)), rows, call)
+    assert call.requests == [small.request(rows["chunks"][0], 2)]
+    assert [(row.question, row.evidence, row.draft) for row in made] == [
+        (PAIRS["pair_1"]["question"], PAIRS["pair_1"]["evidence"], PAIRS["pair_1"]["answer"])
+    ]
     assert [type(event) for event in events] == [RowsDropped]
 
 
-async def test_a_chunk_without_sentences(tmp_path: Path) -> None:
+async def test_a_grounded_reply_without_pairs_is_repaired(tmp_path: Path) -> None:
+    """What is no JSON is shown to the model and asked for again; then the chunk has failed."""
+    rows = ShardRows(0, {"chunks": [chunk("c", text=SENTENCES), chunk("d", text=SENTENCES)]})
+    recipe = grounded(Grounded(chooses=True), lambda _: None)
+    call = scripted("no JSON", json.dumps(PAIRS), "no", "no", "no")
+    repaired, failed = await processed(job(Dataset(tmp_path, Chunk), recipe=recipe), rows, call)
+    assert isinstance(repaired, Question)
+    assert isinstance(failed, Permanent)
+    assert failed.kind == "malformed"
+    assert "It is no JSON object with pairs" in call.requests[1].messages[-1]["content"]
+
+
+@pytest.mark.parametrize("chooses", [True, False])
+async def test_a_chunk_without_sentences(tmp_path: Path, chooses: bool) -> None:
     """A chunk with nothing worth asking about costs no request and is no failure."""
     rows = ShardRows(0, {"chunks": [chunk("c", text="1 2 3")]})
-    assert await processed(job(Dataset(tmp_path, Chunk), recipe=evidence(lambda _: None)), rows, scripted()) == []
+    recipe = grounded(Grounded(chooses=chooses), lambda _: None)
+    assert await processed(job(Dataset(tmp_path, Chunk), recipe=recipe), rows, scripted()) == []
 
 
 # The cap

@@ -1,15 +1,21 @@
-"""The evidence recipe: what is worth asking about, what the model is held to, and what of its answer is kept."""
+"""The recipe "grounded" for small models: what is worth asking about, what the model is held to, what is kept."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import chunk
 
-from jobs.generation.evidence import EvidencePair, evidence_request, parse_reply, sentences, worth_asking
+from engine.requests import Request
+from jobs.generation.evidence import sentences, worth_asking
+from jobs.generation.grounded import Grounded, Reading
+from jobs.generation.pair_checks import GroundedPair
+from jobs.models.chat import Malformed
 
 CHUNK = """2.1 Checkpoints
 
@@ -24,6 +30,17 @@ CRASH = (
     "because rows beyond it have no checkpoint."
 )
 GROUPED = "Grouped commits wait for the disk once for all rows that arrived while the last batch was being written."
+
+
+SMALL = Grounded(chooses=True)
+
+
+def evidence_request(text: str, *, title: str = "", count: int = 2) -> Request | None:
+    return SMALL.request(chunk("c", text=text or " ", title=title), count)
+
+
+def parse_reply(answer: str, text: str) -> Reading:
+    return SMALL.read(answer, chunk("c", text=text), 9)
 
 
 def reply(*pairs: tuple[Any, Any, Any]) -> str:
@@ -139,7 +156,7 @@ def test_any_text_makes_a_request_or_none(text: str, count: int) -> None:
 def test_a_good_pair_is_kept() -> None:
     """Evidence that stands in the chunk but for line ends, a question that names things, an answer from it."""
     reading = parse_reply(reply(GOOD), CHUNK)
-    assert reading.pairs == (EvidencePair(evidence=GOOD[0], question=GOOD[1], answer=GOOD[2]),)
+    assert reading.pairs == (GroundedPair(evidence=GOOD[0], question=GOOD[1], answer=GOOD[2]),)
     assert reading.rejected == {}
 
 
@@ -206,12 +223,13 @@ def test_an_answer_from_the_neighbouring_sentence_takes_it_as_evidence() -> None
     assert [kept.evidence for kept in parse_reply(reply(pair), CHUNK).pairs] == [CRASH]
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", "[]", "3", '{"pair_1": 3}', '{"pair_1": {}}', reply(GOOD)[:-10]])
+@pytest.mark.parametrize(
+    "text", ["", "no JSON", "[3]", '{"pair_1": 3}', '{"pair_1": {}}', '{"pairs": ["a"]}', reply(GOOD)[:-10]]
+)
 def test_what_is_no_reply_is_malformed(text: str) -> None:
-    """Torn or foreign JSON gives no pair and is counted once."""
-    reading = parse_reply(text, CHUNK)
-    assert reading.pairs == ()
-    assert reading.rejected == {"malformed": 1}
+    """Torn or foreign JSON, and JSON without a pair, is said to be malformed, so that the model is asked again."""
+    with pytest.raises(Malformed):
+        parse_reply(text, CHUNK)
 
 
 @given(
@@ -220,5 +238,6 @@ def test_what_is_no_reply_is_malformed(text: str) -> None:
     )
 )
 def test_no_reply_breaks_the_reading(value: Any) -> None:
-    """Whatever JSON comes back, it is read as pairs or counted."""
-    assert parse_reply(json.dumps(value), CHUNK).pairs == ()
+    """Whatever JSON comes back, it is read as pairs, counted or malformed."""
+    with contextlib.suppress(Malformed):
+        assert parse_reply(json.dumps(value), CHUNK).pairs == ()

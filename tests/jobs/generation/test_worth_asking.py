@@ -11,7 +11,7 @@ from engine.records import encode
 from engine.testing import scripted
 from jobs.config.generation import Ask
 from jobs.generation.ask import Quota, llama_index
-from jobs.generation.evidence import evidence_request
+from jobs.generation.grounded import Grounded
 from jobs.generation.worth_asking import WorthAsking, worth_asking
 from jobs.parsing.section_names import BACK_MATTER
 from jobs.records import Chunk
@@ -79,8 +79,9 @@ def test_a_chunk_without_a_section_is_written_as_it_was() -> None:
 def test_the_asker_sees_the_section() -> None:
     """It stands between the title and the text; without one the prompt is as it was."""
     text = "The old mill of the village grinds the grain of all of its farmers in the autumn."
-    shown = evidence_request(text, title="On Mills", section=["Results", "Grain"])
-    plain = evidence_request(text, title="On Mills")
+    small = Grounded(chooses=True)
+    shown = small.request(msgspec.structs.replace(chunk("c", ("Results", "Grain")), text=text), 2)
+    plain = small.request(msgspec.structs.replace(chunk("c"), text=text), 2)
     assert shown is not None
     assert plain is not None
     assert "Paper: On Mills\nSection: Results > Grain\nExcerpt:\n" in shown.messages[1]["content"]

@@ -19,7 +19,10 @@ def fault(table: dict[str, Any]) -> str:
     ("table", "line"),
     [
         ({"ask": {"questions_per_chunk": "x"}}, 'ask.questions_per_chunk = "x": it must be a whole number, above 0'),
-        ({"ask": {"recipe": "foo"}}, 'ask.recipe = "foo": it must be "auto" or "llama-index" or "evidence"'),
+        (
+            {"ask": {"recipe": "foo"}},
+            'ask.recipe = "foo": it must be "auto" or "llama-index" or "grounded" or "evidence"',
+        ),
         (
             {"models": {"base": {"temperature": "hot"}}},
             'models.base.temperature = "hot": it must be a number or "default"',

@@ -1,0 +1,166 @@
+"""Which pairs of the recipe "grounded" are kept: checks of a question, its answer and its evidence against the chunk.
+
+None of them costs a request. They compare words, so they look for English where they look for certain words; those that
+need question, answer and chunk in one language can be left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from jobs.generation.evidence import sentences
+
+__all__ = ["CHOSEN", "COPIED", "GroundedPair", "Standard", "fault", "joined", "supported", "uncited"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundedPair:
+    """One pair. ``evidence`` is in the chunk, word for word except for white space.
+
+    ``type`` is "" where none is known. ``second_evidence`` is in the second chunk of a question over two, else "".
+    """
+
+    evidence: str
+    question: str
+    answer: str
+    type: str = ""
+    second_evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standard:
+    """How strictly an answer is held to its source.
+
+    At least ``share`` of the words that it adds to the question stand in the evidence, or anywhere in the chunk if
+    ``whole_chunk``. It has fewer than ``longest`` characters. Without ``same_words`` it may be in another language, and
+    only its numbers are looked for.
+    """
+
+    share: float
+    longest: int
+    whole_chunk: bool
+    same_words: bool = True
+
+
+CHOSEN = Standard(share=0.7, longest=400, whole_chunk=False)
+"""For small models, which choose their evidence among the sentences of the chunk and say little else."""
+
+COPIED = Standard(share=0.5, longest=1200, whole_chunk=True)
+"""For models that copy their evidence themselves and answer in their own words."""
+
+
+def fault(pair: GroundedPair, texts: Sequence[str], kept: Sequence[GroundedPair], standard: Standard = CHOSEN) -> str:
+    """The first check that `pair` fails, or "". `texts` are those of its chunk, or of both, with single spaces."""
+    asked, answered = _terms(pair.question), _terms(pair.answer)
+    evidence = f"{pair.evidence} {pair.second_evidence}".strip()
+    source = " ".join(texts) if standard.whole_chunk else evidence
+    in_words = standard.same_words
+    checks = {
+        "not_evidence": not _stands(pair.evidence, texts[:1]) or not _stands(pair.second_evidence, texts[1:]),
+        "not_a_question": not _is_question(pair.question, in_words),
+        "points_at_text": bool(_AT_TEXT.search(f"{pair.question} {pair.answer}")),
+        "vague": in_words and _is_vague(pair.question, asked, _terms(source)),
+        "unfinished": not pair.answer or len(pair.answer) >= standard.longest,
+        "says_nothing": in_words and not answered - asked - _GENERIC,
+        "not_grounded": (in_words and _support(pair, source) < standard.share)
+        or not _numbers(pair.answer, in_words) <= _numbers(source, in_words),
+        "out_of_context": bool(_LINKED.search(pair.answer)),
+        "no_number": pair.type == "number" and not re.search(r"\d", pair.answer),
+        "one_chunk": len(texts) > 1 and in_words and not _needs_both(pair),
+        "duplicate": any(_is_same(pair, asked, other) for other in kept),
+    }
+    return next((reason for reason, failed in checks.items() if failed), "")
+
+
+def supported(pair: GroundedPair, text: str) -> GroundedPair:
+    """`pair` with the sentence that supports its answer best: the model may copy one and use its neighbour."""
+    best = max([pair.evidence, *sentences(text)], key=lambda sentence: _support(pair, sentence))
+    return replace(pair, evidence=best)
+
+
+def uncited(text: str) -> str:
+    """`text` on one line, without the citations that a model copies along: "(Gao et al., 2023)", "[7, 9]"."""
+    return joined(_CITATION.sub("", text))
+
+
+def joined(text: str) -> str:
+    """`text` on one line, with single spaces."""
+    return " ".join(text.split())
+
+
+def _stands(evidence: str, texts: Sequence[str]) -> bool:
+    """Whether `evidence` is in the text, if there is one to be in."""
+    return all(evidence and evidence in text for text in texts)
+
+
+def _is_question(question: str, in_words: bool) -> bool:
+    long_enough = 3 <= len(question.split()) <= 45 if in_words else 6 <= len(question) <= 400
+    return question.endswith(_QUESTION_MARKS) and long_enough
+
+
+def _is_vague(question: str, asked: frozenset[str], known: frozenset[str]) -> bool:
+    """Whether it could be asked of any paper, or shares no word with this one."""
+    named = 1 if _NAME.search(question) else 2
+    return question.startswith("What are some ") or len(asked - _GENERIC) < named or not asked & known
+
+
+def _needs_both(pair: GroundedPair) -> bool:
+    """Whether each chunk's evidence has a word of the answer that the other's lacks."""
+    answered, first, second = _terms(pair.answer), _terms(pair.evidence), _terms(pair.second_evidence)
+    return bool(answered & first - second) and bool(answered & second - first)
+
+
+def _is_same(pair: GroundedPair, asked: frozenset[str], other: GroundedPair) -> bool:
+    same_evidence = (other.evidence, other.second_evidence) == (pair.evidence, pair.second_evidence)
+    return same_evidence or (_terms(other.question) == asked if asked else other.question == pair.question)
+
+
+def _support(pair: GroundedPair, text: str) -> float:
+    """The share of the answer's new terms, not in the question, that `text` contains."""
+    added = _terms(pair.answer) - _terms(pair.question)
+    return len(added & _terms(text)) / len(added) if added else 1.0
+
+
+def _terms(text: str) -> frozenset[str]:
+    """The words that carry meaning, cut to six letters so that "compute" and "computing" are one."""
+    words = re.findall(r"[^\W_]+", text.casefold())
+    return frozenset(word[:6] for word in words if (len(word) > 2 or word.isdigit()) and word not in _FUNCTION_WORDS)
+
+
+def _numbers(text: str, as_written: bool) -> frozenset[str]:
+    """The numbers in `text`; those of another language may have a comma where these have a point."""
+    found = re.findall(r"\d+(?:[.,]\d+)*", text)
+    return frozenset(found if as_written else (number.replace(",", ".") for number in found))
+
+
+_QUESTION_MARKS = ("?", "？", "؟")
+_FUNCTION_WORDS = frozenset(
+    "about after all also and any are because been before being between both but can could did does each for from had "
+    "has have how into its may might more most much not one only other over same should some such than that the their "
+    "them then there these they this those through under use used uses using very was were what when where whether "
+    "which while who whom whose why will with would you your".split()
+)
+# Words that name nothing by themselves, cut as `_terms` cuts.
+_GENERIC = frozenset(
+    word[:6]
+    for word in "according achieve advantage aim answer approach author benefit compare conclusion contribution describe "
+    "difference discuss example experiment finding focus following function goal idea important include main mean "
+    "mention method model name new number paper performance primary problem process provide purpose question reason "
+    "research result role section set significance step study system task technique term text type work".split()
+)
+_CITATION = re.compile(r"\s*(\([^()]*\b(19|20)\d\d[a-z]?\)|\[\d[\d\s,–-]*\])")
+# A name: a word with a capital, a digit or a hyphen inside the question.
+_NAME = re.compile(r"(?<=\s)\w*[A-Z]\w*|\w+-\w+|\w*\d\w*")
+# An answer that hangs on the sentence before it, or was cut out of a list.
+_LINKED = re.compile(
+    r"^(relatedly|furthermore|moreover|however|additionally|similarly|also|thus|hence|therefore|for example|in contrast)\b"
+    r"|•",
+    re.IGNORECASE,
+)
+_AT_TEXT = re.compile(
+    r"\b(excerpt|passage|(the|this|given|provided) (text|paper|study|article|sentence|evidence|context|document|"
+    r"authors?|statement|work)|authors|mentioned|described here|our|we|figure|table|section|et al)\b",
+    re.IGNORECASE,
+)
