@@ -91,6 +91,12 @@ class Dataset(Generic[R]):
         for path in list(self.folder.glob("*.checkpoint.jsonl")):
             self.shard(int(path.name.split(".")[0])).settle()
 
+    def sweep(self) -> None:
+        """Delete what workers that were taken for lost have left behind; blocks. Only for the lock's holder."""
+        for path in list(self.folder.glob("*.jsonl.*.tmp")):
+            if self.shard(int(path.name.split(".")[0])).done.exists():
+                path.unlink(missing_ok=True)
+
     def unsealed(self) -> list[Shard]:
         """The open shards: being worked on now, or left open when the last process ended; in order; blocks."""
         numbers = sorted(int(path.name.split(".")[0]) for path in self.folder.glob("*.checkpoint.jsonl"))

@@ -4,7 +4,8 @@
     ├── Transient    this attempt failed: try again
     ├── Permanent    this record failed: record the reason, continue with the others
     └── Fatal        this run cannot continue: stop, mark nothing failed, say what to do
-        └── BadInput     files, configuration or keys from the user are wrong
+        ├── BadInput     files, configuration or keys from the user are wrong
+        └── TakenOver    this process was taken for lost, and another one does its work
 
 Errors carry data, so that no code searches their text. No message holds a key or a token.
 """
@@ -15,7 +16,7 @@ from typing import Any, Self
 
 from engine.requests import ServerLimits, Usage
 
-__all__ = ["BadInput", "Fatal", "GristmillError", "Permanent", "Transient"]
+__all__ = ["BadInput", "Fatal", "GristmillError", "Permanent", "TakenOver", "Transient"]
 
 
 _NOTHING = Usage()
@@ -87,3 +88,7 @@ class Fatal(GristmillError):
 
 class BadInput(Fatal):
     """A file, a setting or a key from the user cannot be used; nothing was written."""
+
+
+class TakenOver(Fatal):
+    """A shard was handed out to another process, because this one was taken for lost. What is undone here is done there."""

@@ -1,8 +1,8 @@
 """What was answered to the inputs of a shard that failed, so that one can see why.
 
-While a shard is open, a reply stands in its checkpoint beside the failure. A seal writes the replies to a file beside
-the shard, ``00000.replies.json``, before its mark, in the order of the inputs; opening the shard again takes them back
-into the checkpoint. So a kill at any instant loses none, and the same answers give the same bytes. They stand neither
+While a shard is open, a reply stands in its checkpoint beside the failure. Whoever finishes the seal of a decided shard
+writes the replies to a file beside it, ``00000.replies.json``, in the order of the inputs, before ``.done.json``;
+opening the shard again takes them back into the checkpoint. So a kill at any instant loses none, and the same answers give the same bytes. They stand neither
 in rows nor in the seal, because a server may write another time or number into each answer, and because runs that were
 made before have none. Nothing depends on the file: if it is lost or damaged, only the replies are.
 """
@@ -36,4 +36,4 @@ def write_replies(path: Path, replies: Mapping[str, str]) -> None:
         write_atomic(path, msgspec.json.format(msgspec.json.encode(replies), indent=1) + b"\n")
     elif path.exists():
         path.unlink()
-        sync_folder(path.parent)  # else a crash after the mark could bring it back
+        sync_folder(path.parent)  # else a crash could bring it back

@@ -13,7 +13,16 @@ from pathlib import Path
 
 from engine.errors import BadInput, Fatal
 
-__all__ = ["cut_off", "file_digest", "lock", "make_folder", "naming_the_disk", "sync_folder", "write_atomic"]
+__all__ = [
+    "append_synced",
+    "cut_off",
+    "file_digest",
+    "lock",
+    "make_folder",
+    "naming_the_disk",
+    "sync_folder",
+    "write_atomic",
+]
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -25,6 +34,15 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def append_synced(file: FileIO, data: bytes) -> None:
+    """Write `data` to an unbuffered file and sync it; a write may take a part of it only."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+    if data:
+        os.fdatasync(file.fileno())
 
 
 def file_digest(path: Path) -> str:

@@ -12,78 +12,36 @@ the rows are final. Before the mark, only temporary names have changed. A name i
 names of the rows and of the sorted rows are synced before anything that relies on them is written.
 
 Inputs are identified by id, not by position, so a sealed shard may be opened again with more inputs.
+
+A shard may be handed out to a worker process, here or on another machine. The process that holds the run's lock, the
+head, then copies the checkpoint and the rows to new files under the same names, and ends the checkpoint with a fence: a
+text that no other hand-out ever has. The worker opens the rows, then the checkpoint, reads the checkpoint through what
+it has opened, and goes on only if the last fence is its own. From then on it writes to what it has opened, and to one
+file whose name holds its fence: its sorted rows. The head alone renames and deletes. So a worker that was frozen, and
+thaws after its shard was handed out again, writes into files that nobody sees: either it opened the old files, or it
+finds another fence. The rows are opened first and copied last: who reads its fence in the checkpoint has the old rows too.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from io import FileIO
 from itertools import groupby, pairwise
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import msgspec
 
-from engine.errors import Fatal
+from engine.checkpoints import MARK, Entry, FailedInput, Failure, Mark, Seal, seal_of, total
+from engine.errors import Fatal, TakenOver
 from engine.failed_replies import read_replies, write_replies
-from engine.files import cut_off, naming_the_disk, sync_folder, write_atomic
+from engine.files import append_synced, cut_off, naming_the_disk, sync_folder, write_atomic
 from engine.records import Record, decode_lines
-from engine.requests import Usage
 
-__all__ = ["Entry", "FailedInput", "Failure", "Seal", "Shard", "total"]
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an input has no rows: `kind` is one stable word for counting, `reason` is for reading."""
-
-    kind: str
-    reason: str
-
-
-class FailedInput(Failure, frozen=True, kw_only=True):
-    """A failure in a seal, with the id of its input."""
-
-    id: str
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One checkpoint line: the input, the number of its rows, the byte where they end, their cost, or the error.
-
-    `reply` is what was answered to an input that failed, see `engine.failed_replies`."""
-
-    id: str
-    position: int
-    rows: int = 0
-    end: int
-    usage: Usage = Usage()
-    error: Failure | None = None
-    reply: str = ""
-
-
-class Seal(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of ``.done.json``, which makes a shard final. ``source`` identifies what the shard was made from.
-
-    `failures`, and `empty`, the ids of the inputs without rows, are in the order of the inputs. `kept` counts the
-    former inputs whose rows stand behind all others; it is left out where there are none.
-    """
-
-    inputs: int
-    rows: int
-    failures: list[FailedInput]
-    bytes: int
-    sha256: str
-    usage: Usage
-    source: str = ""
-    empty: list[str] = []
-    kept: int | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """The checkpoint's last line: the shard is decided, this is its seal."""
-
-    seal: Seal
+__all__ = ["Entry", "FailedInput", "Failure", "Seal", "Shard", "new_fence", "total"]
 
 
 class _Owner(msgspec.Struct, frozen=True):
@@ -92,24 +50,14 @@ class _Owner(msgspec.Struct, frozen=True):
     job: str
 
 
-L = TypeVar("L", Entry, _Mark)
+L = TypeVar("L", Entry, Mark)
 
-_MARK = b'{"seal":'
 _GARBLED = (msgspec.DecodeError, UnicodeDecodeError)
 
 
-def total(usages: Iterable[Usage]) -> Usage:
-    """The sum, independent of the order: dollars are summed exactly and rounded to a billionth."""
-    paid = list(usages)
-    return Usage(
-        requests=sum(usage.requests for usage in paid),
-        prompt_tokens=sum(usage.prompt_tokens for usage in paid),
-        completion_tokens=sum(usage.completion_tokens for usage in paid),
-        cost_usd=round(math.fsum(usage.cost_usd for usage in paid), 9),
-        cached=sum(usage.cached_tokens for usage in paid),
-        cache_write=sum(usage.cache_write_tokens for usage in paid),
-        reasoning=sum(usage.reasoning_tokens for usage in paid),
-    )
+def new_fence() -> str:
+    """A fence that no shard was ever handed out with."""
+    return token_hex(8)
 
 
 class Shard:
@@ -124,7 +72,6 @@ class Shard:
         self.checkpoint = folder / f"{index:05d}.checkpoint.jsonl"
         self.done = folder / f"{index:05d}.done.json"
         self.replies = folder / f"{index:05d}.replies.json"
-        self._sorted = folder / f"{index:05d}.jsonl.tmp"
 
     def seal(self) -> Seal | None:
         """The seal, or None while the shard is open. Changes nothing, so another process may be working.
@@ -184,16 +131,41 @@ class Shard:
         """The committed inputs, after uncommitted bytes are cut off from both files; raises `Fatal` for damaged files."""
         with naming_the_disk(self.data):
             lines = self._whole_lines()
-            entries = [self._decoded(line, Entry) for line in lines]
-            if any(before.end > after.end for before, after in pairwise(entries)):
-                raise Fatal(f"the checkpoint {self.checkpoint} is damaged (its rows end out of order); {self._remedy}")
-            end = entries[-1].end if entries else 0
-            size = self.data.stat().st_size if self.data.exists() else 0
-            if size < end:
-                raise Fatal(f"the shard {self.data} has {size} bytes, its checkpoint says {end}; {self._remedy}")
-            cut_off(self.data, end)
+            entries = self._entries(lines, self.data.stat().st_size if self.data.exists() else 0)
+            cut_off(self.data, _end(entries))
             cut_off(self.checkpoint, sum(len(line) + 1 for line in lines))
             return entries
+
+    def hand_out(self, fence: str) -> Seal | None:
+        """Give the open shard to the worker that knows `fence`: from now on no earlier one can change it.
+
+        Returns the seal instead if the shard is decided. Only for the process that owns it; `fence` is a part of a file's
+        name, and new each time.
+        """
+        with naming_the_disk(self.data):
+            lines = self._whole_lines()
+            if lines and lines[-1].startswith(MARK):
+                return self._carry_out()
+            rows = self.data.read_bytes() if self.data.exists() else b""
+            entries = self._entries(lines, len(rows))
+            lines.append(msgspec.json.encode(Entry(id="", position=-1, end=_end(entries), fence=fence)))
+            write_atomic(self.checkpoint, b"".join(line + b"\n" for line in lines))
+            write_atomic(self.data, rows[: _end(entries)])
+            for former in {entry.fence for entry in entries if entry.fence}:
+                self._sorted(former).unlink(missing_ok=True)
+            return None
+
+    def held(self, checkpoint: FileIO, fence: str) -> list[Entry]:
+        """The committed inputs in the open file `checkpoint`; raises `TakenOver` unless its last fence is `fence`."""
+        with naming_the_disk(self.checkpoint):
+            checkpoint.seek(0)
+            lines = checkpoint.read().split(b"\n")[:-1]
+        if lines and lines[-1].startswith(MARK):
+            raise self.taken_over()
+        entries = [self._decoded(line, Entry) for line in lines]
+        if fence != next((entry.fence for entry in reversed(entries) if entry.fence), ""):
+            raise self.taken_over()
+        return entries
 
     def peek(self) -> list[Entry]:
         """The committed inputs of an open shard. Changes nothing, so another process may be working."""
@@ -201,7 +173,7 @@ class Shard:
             lines = self.checkpoint.read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
             return []  # sealed in the meantime
-        return [self._decoded(line, Entry) for line in lines if not line.startswith(_MARK)]
+        return [self._decoded(line, Entry) for line in lines if not line.startswith(MARK)]
 
     def reopen(
         self,
@@ -241,14 +213,12 @@ class Shard:
             self.done.unlink()
             sync_folder(self.done.parent)
 
-    def committed(self, entries: Sequence[Entry], order: Mapping[str, int]) -> list[tuple[Entry, bytes]]:
-        """The committed inputs that are in `order`, in that order, each with the bytes of its rows.
+    def committed(self, data: bytes, entries: Sequence[Entry], order: Mapping[str, int]) -> list[tuple[Entry, bytes]]:
+        """The committed inputs that are in `order`, in that order, each with the bytes of its rows in `data`.
 
         If an input has several entries because it failed and was tried again, the last one counts. Raises `Fatal` when
-        the file does not hold these rows.
+        `data` does not hold these rows.
         """
-        with naming_the_disk(self.data):
-            data = self.data.read_bytes()
         start, last = 0, {}
         for entry in entries:
             if entry.id in order:
@@ -265,51 +235,67 @@ class Shard:
         The last `kept` inputs of `order` are former ones.
         """
         with naming_the_disk(self.data):
-            placed = self.committed(entries, order)
-            digest = sha256()
-            with self._sorted.open("wb") as file:
-                for _, lines in placed:
-                    digest.update(lines)
-                    file.write(lines)
+            placed = self.committed(self.data.read_bytes(), entries, order)
+            seal = seal_of(placed, entries, inputs=len(order) - kept, source=source, kept=kept)
+            with self.checkpoint.open("ab", buffering=0) as checkpoint:
+                self.decide(seal, [lines for _, lines in placed], checkpoint)
+            self._carry_out()
+            return seal
+
+    def decide(self, seal: Seal, rows: Sequence[bytes], checkpoint: FileIO, fence: str = "") -> None:
+        """Write the sorted `rows`, then the mark to the open file `checkpoint`; `settle` finishes the seal.
+
+        Raises `TakenOver` if the shard is not held with `fence` any more.
+        """
+        with naming_the_disk(self.data):
+            if fence and not self._is_named(checkpoint):
+                raise self.taken_over()
+            with self._sorted(fence).open("wb") as file:
+                file.writelines(rows)
                 file.flush()
                 os.fsync(file.fileno())
             sync_folder(self.data.parent)
-            seal = Seal(
-                inputs=len(order) - kept,
-                rows=sum(entry.rows for entry, _ in placed),
-                failures=[
-                    FailedInput(id=entry.id, kind=entry.error.kind, reason=entry.error.reason)
-                    for entry, _ in placed
-                    if entry.error is not None
-                ],
-                bytes=sum(len(lines) for _, lines in placed),
-                sha256=digest.hexdigest(),
-                usage=total(entry.usage for entry in entries),
-                source=source,
-                empty=[entry.id for entry, _ in placed if entry.error is None and not entry.rows],
-                kept=kept or msgspec.UNSET,
-            )
-            write_replies(self.replies, {entry.id: entry.reply for entry, _ in placed if entry.error and entry.reply})
-            with self.checkpoint.open("ab") as file:
-                file.write(msgspec.json.encode(_Mark(seal=seal)) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            self._carry_out()
-            return seal
+            append_synced(checkpoint, msgspec.json.encode(Mark(seal=seal, fence=fence)) + b"\n")
 
     def _carry_out(self) -> Seal | None:
         """If the shard is decided, finish its seal; each step may have been done already."""
         lines = self._whole_lines() if self.checkpoint.exists() else []
-        if not lines or not lines[-1].startswith(_MARK):
+        if not lines or not lines[-1].startswith(MARK):
             return None
-        seal = self._decoded(lines[-1], _Mark).seal
-        if self._sorted.exists():
-            self._sorted.replace(self.data)
+        mark = self._decoded(lines[-1], Mark)
+        seal, rows = mark.seal, self._sorted(mark.fence)
+        if rows.exists():
+            rows.replace(self.data)
             sync_folder(self.data.parent)
         self.read(seal)
+        write_replies(self.replies, self._replies(lines[:-1], seal))
         write_atomic(self.done, msgspec.json.format(msgspec.json.encode(seal), indent=1) + b"\n")
         self.checkpoint.unlink()
         return seal
+
+    def _replies(self, lines: Sequence[bytes], seal: Seal) -> dict[str, str]:
+        """What was answered to the inputs that failed, in their order, where it is known."""
+        if not seal.failures:
+            return {}
+        replies = {entry.id: entry.reply for entry in (self._decoded(line, Entry) for line in lines)}
+        return {failed.id: replies[failed.id] for failed in seal.failures if replies.get(failed.id)}
+
+    def _sorted(self, fence: str) -> Path:
+        """The name of the sorted rows until the shard is sealed."""
+        return self.data.with_name(f"{self.data.name}.{fence}.tmp" if fence else f"{self.data.name}.tmp")
+
+    def _is_named(self, checkpoint: FileIO) -> bool:
+        """Whether the open file is still the one under the checkpoint's name."""
+        return self.checkpoint.exists() and os.path.samestat(self.checkpoint.stat(), os.fstat(checkpoint.fileno()))
+
+    def _entries(self, lines: Sequence[bytes], size: int) -> list[Entry]:
+        """The entries in `lines`, checked against the rows, which have `size` bytes."""
+        entries = [self._decoded(line, Entry) for line in lines]
+        if any(before.end > after.end for before, after in pairwise(entries)):
+            raise Fatal(f"the checkpoint {self.checkpoint} is damaged (its rows end out of order); {self._remedy}")
+        if size < _end(entries):
+            raise Fatal(f"the shard {self.data} has {size} bytes, its checkpoint says {_end(entries)}; {self._remedy}")
+        return entries
 
     def _check_size(self, seal: Seal, size: int | None) -> None:
         if size != seal.bytes:
@@ -329,6 +315,9 @@ class Shard:
         found = "has neither a seal nor a checkpoint" if self.data.exists() else "is missing, and its seal with it"
         return Fatal(f"the shard {self.data} {found}; {self._remedy}")
 
+    def taken_over(self) -> TakenOver:
+        return TakenOver(f"the shard {self.data} was handed out again, to another worker")
+
     def _decoded(self, line: bytes, kind: type[L]) -> L:
         try:
             return msgspec.json.decode(line, type=kind)
@@ -342,3 +331,8 @@ class Shard:
                 raise self._lost()
             return []
         return self.checkpoint.read_bytes().split(b"\n")[:-1]
+
+
+def _end(entries: Sequence[Entry]) -> int:
+    """The byte where the committed rows end."""
+    return entries[-1].end if entries else 0

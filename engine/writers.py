@@ -11,17 +11,19 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from io import FileIO
+from typing import Any, Literal, Self
 
 import aiofiles
 import aiofiles.os
 import msgspec
 
+from engine.checkpoints import seal_of
 from engine.errors import Fatal
-from engine.files import naming_the_disk, sync_folder
+from engine.files import append_synced, naming_the_disk, sync_folder
 from engine.records import Record, decode_lines
 from engine.requests import Usage
-from engine.shards import Entry, Failure, Seal, Shard, total
+from engine.shards import Entry, Failure, Seal, Shard, new_fence, total
 from engine.signals import uninterrupted
 
 __all__ = ["GATHER_S", "ShardWriter"]
@@ -36,10 +38,13 @@ class ShardWriter:
     Group commit: an input that arrives while a batch is being written, or within `GATHER_S` of its start, joins the
     next batch. A batch is committed as soon as ``crowd`` inputs wait, because they hold the slots that others need. So
     a single input is written at once, and thousands per second in a few large commits.
+
+    With a ``fence`` the shard was handed out to this process (`engine.shards`): it may `decide` the shard, but not seal it.
     """
 
-    def __init__(self, shard: Shard, *, crowd: int = 1) -> None:
+    def __init__(self, shard: Shard, *, crowd: int = 1, fence: str = "") -> None:
         self.shard = shard
+        self._fence = fence
         self.finished: dict[str, Entry] = {}
         self._crowd = crowd
         self._entries: list[Entry] = []
@@ -51,14 +56,13 @@ class ShardWriter:
         self._files = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._entries = await uninterrupted(asyncio.to_thread(self._recover))
-        self.finished = {entry.id: entry for entry in self._entries}
-        self._end = self._entries[-1].end if self._entries else 0
         try:
-            await uninterrupted(self._open())
+            self._entries = await uninterrupted(self._opened())
         except BaseException:
             await self._files.aclose()
             raise
+        self.finished = {entry.id: entry for entry in self._entries}
+        self._end = self._entries[-1].end if self._entries else 0
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -104,7 +108,9 @@ class ShardWriter:
 
     def rows(self, kind: type[Record], order: Mapping[str, int]) -> list[Any]:
         """The rows committed so far, in the order of their inputs; raises `Fatal` for damaged files; blocks."""
-        return list(decode_lines(b"".join(lines for _, lines in self.shard.committed(self._entries, order)), kind))
+        with naming_the_disk(self.shard.data):
+            placed = self.shard.committed(self._data_so_far(), self._entries, order)
+        return list(decode_lines(b"".join(lines for _, lines in placed), kind))
 
     async def seal(
         self, order: Mapping[str, int], *, source: str, dropped: Mapping[str, Failure], kept: int = 0
@@ -116,20 +122,68 @@ class ShardWriter:
         The rows of `dropped` inputs are left out and their failures recorded. Raises `Fatal` when the disk fails.
         """
         await self._close()
-        entries = [
+        entries = self._with_dropped(dropped)
+        return await uninterrupted(asyncio.to_thread(self.shard.write_seal, entries, order, source, kept))
+
+    async def decide(
+        self, order: Mapping[str, int], *, source: str, dropped: Mapping[str, Failure], kept: int = 0
+    ) -> Seal:
+        """As `seal`, of a shard that was handed out: its seal is written down, and the process that gave it seals it.
+
+        Raises `TakenOver` if that process has handed it out again.
+        """
+        await self._committed()
+        entries = self._with_dropped(dropped)
+
+        def decide() -> Seal:
+            with naming_the_disk(self.shard.data):
+                placed = self.shard.committed(self._data_so_far(), entries, order)
+            seal = seal_of(placed, entries, inputs=len(order) - kept, source=source, kept=kept)
+            self.shard.decide(seal, [lines for _, lines in placed], _raw(self._checkpoint), self._fence)
+            return seal
+
+        try:
+            return await uninterrupted(asyncio.to_thread(decide))
+        finally:
+            await self._close()
+
+    def _with_dropped(self, dropped: Mapping[str, Failure]) -> list[Entry]:
+        return [
             msgspec.structs.replace(entry, rows=0, error=dropped[entry.id]) if entry.id in dropped else entry
             for entry in self._entries
         ]
-        return await uninterrupted(asyncio.to_thread(self.shard.write_seal, entries, order, source, kept))
 
-    async def _open(self) -> None:
+    def _data_so_far(self) -> bytes:
+        """The rows in order of completion. Those of a shard that was handed out are in the open file; blocks."""
+        if not self._fence:
+            return self.shard.data.read_bytes()
+        rows = _raw(self._data)
+        rows.seek(0)
+        return rows.read()
+
+    async def _opened(self) -> list[Entry]:
+        """Open both files; the entries that the checkpoint holds."""
+        entries = [] if self._fence else await asyncio.to_thread(self._recover)
+        mode: Literal["ab", "r+b"] = "r+b" if self._fence else "ab"  # what was handed out is never created
         opening = self._files.enter_async_context
-        with naming_the_disk(self.shard.data):
-            self._data = await opening(aiofiles.open(self.shard.data, "ab", buffering=0))
-            self._checkpoint = await opening(aiofiles.open(self.shard.checkpoint, "ab", buffering=0))
+        try:
+            with naming_the_disk(self.shard.data):
+                self._data = await opening(aiofiles.open(self.shard.data, mode, buffering=0))
+                self._checkpoint = await opening(aiofiles.open(self.shard.checkpoint, mode, buffering=0))
+        except Fatal as error:
+            if self._fence and isinstance(error.__cause__, FileNotFoundError):
+                raise self.shard.taken_over() from error
+            raise
+        if self._fence:
+            entries = await asyncio.to_thread(self.shard.held, _raw(self._checkpoint), self._fence)
+            await self._data.seek(0, os.SEEK_END)
+        return entries
 
     def _recover(self) -> list[Entry]:
         entries = self.shard.entries()
+        if any(entry.fence for entry in entries):  # else a worker that was given it could still write
+            self.shard.hand_out(new_fence())
+            entries = self.shard.entries()
         with naming_the_disk(self.shard.data):
             # The checkpoint is created before the first row, so rows without a checkpoint always mean damage.
             for path in (self.shard.checkpoint, self.shard.data):
@@ -137,9 +191,13 @@ class ShardWriter:
                 sync_folder(path.parent)
         return entries
 
-    async def _close(self) -> None:
+    async def _committed(self) -> None:
+        """Wait for the commits that are under way."""
         if self._committing is not None:
             await asyncio.wait([self._committing])
+
+    async def _close(self) -> None:
+        await self._committed()
         await self._files.aclose()
 
     async def _commit_all(self) -> None:
@@ -217,14 +275,10 @@ class _Commit:
                 future.set_result(None)
 
 
-def _append_synced(files: Iterable[tuple[Any, bytes]]) -> None:
+def _append_synced(files: Iterable[tuple[FileIO, bytes]]) -> None:
     """Append to the files in turn, each synced before the next; blocks."""
     for file, data in files:
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
-        if data:
-            os.fdatasync(file.fileno())
+        append_synced(file, data)
 
 
 _commit_in_thread = aiofiles.os.wrap(_append_synced)
@@ -232,4 +286,10 @@ _commit_in_thread = aiofiles.os.wrap(_append_synced)
 
 async def _commit(files: Iterable[tuple[Any, bytes]]) -> None:
     """Append to files of aiofiles in one thread call: four calls cost more time than the disk."""
-    await _commit_in_thread([(file._file, data) for file, data in files])
+    await _commit_in_thread([(_raw(file), data) for file, data in files])
+
+
+def _raw(file: Any) -> FileIO:
+    """The file that one of aiofiles wraps, to be used in a thread."""
+    raw: FileIO = file._file
+    return raw

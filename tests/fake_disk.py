@@ -167,8 +167,9 @@ class Disk:
         with self._lock:
             name = os.fspath(path)
             self._create(name, must_exist=mode == "r+b")
-            file = _File(self, name, mode, self._names[name])
-            self._descriptors[file.fileno()] = name, self._names[name]
+            inode = self._names.get(name, _Inode(b""))  # of a name that another process made
+            file = _File(self, name, mode, inode)
+            self._descriptors[file.fileno()] = name, inode
             self._files.append(file)
         if buffering == 0:
             return file
