@@ -60,5 +60,5 @@ def test_new_papers_are_refused_beside_chunks_of_an_earlier_release(
     assert main(["run", str(paper), "--out", str(run), "--until", "parse"]) == 1
     told = capsys.readouterr().err
     assert "--redo parse" in told
-    assert "cleaning was 2, is 4" in told
+    assert "cleaning was 2, is 5" in told
     assert {path.name: path.read_bytes() for path in (run / "chunks").iterdir()} == chunks

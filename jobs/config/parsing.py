@@ -40,6 +40,11 @@ class Parse(Section):
         "mark",
         description='Raised numbers behind words. "mark": written as " [3]". "drop": left out. "keep": as printed, "word3".',
     )
+    table_headers: Literal["repeat", "once"] = Field(
+        "repeat",
+        description='Tables. "repeat": a chunk that begins among the rows of a table repeats the cells of its header in front of them, '
+        'and its caption if that stands right above. In a PDF these are tables of numbers. "once": as printed.',
+    )
     ocr: Literal["auto", "off"] = Field(
         "auto",
         description='"auto": a PDF whose pages are mostly pictures is read by Tesseract, where its language data is '

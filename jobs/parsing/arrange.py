@@ -18,8 +18,9 @@ from jobs.parsing.layout import Layout, Segment, printed_text, segments
 from jobs.parsing.parsers import FURNITURE, REFERENCES, Options
 from jobs.parsing.references import find_references
 from jobs.parsing.scripts import with_raised
+from jobs.parsing.tables import find_tables
 
-__all__ = ["arrange", "kinds_of", "what_is_left_out"]
+__all__ = ["Arranged", "arrange", "kinds_of", "what_is_left_out"]
 
 _BROKEN = re.compile(r"[^\W\d_][-\u2010\u00ad]\s*$")
 _REST = re.compile(r"\s*([^\W\d_A-Z]\S*)\s?")
@@ -32,16 +33,28 @@ def kinds_of(layout: Layout) -> dict[int, str]:
     return {number: REFERENCES for each in lists for number in each} | dict.fromkeys(furniture, FURNITURE)
 
 
-def arrange(layout: Layout, kinds: Mapping[int, str], options: Options, starts: Collection[int] = ()) -> list[Segment]:
-    """The texts of what `options` keep, in the order in which they are to be read; one starts at each line in `starts`."""
+class Arranged(msgspec.Struct, frozen=True, kw_only=True):
+    """The texts of a paper in the order in which they are to be read, and the printed header of each table in them."""
+
+    segments: list[Segment]
+    table_headers: list[str]
+
+
+def arrange(layout: Layout, kinds: Mapping[int, str], options: Options, starts: Collection[int] = ()) -> Arranged:
+    """The texts of what `options` keep; one starts at each line in `starts`."""
     kept = [number for number in range(len(layout.lines)) if options.keeps(kinds.get(number, ""))]
+    tables = find_tables(layout, kept) if options.table_headers == "repeat" else []
+    table_of = {number: index for index, table in enumerate(tables) for number in table.rows}
     parts: dict[int, str] = {}
     for number in sorted(kinds):
         if kinds[number] == REFERENCES or number - 1 in parts:  # furniture inside of a list goes with it
             parts[number] = REFERENCES
     texts = with_raised(layout, options.citations)
-    return _with_whole_words(
-        list(segments(layout, in_sentence_order(layout, kept), texts=texts, parts=parts, starts=starts))
+    order = in_sentence_order(layout, kept)
+    found = segments(layout, order, texts=texts, parts=parts, tables=table_of, starts=starts)
+    return Arranged(
+        segments=_with_whole_words(list(found)),
+        table_headers=[printed_text(layout, table.header, texts) for table in tables],
     )
 
 

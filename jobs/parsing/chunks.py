@@ -20,7 +20,7 @@ from itertools import accumulate, pairwise
 import msgspec
 
 from jobs.parsing.cleaning import is_plain
-from jobs.parsing.extracted import Heading, Part
+from jobs.parsing.extracted import Heading, Part, TableRows
 from jobs.parsing.sections import path_of, sections, spans
 from jobs.parsing.sentences import any_sentence_starts, sentence_starts
 from jobs.parsing.tokens import LONGEST_TOKEN, count_any_tokens, count_tokens
@@ -36,7 +36,8 @@ _PHRASE = re.compile("[^,.;。？！]+[,.;。？！]?|[,.;。？！]")
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """One chunk's text, the first and last page that it touches, counted from 1, and the headings above it.
 
-    ``part`` is that of the document that it belongs to, as "references"; "" for the body.
+    ``part`` is that of the document that it belongs to, as "references"; "" for the body. ``header`` has the cells above
+    the rows of the table that the text begins in; "" where it begins in none.
     """
 
     text: str
@@ -44,6 +45,11 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     page_last: int
     section: list[str] = []
     part: str = ""
+    header: str = ""
+
+    @property
+    def with_header(self) -> str:
+        return f"{self.header}\n\n{self.text}" if self.header else self.text
 
 
 def warm_up() -> None:
@@ -59,18 +65,22 @@ def chunk_pages(
     chunk_overlap: int,
     headings: Sequence[Heading] = (),
     parts: Sequence[Part] = (),
+    tables: Sequence[TableRows] = (),
 ) -> list[Piece]:
     """Cut cleaned pages into chunks of at most `chunk_size` tokens, neighbours sharing up to `chunk_overlap`.
 
     Sentences may run on from page to page. A chunk ends where a section does, if no chunk of less than a quarter of
-    `chunk_size` comes of it, and where one of the `parts` starts. Raises `ValueError` when one character has more tokens
-    than `chunk_size`.
+    `chunk_size` comes of it, and where one of the `parts` starts. One that begins among the rows of a table has less text
+    of its own, so that the table's header fits in front of it. Raises `ValueError` when one character has more tokens than
+    `chunk_size`.
     """
     text, starts = _join(pages)
     titled = sections(headings, starts)
     begins = [starts[part.page] + part.start for part in parts]
     kinds = ["", *(part.kind for part in parts)]
     cuts = spans(len(text), titled, begins, least=CHARACTERS_PER_TOKEN * chunk_size // 4)
+    rows = [_Rows.of(table, starts[table.page]) for table in tables]
+    rows = [each for each in rows if each.tokens <= chunk_size // 4]
     return [
         Piece(
             text=text[start:end],
@@ -78,10 +88,37 @@ def chunk_pages(
             page_last=bisect_right(starts, end - 1),
             section=path_of(titled, start, end),
             part=kinds[bisect_right(begins, start)],
+            header=next((each.header for each in rows if each.start <= start < each.end), ""),
         )
         for first, last in cuts
-        for start, end in split(text, chunk_size=chunk_size, chunk_overlap=chunk_overlap, first=first, last=last)
+        for start, end in _split_with_headers(text, chunk_size, chunk_overlap, (first, last), rows)
     ]
+
+
+class _Rows(msgspec.Struct, frozen=True):
+    """Where in the text the rows of a table are, and the header above them with its size."""
+
+    start: int
+    end: int
+    header: str
+    tokens: int
+
+    @classmethod
+    def of(cls, table: TableRows, start: int) -> _Rows:
+        return cls(start + table.start, start + table.end, table.header, count_any_tokens(f"{table.header}\n\n"))
+
+
+def _split_with_headers(
+    text: str, chunk_size: int, chunk_overlap: int, span: tuple[int, int], rows: Sequence[_Rows]
+) -> list[tuple[int, int]]:
+    """`split`; where a chunk begins in a table, with room for the longest header of the span."""
+    first, last = span
+    found = split(text, chunk_size=chunk_size, chunk_overlap=chunk_overlap, first=first, last=last)
+    near = [each for each in rows if each.start < last and first < each.end]
+    if not any(each.start <= start < each.end for start, _ in found for each in near):
+        return found
+    size = chunk_size - max(each.tokens for each in near)
+    return split(text, chunk_size=size, chunk_overlap=min(chunk_overlap, size), first=first, last=last)
 
 
 def _join(pages: Sequence[str]) -> tuple[str, list[int]]:

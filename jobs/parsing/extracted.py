@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import msgspec
 
-__all__ = ["MAX_CHARACTERS", "MIN_CHARACTERS", "Extracted", "Heading", "LeftOut", "Part"]
+__all__ = ["MAX_CHARACTERS", "MIN_CHARACTERS", "Extracted", "Heading", "LeftOut", "Part", "TableRows"]
 
 MIN_CHARACTERS = 100
 """Letters and digits that a paper has at least; a cover page says less, an abstract more."""
@@ -35,6 +35,15 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     start: int
 
 
+class TableRows(msgspec.Struct, frozen=True, kw_only=True):
+    """``pages[page][start:end]`` are rows of a table, under the cells of ``header``, cleaned. ``page`` counts from 0."""
+
+    header: str
+    page: int
+    start: int
+    end: int
+
+
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     """Text of one page, from 0, that is not in the document, as it is printed; ``kind`` as "references"."""
 
@@ -47,7 +56,7 @@ class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     """What a paper says. ``pages`` are cleaned, "" where a page has no text or is unreadable; ``title`` may be "".
 
     ``paged`` is False for a kind of file without pages: its whole text is one entry of ``pages``, and its chunks name
-    page 0. ``headings`` and ``parts`` stand in the order of the text; what stands before the first part is body.
+    page 0. ``headings`` and ``parts`` stand in the order of the text; what stands before the first part is body. ``tables`` are rows whose header is known.
     ``left_out`` counts the characters of the paper that are not in ``pages``, by what they are ("references"), and
     ``omitted`` is their text, where the parser gives it. ``repaired`` says that the file's structure was damaged and
     rebuilt, so that text may be missing. ``recognised_pages``, counted from 1, were pictures that Tesseract has read.
@@ -59,6 +68,7 @@ class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     paged: bool = True
     headings: list[Heading] = []
     parts: list[Part] = []
+    tables: list[TableRows] = []
     left_out: dict[str, int] = {}
     omitted: list[LeftOut] = []
     unreadable_pages: int = 0

@@ -117,12 +117,14 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """Lines of one page that belong together, as they are printed: what is cleaned as one text.
 
     ``first`` is the number of its first line; ``part`` is what it belongs to, as "references", "" where it is the body.
+    ``table`` is the number of the table whose rows it holds, -1 where it holds none.
     """
 
     page: int
     first: int
     text: str
     part: str = ""
+    table: int = -1
 
 
 def segments(
@@ -131,23 +133,30 @@ def segments(
     *,
     texts: Mapping[int, str] = MappingProxyType({}),
     parts: Mapping[int, str] = MappingProxyType({}),
+    tables: Mapping[int, int] = MappingProxyType({}),
     starts: Collection[int] = (),
 ) -> Iterator[Segment]:
-    """The lines numbered in `order`, cut where a page or a part ends and before each line in `starts`.
+    """The lines numbered in `order`, cut where a page, a part or a table ends and before each line in `starts`.
 
-    `texts` replaces the text of lines, `parts` names the part of those that are not the body's. A line that is ordered
-    behind one of a later page counts as that page's.
+    `texts` replaces the text of lines, `parts` names the part of those that are not the body's, and `tables` has the
+    number of the table of those that are rows of one. A line that is ordered behind one of a later page counts as that
+    page's.
     """
-    page, part, own = -1, "", list[int]()
+    page, part, table, own = -1, "", -1, list[int]()
+
+    def segment() -> Segment:
+        return Segment(page=page, first=own[0], text=printed_text(layout, own, texts), part=part, table=table)
+
     for number in order:
         its_page, its_part = max(page, layout.page_of[number]), parts.get(number, "")
-        if own and (its_page != page or its_part != part or number in starts):
-            yield Segment(page=page, first=own[0], text=printed_text(layout, own, texts), part=part)
+        its_table = tables.get(number, -1)
+        if own and (its_page != page or its_part != part or its_table != table or number in starts):
+            yield segment()
             own = []
-        page, part = its_page, its_part
+        page, part, table = its_page, its_part, its_table
         own.append(number)
     if own:
-        yield Segment(page=page, first=own[0], text=printed_text(layout, own, texts), part=part)
+        yield segment()
 
 
 def printed_text(layout: Layout, numbers: Iterable[int], texts: Mapping[int, str] = MappingProxyType({})) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from jobs.parsing.arrange import Arranged
 from jobs.parsing.cleaning import clean, clean_pages
-from jobs.parsing.extracted import Heading, Part
+from jobs.parsing.extracted import Heading, Part, TableRows
 from jobs.parsing.heading_candidates import OutlineEntry
 from jobs.parsing.headings import Found
-from jobs.parsing.layout import Segment
 
 __all__ = ["PageTexts", "outline", "page_texts", "segment_starts"]
 
@@ -25,6 +25,7 @@ class PageTexts(msgspec.Struct, frozen=True, kw_only=True):
     pages: list[str]
     parts: list[Part]
     headings: list[Heading]
+    tables: list[TableRows]
 
 
 def outline(document: Any) -> list[OutlineEntry]:
@@ -54,12 +55,14 @@ def _starts(heading: Found, skipped: Collection[int]) -> Iterator[int]:
         yield after
 
 
-def page_texts(segments: Sequence[Segment], count: int, found: Mapping[int, Found]) -> PageTexts:
-    """Clean the segments of a paper of `count` pages; `found` are its headings by their first line."""
+def page_texts(arranged: Arranged, count: int, found: Mapping[int, Found]) -> PageTexts:
+    """Clean the texts of a paper of `count` pages; `found` are its headings by their first line."""
+    segments = arranged.segments
     texts: list[list[str]] = [[] for _ in range(count)]
     ends = [0] * count
     parts: list[Part] = []
     headings: list[Heading] = []
+    tables: list[TableRows] = []
     last = ""
     for segment, text in zip(segments, clean_pages([segment.text for segment in segments]), strict=True):
         if not text:
@@ -71,6 +74,9 @@ def page_texts(segments: Sequence[Segment], count: int, found: Mapping[int, Foun
         if heading := found.get(segment.first):
             title = " ".join(clean(heading.title).split())
             headings.append(Heading(level=heading.level, title=title, page=page, start=start))
+        if segment.table >= 0:
+            header = " ".join(clean(arranged.table_headers[segment.table]).split())
+            tables.append(TableRows(header=header, page=page, start=start, end=start + len(text)))
         texts[page].append(text)
         ends[page] = start + len(text) + 2
-    return PageTexts(pages=["\n\n".join(own) for own in texts], parts=parts, headings=headings)
+    return PageTexts(pages=["\n\n".join(own) for own in texts], parts=parts, headings=headings, tables=tables)

@@ -115,18 +115,19 @@ def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
         chunk_overlap=settings.chunk_overlap,
         headings=extracted.headings,
         parts=extracted.parts,
+        tables=extracted.tables,
     )
     return [
         Chunk(
-            id=make_id("chunk", paper.id, position, piece.text),
+            id=make_id("chunk", paper.id, position, piece.with_header),
             parent=paper.id,
             paper_id=paper.id,
             title=title,
             position=position,
-            text=piece.text,
+            text=piece.with_header,
             page_first=piece.page_first if extracted.paged else 0,
             page_last=piece.page_last if extracted.paged else 0,
-            split=_side(settings, key, piece.text),
+            split=_side(settings, key, piece.with_header),
             note=extracted.note,
             section=piece.section,
             mostly_numbers=is_mostly_numbers(piece.text),

@@ -54,12 +54,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ``references`` is "drop" where lists of references are left out, "mark" where they stay in chunks that say so, "keep"
     where they stay. ``furniture`` (running heads, page numbers, stamps) is "drop" or "keep". ``citations`` says what
     becomes of raised numbers: "mark" writes " [3]", "drop" leaves them out, "keep" leaves them as they are.
+    ``table_headers`` is "repeat" where a chunk that begins inside a table repeats its header, else "once".
     ``ocr`` is "auto" where pages that are pictures are read by what is installed for it, else "off".
     """
 
     references: Literal["drop", "mark", "keep"] = "drop"
     furniture: Literal["drop", "keep"] = "drop"
     citations: Literal["mark", "drop", "keep"] = "mark"
+    table_headers: Literal["repeat", "once"] = "repeat"
     ocr: Literal["auto", "off"] = "auto"
 
     def keeps(self, kind: str) -> bool:
@@ -71,9 +73,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def fingerprint(self) -> dict[str, Any]:
         """What of it changes the text, where it is not the default. Whether scans can be read, the machine decides."""
         mine = msgspec.structs.asdict(self)
-        return {
-            key: mine[key] for key in ("references", "furniture", "citations") if mine[key] != getattr(Options(), key)
-        }
+        meaning = ("references", "furniture", "citations", "table_headers")
+        return {key: mine[key] for key in meaning if mine[key] != getattr(Options(), key)}
 
 
 class Parser(Protocol):

@@ -100,6 +100,7 @@ def _document(document: Any, data: bytes, options: Options) -> Extracted:
         pages=text.pages,
         headings=text.headings,
         parts=text.parts,
+        tables=text.tables,
         left_out=_counted(omitted),
         omitted=omitted,
         unreadable_pages=len(layout.unreadable),

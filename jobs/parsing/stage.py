@@ -46,6 +46,7 @@ def build_parse(context: RunContext) -> Job:
             references=config.parse.references,
             furniture=config.parse.furniture,
             citations=config.parse.citations,
+            table_headers=config.parse.table_headers,
             ocr=config.parse.ocr,
         ),
     )

@@ -10,7 +10,7 @@ import pymupdf
 from jobs.parsing.layout import Layout
 from jobs.parsing.mupdf_text import read_layout
 
-__all__ = ["Print", "column", "layout_of", "prose", "reference_list", "texts"]
+__all__ = ["Print", "column", "layout_of", "prose", "reference_list", "texts", "written"]
 
 FLAGS = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
 
@@ -52,15 +52,19 @@ def column(texts: Iterable[str], x: float = 72, y: float = 90, size: float = 10)
     return [Print(x, y + 1.2 * size * number, text, size) for number, text in enumerate(texts)]
 
 
-def layout_of(pages: Sequence[Iterable[Print]]) -> Layout:
-    """The layout of a document with these pages, after it was written and read."""
+def written(pages: Sequence[Iterable[Print]]) -> bytes:
+    """A PDF with these pages."""
     with pymupdf.open() as made:
         for prints in pages:
             page = made.new_page()
             for each in prints:
                 page.insert_text((each.x, each.y), each.text, fontsize=each.size, rotate=90 if each.turned else 0)
-        data = made.tobytes()
-    with pymupdf.open(stream=data, filetype="pdf") as document:
+        return bytes(made.tobytes())
+
+
+def layout_of(pages: Sequence[Iterable[Print]]) -> Layout:
+    """The layout of a document with these pages, after it was written and read."""
+    with pymupdf.open(stream=written(pages), filetype="pdf") as document:
         layout = read_layout(document, FLAGS, max_characters=10**9)
     assert layout is not None
     return layout

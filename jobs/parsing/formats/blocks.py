@@ -10,11 +10,13 @@ from itertools import accumulate, groupby
 import msgspec
 
 from jobs.parsing.cleaning import clean_pages, letters_and_digits
-from jobs.parsing.extracted import MAX_CHARACTERS, MIN_CHARACTERS, Extracted, Heading, LeftOut, Part
+from jobs.parsing.extracted import MAX_CHARACTERS, MIN_CHARACTERS, Extracted, Heading, LeftOut, Part, TableRows
 from jobs.parsing.failures import failed
 from jobs.parsing.parsers import Options
 
 __all__ = ["Block", "Builder", "assemble"]
+
+TABLE_ROWS = 3
 
 _REFERENCES = re.compile(
     r"(?:[\divxlc]+[.):]*\s+)?(?:references?(?: cited| and notes)?|bibliography|literature(?: cited)?|works cited)\W*",
@@ -29,13 +31,15 @@ _SECTION = re.compile(
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """A paragraph, a row of a table, or with ``level``, counted from 1, a heading. ``kind`` is "references" where the
+    """A paragraph, with ``is_row`` the row of a table, or with ``level``, counted from 1, a heading.
 
-    file itself says that it is part of them."""
+    ``kind`` is "references" where the file itself says that it is part of them.
+    """
 
     text: str
     level: int = 0
     kind: str = ""
+    is_row: bool = False
 
 
 class Builder:
@@ -59,11 +63,15 @@ class Builder:
         return self._parts[-1][-1] if self._parts else ""
 
     def end(self, *, level: int = 0, kind: str = "") -> None:
-        """What was added since the last end is a block; its white space is single blanks. Nothing is none."""
+        """What was added since the last end is a block; its white space is single blanks. Nothing is none.
+
+        One that ends in a bar, as each cell does, is a row, without that bar.
+        """
         text = " ".join("".join(self._parts).split())
         self._parts = []
         if text:
-            self.blocks.append(Block(text=text, level=level, kind=kind))
+            row = text.removesuffix(" |")
+            self.blocks.append(Block(text=row, level=level, kind=kind, is_row=row != text and not level))
 
 
 def assemble(blocks: Iterable[Block], options: Options, *, title: str = "", remarks: Sequence[str] = ()) -> Extracted:
@@ -96,6 +104,7 @@ def assemble(blocks: Iterable[Block], options: Options, *, title: str = "", rema
         paged=False,
         headings=_headings(kept, title),
         parts=_parts(kept),
+        tables=list(_tables(kept)) if options.table_headers == "repeat" else [],
         left_out=dict(left_out),
         omitted=[
             LeftOut(kind=kind, page=0, text="\n\n".join(block.text for block in run))
@@ -126,6 +135,16 @@ def _parts(blocks: Sequence[Block]) -> list[Part]:
     kinds = [block.kind for block in blocks]
     placed = zip(["", *kinds], kinds, _starts(blocks), strict=False)
     return [Part(kind=kind, page=0, start=start) for before, kind, start in placed if kind != before]
+
+
+def _tables(blocks: Sequence[Block]) -> Iterator[TableRows]:
+    """Three rows or more that follow each other are a table, and the first is its header."""
+    placed = zip(blocks, _starts(blocks), strict=False)
+    for is_row, run in groupby(placed, key=lambda each: each[0].is_row):
+        rows = list(run)
+        if is_row and len(rows) >= TABLE_ROWS:
+            (header, _), (_, start), (last, at) = rows[0], rows[1], rows[-1]
+            yield TableRows(header=" ".join(header.text.split()), page=0, start=start, end=at + len(last.text))
 
 
 def _headings(blocks: Sequence[Block], title: str) -> list[Heading]:

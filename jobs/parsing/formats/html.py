@@ -42,9 +42,7 @@ def blocks(root: Any) -> list[Block]:
     reader = _Reader(root)
     walk(root, start=reader.start, end=reader.end, text=reader.builder.add)
     reader.builder.end()
-    return [
-        Block(text=block.text.removesuffix(" |"), level=block.level, kind=block.kind) for block in reader.builder.blocks
-    ]
+    return reader.builder.blocks
 
 
 class _Reader:

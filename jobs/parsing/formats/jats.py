@@ -6,7 +6,7 @@ from typing import Any
 
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import failed
-from jobs.parsing.formats.blocks import Block, Builder, assemble
+from jobs.parsing.formats.blocks import Builder, assemble
 from jobs.parsing.formats.tree import local_name, parse_xml, superscript, walk
 from jobs.parsing.parsers import Options
 
@@ -40,10 +40,9 @@ def read(data: bytes, path: str, options: Options) -> Extracted:
     reader = _Reader(title)
     walk(article, start=reader.start, end=reader.end, text=reader.text)
     reader.builder.end()
-    blocks = [
-        Block(text=block.text.removesuffix(" |"), level=block.level, kind=block.kind) for block in reader.builder.blocks
-    ]
-    return assemble(blocks, options, title=" ".join("".join(title.itertext()).split()) if title is not None else "")
+    return assemble(
+        reader.builder.blocks, options, title=" ".join("".join(title.itertext()).split()) if title is not None else ""
+    )
 
 
 class _Reader:

@@ -92,15 +92,15 @@ class LatexBlocks:
 
     def _rows(self, node: Any) -> None:
         for row in re.split(r"\n\s*\n", _text([node], _rows_to_text())):
-            self._add(re.sub(r"\s*\|\s*", " | ", row).strip(" |"))
+            self._add(re.sub(r"\s*\|\s*", " | ", row).strip(" |"), is_row=True)
 
     def _flush(self, run: Sequence[Any]) -> None:
         for paragraph in _EMPTY_LINES.split(_text(run)):
             self._add(paragraph)
 
-    def _add(self, text: str, *, level: int = 0) -> None:
+    def _add(self, text: str, *, level: int = 0, is_row: bool = False) -> None:
         if text := _BEFORE_STOP.sub(r"\1", " ".join(text.split())):
-            self.blocks.append(Block(text=text, level=level, kind=self._kind))
+            self.blocks.append(Block(text=text, level=level, kind=self._kind, is_row=is_row))
 
 
 def _arguments(node: Any) -> list[Any]:

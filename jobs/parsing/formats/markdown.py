@@ -54,11 +54,7 @@ def blocks(text: str) -> list[Block]:
             case "math_block" | "math_block_label":
                 builder.add(f"$${token.content}$$")
                 builder.end()
-    return [_without_last_bar(block) for block in builder.blocks]
-
-
-def _without_last_bar(block: Block) -> Block:
-    return Block(text=block.text.removesuffix(" |"), level=block.level) if block.text.endswith(" |") else block
+    return builder.blocks
 
 
 def _inline(tokens: Sequence[Token]) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from printed_papers import Print, column, layout_of, prose, reference_list
+from printed_papers import Print, column, layout_of, prose, reference_list, written
 
 from jobs.parsing.arrange import arrange, kinds_of, what_is_left_out
 from jobs.parsing.chunks import chunk_pages
@@ -35,7 +35,7 @@ def test_nothing_but_the_named_kinds_disappears(pages: list[list[tuple[int, int,
     """Each letter stands in a segment, or in what is left out, and there only in a kind that is to go."""
     layout = layout_of([[Print(72, y, text, size) for y, size, text in page] for page in pages])
     kinds = kinds_of(layout)
-    kept = [segment.text for segment in arrange(layout, kinds, options)]
+    kept = [segment.text for segment in arrange(layout, kinds, options).segments]
     left = list(what_is_left_out(layout, kinds, options))
     assert letters(kept) + letters([each.text for each in left]) == letters([line.text for line in layout.lines])
     assert not any(options.keeps(each.kind) for each in left)
@@ -59,7 +59,7 @@ def test_what_is_left_out_is_counted_and_kept() -> None:
         *((("furniture", page)) for page in range(3)),
         ("references", 1),
     }
-    text = "".join(segment.text for segment in arrange(layout, kinds, Options()))
+    text = "".join(segment.text for segment in arrange(layout, kinds, Options()).segments)
     for line in (*prose(30), *prose(10, "stream"), "Appendix", *prose(30, "baker")):
         assert f"{line}\n" in text
     assert HEAD not in text
@@ -112,14 +112,3 @@ def test_two_columns_are_read_one_after_the_other() -> None:
     assert "looks at the flour that comes from the mill." in text
     assert text.index("that comes") < text.index("Fig. 1. The mill.")
     assert HEAD not in text
-
-
-def written(pages: list[list[Print]]) -> bytes:
-    import pymupdf
-
-    with pymupdf.open() as made:
-        for prints in pages:
-            page = made.new_page()
-            for each in prints:
-                page.insert_text((each.x, each.y), each.text, fontsize=each.size)
-        return bytes(made.tobytes())

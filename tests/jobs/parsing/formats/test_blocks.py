@@ -70,3 +70,14 @@ def test_headings_of_references(heading: str) -> None:
     """As authors call them, with a number before."""
     blocks = [Block(text=TEXT), Block(text=heading, level=2), Block(text="Smith"), Block(text="Next", level=1)]
     assert assemble(blocks, Options()).pages == [f"{TEXT}\n\nNext"]
+
+
+def test_the_first_row_of_a_table_is_the_header_of_the_others() -> None:
+    """Three rows or more; what stands between bars in text is no table."""
+    rows = [Block(text=text, is_row=True) for text in ("mill | sacks", "Rose | 12", "Lamb | 7")]
+    blocks = [Block(text=TEXT), *rows, Block(text="The odds p(a | b) are small."), *rows[:2]]
+    document = assemble(blocks, Options())
+    (table,) = document.tables
+    assert table.header == "mill | sacks"
+    assert document.pages[0][table.start : table.end] == "Rose | 12\n\nLamb | 7"
+    assert assemble(blocks, Options(table_headers="once")).tables == []

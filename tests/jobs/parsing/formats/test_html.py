@@ -76,3 +76,12 @@ def test_no_depth_of_nesting_harms() -> None:
     """A page of elements in elements, a hundred thousand deep, is read as far as the library goes, in time."""
     assert extracted(f"<p>{TEXT}</p>{'<div>' * 100_000}x").pages[0].startswith(TEXT)
     assert extracted(f"<p>{TEXT}</p>{'<table><tr><td>' * 3_000}x").pages[0].startswith(TEXT)
+
+
+def test_a_table_has_its_header() -> None:
+    """The first row's cells, for chunks that begin among the others."""
+    rows = "".join(
+        f"<tr><td>{mill}</td><td>{sacks}</td></tr>" for mill, sacks in (("mill", "sacks"), ("Rose", 12), ("Lamb", 7))
+    )
+    (table,) = extracted(f"<p>{TEXT}</p><table>{rows}</table>").tables
+    assert table.header == "mill | sacks"

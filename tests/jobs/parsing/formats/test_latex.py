@@ -133,3 +133,10 @@ def test_no_depth_of_nesting_harms(deep: str) -> None:
         assert extracted(deep).pages[0].startswith("Grain")
     except Permanent as error:
         assert error.kind in ("damaged", "no_text")  # noqa: PT017 - either is right
+
+
+def test_a_table_has_its_header() -> None:
+    """The first row's cells, for chunks that begin among the others."""
+    text = f"{TEXT}\n\n\\begin{{tabular}}{{ll}}mill & sacks\\\\ Rose & 12\\\\ Lamb & 7\\\\ \\end{{tabular}}"
+    (table,) = read(latex(text), "a.tex", Options()).tables
+    assert table.header == "mill | sacks"

@@ -20,8 +20,8 @@ def test_blocks_are_those_that_a_reader_sees() -> None:
         Block(text="Two", level=2),
         Block(text="first"),
         Block(text="second"),
-        Block(text="a | b"),
-        Block(text="1 | 2"),
+        Block(text="a | b", is_row=True),
+        Block(text="1 | 2", is_row=True),
         Block(text="x = 1"),
         Block(text="# no heading"),
     ]
@@ -52,3 +52,10 @@ def test_no_depth_of_nesting_harms() -> None:
     """Quotes in quotes and brackets in brackets, ten thousand deep, are read in time."""
     for sign in (">", "[", "*", "- ", "`", "$"):
         assert read(f"{TEXT}\n\n{sign * 10_000}x\n".encode(), "a.md", Options()).pages[0].startswith("Grain")
+
+
+def test_a_table_has_its_header() -> None:
+    """The first row's cells, for chunks that begin among the others."""
+    text = f"{TEXT}\n\n| mill | sacks |\n|---|---|\n| Rose | 12 |\n| Lamb | 7 |\n"
+    (table,) = read(text.encode(), "a.md", Options()).tables
+    assert table.header == "mill | sacks"
