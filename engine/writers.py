@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from io import FileIO
@@ -26,10 +27,15 @@ from engine.requests import Usage
 from engine.shards import Entry, Failure, Seal, Shard, new_fence, total
 from engine.signals import uninterrupted
 
-__all__ = ["GATHER_S", "ShardWriter"]
+__all__ = ["GATHER_MOST_S", "GATHER_S", "ShardWriter"]
 
 GATHER_S = 0.02
 """The least time between the starts of two commits of one shard, in seconds: what arrives meanwhile shares a sync."""
+
+GATHER_MOST_S = 0.5
+"""That time on the slowest disk: a shared one has to serve the syncs of many processes."""
+
+_SHARE = 0.1  # of the time that a shard's syncs may take up
 
 
 class ShardWriter:
@@ -39,6 +45,10 @@ class ShardWriter:
     next batch. A batch is committed as soon as ``crowd`` inputs wait, because they hold the slots that others need. So
     a single input is written at once, and thousands per second in a few large commits.
 
+    Where syncs are slow, on a shared disk for example, more inputs share one: commits start so far apart that syncs take
+    up a tenth of the time, `GATHER_MOST_S` at most, and wait for twice the crowd. The quickest of the last three commits
+    counts, so one that was held up by chance changes nothing.
+
     With a ``fence`` the shard was handed out to this process (`engine.shards`): it may `decide` the shard, but not seal it.
     """
 
@@ -46,7 +56,8 @@ class ShardWriter:
         self.shard = shard
         self._fence = fence
         self.finished: dict[str, Entry] = {}
-        self._crowd = crowd
+        self._least_crowd = crowd
+        self._took: deque[float] = deque(maxlen=3)  # seconds of the last commits
         self._entries: list[Entry] = []
         self._end = 0
         self._batch = _Commit()
@@ -87,6 +98,17 @@ class ShardWriter:
             raise
         if self._broken is not None:
             raise self._refusal(self._broken)
+
+    @property
+    def gather_s(self) -> float:
+        """The least time between the starts of two commits now, in seconds."""
+        steady = len(self._took) == self._took.maxlen
+        return min(GATHER_MOST_S, max(GATHER_S, min(self._took) / _SHARE)) if steady else GATHER_S
+
+    @property
+    def _crowd(self) -> int:
+        """How many inputs are committed at once although their time has not come: they hold the slots of others."""
+        return self._least_crowd * (2 if self.gather_s > 5 * GATHER_S else 1)
 
     @property
     def commits(self) -> int:
@@ -204,7 +226,7 @@ class ShardWriter:
         """Write batches until no input waits."""
         while self._batch.outcomes:
             if len(self._batch.outcomes) < self._crowd:
-                await self._batch.gather(until=self._begun + GATHER_S)
+                await self._batch.gather(until=self._begun + self.gather_s)
             self._begun = asyncio.get_running_loop().time()
             batch, self._batch = self._batch, _Commit()
             try:
@@ -221,12 +243,13 @@ class ShardWriter:
         for entry, rows in outcomes:
             end += sum(map(len, rows))
             entries.append(msgspec.structs.replace(entry, rows=len(rows), end=end))
-        await _commit(
+        took_s = await _commit(
             [
                 (self._data, b"".join(row for _, rows in outcomes for row in rows)),
                 (self._checkpoint, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)),
             ]
         )
+        self._took.append(took_s)
         self._end = end
         self._entries += entries
         self.finished.update((entry.id, entry) for entry in entries)
@@ -275,18 +298,21 @@ class _Commit:
                 future.set_result(None)
 
 
-def _append_synced(files: Iterable[tuple[FileIO, bytes]]) -> None:
-    """Append to the files in turn, each synced before the next; blocks."""
+def _append_synced(files: Iterable[tuple[FileIO, bytes]]) -> float:
+    """Append to the files in turn, each synced before the next; returns the seconds it took; blocks."""
+    begun = time.perf_counter()
     for file, data in files:
         append_synced(file, data)
+    return time.perf_counter() - begun
 
 
 _commit_in_thread = aiofiles.os.wrap(_append_synced)
 
 
-async def _commit(files: Iterable[tuple[Any, bytes]]) -> None:
-    """Append to files of aiofiles in one thread call: four calls cost more time than the disk."""
-    await _commit_in_thread([(_raw(file), data) for file, data in files])
+async def _commit(files: Iterable[tuple[Any, bytes]]) -> float:
+    """Append to files of aiofiles in one thread call: four calls cost more time than the disk. Returns its seconds."""
+    took_s: float = await _commit_in_thread([(_raw(file), data) for file, data in files])
+    return took_s
 
 
 def _raw(file: Any) -> FileIO:

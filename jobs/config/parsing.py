@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,7 +18,11 @@ class Parse(Section):
     chunk_overlap: int = Field(
         200, ge=0, description="Most tokens that a chunk repeats from the one before it. Less than `chunk_size`."
     )
-    papers_per_shard: int = Field(32, gt=0, description="Most papers of one shard.")
+    papers_per_shard: Literal["auto"] | Annotated[int, Field(gt=0)] = Field(
+        "auto",
+        description='Most papers of one shard. "auto": 32, and from 2,000 papers on more and more, up to 256, so that a '
+        "large run has thousands of files and not hundreds of thousands.",
+    )
     workers: int = Field(0, ge=0, description="Processes that read papers. 0: one per core.")
     timeout_s: float = Field(120, gt=0, description="Seconds that one paper may take; after that it fails.")
     memory_mb: int = Field(4096, ge=512, description="Megabytes of memory that one paper may take.")

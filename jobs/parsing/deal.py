@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from engine.datasets import Dataset
 from engine.files import naming_the_disk
@@ -26,7 +27,7 @@ from jobs.parsing.parsers import AUTO
 from jobs.records import Paper
 from jobs.run.sqlite_errors import naming_the_database
 
-__all__ = ["Catalogue", "deal"]
+__all__ = ["Catalogue", "deal", "shard_size"]
 
 
 def deal(
@@ -34,7 +35,7 @@ def deal(
     papers: Dataset[Paper],
     catalogue: Catalogue,
     *,
-    per_shard: int,
+    per_shard: int | Literal["auto"],
     stop: Stop,
     parser: str = AUTO,
 ) -> Step:
@@ -47,7 +48,7 @@ def deal(
         start = await asyncio.to_thread(_next_shard, papers, catalogue)
         places = _new_places(find_papers(paths, parser=parser), catalogue, _roots(paths))
         index = start
-        while rows := await asyncio.to_thread(_next_rows, places, catalogue, min(per_shard, 2 ** (index + 1))):
+        while rows := await asyncio.to_thread(_next_rows, places, catalogue, shard_size(index, per_shard)):
             stop.check()
             await uninterrupted(asyncio.to_thread(papers.write_sealed, index, rows))
             await uninterrupted(asyncio.to_thread(catalogue.enter, rows))
@@ -55,6 +56,16 @@ def deal(
             index += 1
 
     return Step(name="deal", run=run, writes="papers")
+
+
+def shard_size(index: int, per_shard: int | Literal["auto"]) -> int:
+    """Most papers of shard `index`: few in the first ones. With "auto" 32 in each of the first 64, then twice as many in
+    each further 64, up to 256.
+
+    It depends on nothing else, so a run that was killed deals the same shards.
+    """
+    most = min(256, 32 << min(3, index // 64)) if per_shard == "auto" else per_shard
+    return min(most, 2 << min(index, 30))
 
 
 _TABLES = """

@@ -28,7 +28,7 @@ from engine.failed_replies import read_replies
 from engine.records import decode_lines, encode
 from engine.requests import Usage
 from engine.shards import Entry, Failure, Seal, Shard, total
-from engine.writers import GATHER_S, ShardWriter
+from engine.writers import GATHER_MOST_S, GATHER_S, ShardWriter
 
 Outcomes = Mapping[str, list[bytes] | Failure]
 """What becomes of each input, by its id, in order of the inputs: its rows, or why there are none."""
@@ -876,6 +876,44 @@ async def test_commits_gather(tmp_path: Path) -> None:
             await asyncio.gather(*(writer.append(entry(number), [row(number)]) for number in (3, 4, 5, 6)))
             assert loop.time() == pytest.approx(start + GATHER_S), "four are a crowd"
             assert len(disk.operations) - before == 3 * len(["write", "fdatasync", "write", "fdatasync"])
+
+
+@virtually
+async def test_commits_of_a_slow_disk(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slower the disk, the more inputs share a sync; one commit that was held up changes nothing."""
+    times = iter([0.001, 3.0, 0.001, 0.03, 0.03, 0.03, 9, 9, 9, 0.001])
+
+    async def written(files: Any) -> float:
+        return next(times)
+
+    monkeypatch.setattr("engine.writers._commit", written)
+    seen = []
+    async with ShardWriter(shard, crowd=2) as writer:
+        for number in range(10):
+            await writer.append(entry(number), [row(number)])
+            seen.append(writer.gather_s)
+    assert seen == [GATHER_S] * 5 + [0.3] * 3 + [GATHER_MOST_S, GATHER_S]
+
+
+@virtually
+async def test_a_slow_disk_waits_for_a_larger_crowd(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    async def written(files: Any) -> float:
+        sizes.append(files[1][1].count(b"\n"))
+        return 0.05
+
+    monkeypatch.setattr("engine.writers._commit", written)
+    async with ShardWriter(shard, crowd=2) as writer:
+        for start in (0, 1, 2):
+            await writer.append(entry(start), [row(start)])
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await asyncio.gather(*(writer.append(entry(number), [row(number)]) for number in range(3, 7)))
+        assert loop.time() == begun  # four are a crowd now
+        await asyncio.gather(*(writer.append(entry(number), [row(number)]) for number in range(7, 9)))
+        assert loop.time() == pytest.approx(begun + GATHER_MOST_S)
+    assert sizes == [1, 1, 1, 4, 2]
 
 
 def test_whole_lines_only(tmp_path: Path) -> None:

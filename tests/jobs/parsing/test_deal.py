@@ -15,7 +15,7 @@ from engine.errors import BadInput, Fatal
 from engine.job import Step
 from engine.records import make_id
 from engine.signals import Stop, Stopped
-from jobs.parsing.deal import Catalogue, deal
+from jobs.parsing.deal import Catalogue, deal, shard_size
 from jobs.parsing.find import Place, count_papers, find_papers
 from jobs.records import Paper
 
@@ -126,6 +126,14 @@ async def test_the_sizes_of_shards(folder: Path, tmp_path: Path) -> None:
     shards = await Run(tmp_path / "run").deal(folder, per_shard=9)
     assert [len(shard) for shard in shards] == [2, 4, 8, 9, 7]
     assert [Path(row.path).name for shard in shards for row in shard] == [f"{number:02}.pdf" for number in range(30)]
+
+
+def test_shards_grow_with_the_corpus() -> None:
+    sizes = [shard_size(index, "auto") for index in range(4200)]
+    assert sizes[:7] == [2, 4, 8, 16, 32, 32, 32]
+    assert [sizes[index] for index in (63, 64, 127, 128, 191, 192, 4000)] == [32, 64, 64, 128, 128, 256, 256]
+    assert sum(sizes) > 1_000_000
+    assert {shard_size(index, 5) for index in range(3, 300)} == {5}
 
 
 async def test_the_row(folder: Path, tmp_path: Path) -> None:
