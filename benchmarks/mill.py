@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -139,19 +140,36 @@ def deal(given: Settings, dataset: Dataset[Any]) -> None:
         dataset.write_sealed(index, rows)
 
 
+def count_syncs(given: Settings) -> Iterator[int]:
+    """Count every fsync from now on: as quick as the disk is, slower by ``sync_s``, or left out."""
+    counted = count()
+
+    def counting(real: Callable[[int], None]) -> Callable[[Any], None]:
+        def sync(descriptor: int) -> None:
+            next(counted)
+            if given.sync:
+                real(descriptor)
+                time.sleep(given.sync_s)
+
+        return sync
+
+    os.fsync, os.fdatasync = counting(os.fsync), counting(os.fdatasync)
+    return counted
+
+
 def main() -> None:
     given = settings()
     # What is measured holds no prompts in memory but those of its open shards.
     folder = Path(given.folder)
-    if not given.sync:
-        os.fsync = os.fdatasync = lambda descriptor: None  # type: ignore[assignment]
     deal(given, Dataset(folder / "prompts", Prompt))
+    syncs = count_syncs(given)
     clocks = Started()
     work.run(given, grind(given, folder, clocks))
     outcome = clocks.stopped()
     answers = {row.parent: row.text for row in Dataset(folder / "answers", Answer).rows()}
     asked = {str(number): prompt for number, prompt in enumerate(prompts(given.requests, given.seed))}
-    print(msgspec.json.encode(judged(outcome, answers, asked)).decode())
+    judgement = judged(outcome, answers, asked)
+    print(msgspec.json.encode(msgspec.structs.replace(judgement, syncs=next(syncs))).decode())
 
 
 if __name__ == "__main__":

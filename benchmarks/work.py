@@ -39,8 +39,8 @@ TOKENS = 150
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a client is to do; it gets this as JSON in its only argument.
 
-    ``in_flight`` None leaves it to the client. Without ``sync`` ours leaves out every fsync. ``attempts`` is how often the floor tries a
-    request, 1 being once. ``loop`` is the module whose event loop runs it.
+    ``in_flight`` None leaves it to the client. Without ``sync`` ours leaves out every fsync; each takes
+    ``sync_s`` longer. ``attempts`` is how often the floor tries a request, 1 being once. ``loop`` is the module whose event loop runs it.
     """
 
     base_url: str
@@ -54,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     sync: bool = True
+    sync_s: float = 0.0
     loop: str = "asyncio"
 
 
@@ -61,7 +62,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a client did. ``start_cpu_s`` was spent before its clocks ran; ``sending_s`` is from the first request to the last.
 
     ``valid`` answers stand on disk and are what was asked, ``bad`` stand there and are not, ``lost`` do not.
-    ``troubles`` counts the attempts that failed, by kind.
+    ``troubles`` counts the attempts that failed, by kind. ``syncs`` counts the calls of fsync and fdatasync.
     """
 
     wall_s: float
@@ -73,6 +74,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     bad: int
     lost: int
     troubles: dict[str, int]
+    syncs: int = 0
 
 
 class Started:
