@@ -40,6 +40,9 @@ class Parse(Section):
         "drop",
         description='Running heads and feet, page and line numbers, watermarks and stamps. "drop": left out and counted.',
     )
+    axes: Literal["drop", "keep"] = Field(
+        "drop", description='The numbers along the axes of plots in PDFs. "drop": left out and counted.'
+    )
     citations: Literal["mark", "drop", "keep"] = Field(
         "mark",
         description='Raised numbers behind words. "mark": written as " [3]". "drop": left out. "keep": as printed, "word3".',

@@ -11,11 +11,12 @@ from itertools import groupby, pairwise
 
 import msgspec
 
+from jobs.parsing.axes import find_axes
 from jobs.parsing.extracted import LeftOut
 from jobs.parsing.floats import in_sentence_order
 from jobs.parsing.furniture import find_furniture
 from jobs.parsing.layout import Layout, Segment, printed_text, segments
-from jobs.parsing.parsers import FURNITURE, REFERENCES, Options
+from jobs.parsing.parsers import AXES, FURNITURE, REFERENCES, Options
 from jobs.parsing.references import find_references
 from jobs.parsing.scripts import with_raised
 from jobs.parsing.tables import find_tables
@@ -27,10 +28,12 @@ _REST = re.compile(r"\s*([^\W\d_A-Z]\S*)\s?")
 
 
 def kinds_of(layout: Layout) -> dict[int, str]:
-    """The kind of each line, by number, that is "furniture" or "references"; all others are the paper's text."""
+    """The kind of each line, by number, that is "furniture", "references" or "axes"; all others are the paper's text."""
     furniture = find_furniture(layout)
     lists = find_references(layout, furniture)
-    return {number: REFERENCES for each in lists for number in each} | dict.fromkeys(furniture, FURNITURE)
+    kinds = {number: REFERENCES for each in lists for number in each} | dict.fromkeys(furniture, FURNITURE)
+    axes = find_axes(layout, (number for number in range(len(layout.lines)) if number not in kinds))
+    return kinds | dict.fromkeys(axes, AXES)
 
 
 class Arranged(msgspec.Struct, frozen=True, kw_only=True):

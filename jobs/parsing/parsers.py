@@ -23,6 +23,7 @@ from jobs.parsing.failures import failed
 
 __all__ = [
     "AUTO",
+    "AXES",
     "FURNITURE",
     "HEAD_BYTES",
     "PARSERS",
@@ -41,7 +42,7 @@ AUTO = "auto"
 
 _FUNCTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*:[A-Za-z_]\w*", re.ASCII)
 
-FURNITURE, REFERENCES = "furniture", "references"
+AXES, FURNITURE, REFERENCES = "axes", "furniture", "references"
 """Kinds of text that a parser may leave out."""
 
 HEAD_BYTES = 2**16
@@ -52,28 +53,29 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration asks of every parser; one that cannot do a thing ignores it.
 
     ``references`` is "drop" where lists of references are left out, "mark" where they stay in chunks that say so, "keep"
-    where they stay. ``furniture`` (running heads, page numbers, stamps) is "drop" or "keep". ``citations`` says what
-    becomes of raised numbers: "mark" writes " [3]", "drop" leaves them out, "keep" leaves them as they are.
+    where they stay. ``furniture`` (running heads, page numbers, stamps) and ``axes`` (the numbers along the axes of
+    plots) are "drop" or "keep". ``citations`` says what becomes of raised numbers: "mark" writes " [3]", "drop" leaves them out, "keep" leaves them as they are.
     ``table_headers`` is "repeat" where a chunk that begins inside a table repeats its header, else "once".
     ``ocr`` is "auto" where pages that are pictures are read by what is installed for it, else "off".
     """
 
     references: Literal["drop", "mark", "keep"] = "drop"
     furniture: Literal["drop", "keep"] = "drop"
+    axes: Literal["drop", "keep"] = "drop"
     citations: Literal["mark", "drop", "keep"] = "mark"
     table_headers: Literal["repeat", "once"] = "repeat"
     ocr: Literal["auto", "off"] = "auto"
 
     def keeps(self, kind: str) -> bool:
         """Whether a part of a paper that is of this kind, "" for plain text, stays in it."""
-        if kind == FURNITURE:
-            return self.furniture == "keep"
+        if kind in (AXES, FURNITURE):
+            return (self.axes if kind == AXES else self.furniture) == "keep"
         return kind != REFERENCES or self.references != "drop"
 
     def fingerprint(self) -> dict[str, Any]:
         """What of it changes the text, where it is not the default. Whether scans can be read, the machine decides."""
         mine = msgspec.structs.asdict(self)
-        meaning = ("references", "furniture", "citations", "table_headers")
+        meaning = ("references", "furniture", "axes", "citations", "table_headers")
         return {key: mine[key] for key in meaning if mine[key] != getattr(Options(), key)}
 
 

@@ -45,6 +45,7 @@ def build_parse(context: RunContext) -> Job:
         options=Options(
             references=config.parse.references,
             furniture=config.parse.furniture,
+            axes=config.parse.axes,
             citations=config.parse.citations,
             table_headers=config.parse.table_headers,
             ocr=config.parse.ocr,

@@ -21,7 +21,10 @@ PAGES = st.lists(
     st.lists(st.tuples(st.integers(20, 800), st.sampled_from([7, 10, 14]), LINE), max_size=12), min_size=1, max_size=5
 )
 OPTIONS = st.builds(
-    Options, references=st.sampled_from(["drop", "mark", "keep"]), furniture=st.sampled_from(["drop", "keep"])
+    Options,
+    references=st.sampled_from(["drop", "mark", "keep"]),
+    furniture=st.sampled_from(["drop", "keep"]),
+    axes=st.sampled_from(["drop", "keep"]),
 )
 
 

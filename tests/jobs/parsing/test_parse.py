@@ -170,7 +170,7 @@ def test_the_fingerprint_holds_what_chunks_depend_on() -> None:
     one = parse(workers=workers, settings=settings, claim_text=claim)
     changes = [{"chunk_size": 65}, {"chunk_overlap": 15}, {"split_by": "chunk"}, {"train": 0.8}, {"seed": 1}]
     assert all(job(workers, **change).fingerprint != one.fingerprint for change in changes)
-    changes = [{"parser": "markdown"}, {"parser": "own:read"}, {"options": Options(table_headers="once")}]
+    changes = [{"parser": "markdown"}, {"parser": "own:read"}, {"options": Options(axes="keep")}]
     assert len({json.dumps(dict(job(workers, **change).fingerprint)) for change in changes}) == 3
     assert all(job(workers, **change).fingerprint != one.fingerprint for change in changes)
     same = [{"max_bytes": 1}, {"parser": "pdf"}, {"options": Options(ocr="off")}]
