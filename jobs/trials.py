@@ -11,7 +11,7 @@ from engine.errors import Permanent
 from engine.requests import Call
 from jobs.config import Config
 from jobs.curation.critique import critique_request, read_rubric
-from jobs.evaluation.judge import by_agreement, by_score
+from jobs.evaluation.stage import judge_method
 from jobs.generation.stage import grounded_form
 from jobs.models.chat import ask_until_valid, chat
 from jobs.models.embeddings import embedding, unpack, vectors
@@ -111,10 +111,11 @@ def _check(kind: str, section: str, config: Config, nonce: str, length: int | No
             await ask_until_valid(call, request, lambda reply: form.read(reply, chunk, 1))
 
     async def judged(call: Call) -> None:
-        await (by_agreement if kind == "agreement" else by_score)(_response(nonce), call)
+        await judge_method(config)(_response(nonce), call)
 
     async def rated(call: Call) -> None:
-        request = critique_request(_pair(nonce), _TEXT, max_tokens=config.models.judge.max_tokens)
+        own, most = config.prompts.text("critic"), config.models.judge.max_tokens
+        request = critique_request(_pair(nonce), _TEXT, max_tokens=most, own=own)
         await ask_until_valid(call, request, read_rubric)
 
     async def embedded(call: Call) -> None:

@@ -12,6 +12,7 @@ from engine.errors import BadInput
 from engine.job import Job, Pipeline, downstream, find, until
 from engine.runner import Retry
 from jobs.config import ENOUGH_PAPERS, Config
+from jobs.models.prompts.replaced import with_own_prompts
 from jobs.models.roles import check, used
 from jobs.models.weights import Fetched, default_weights
 from jobs.parsing.find import count_papers
@@ -94,7 +95,7 @@ def prepare(
 
     `settings` is a table as in a TOML file; None means those that the run has, or the defaults. `tell` receives lines
     about the download of weights. Nothing is written to the run. Raises `BadInput` for what cannot be: a key or a price
-    that is not set, a folder that is no run, papers that are not there.
+    that is not set, a folder that is no run, papers that are not there, a prompt that lacks one of its places.
     """
     selection = selection or Selection()
     folder.check_usable()
@@ -112,6 +113,7 @@ def prepare(
     config = config.with_parser_of(before)
     count = count_papers(papers, enough=ENOUGH_PAPERS, parser=config.parse.parser)
     config = config.resolved(papers=count, before=before, dropped=selection.dropped)
+    config = with_own_prompts(config, settings, before)
     asks = not _NEEDS_NO_MODEL.issuperset(selection.steps())
     return Work(
         folder=folder,

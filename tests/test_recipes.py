@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,63 @@ def test_grounded_resumes_as_what_it_was(
     assert "--redo ask" in capsys.readouterr().err
     assert main(command) == 0
     assert rows(tmp_path / "run", "pairs") == before
+
+
+PROMPTS = {
+    "ask": "As an examiner of mills, write {count} questions on {title} ({section}):\n---------------------\n{text}\n---------------------",
+    "answer": "Mill words only.\n---------------------\n{text}\n---------------------\nQuery: {question}",
+    "critic": "A miller rates {question} and {answer} by {text}",
+    "judge": "A miller compares {response} with {reference} for {question}. Write a score from 1 to 5.",
+}
+
+
+def test_prompts_of_a_run_can_be_replaced(
+    tmp_path: Path, example_papers: Path, simulate: Simulate, configured: Configured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run keeps the texts: it goes on without the files; a changed one is refused with the remedy, which helps."""
+    for name, text in PROMPTS.items():
+        (tmp_path / f"{name}.txt").write_text(text, "utf-8")
+    named = "\n".join(f'{name} = "{name}.txt"' for name in PROMPTS)
+    settings = configured(simulate(), f"[curate]\ncritic = true\n\n[prompts]\n{named}\n")
+    run = tmp_path / "run"
+    command = ["run", str(example_papers), "--out", str(run), "--config", str(settings), "--until", "answer"]
+    assert main(command) == 0
+    kept = tomllib.loads((run / "run.toml").read_text("utf-8"))["prompts"]
+    assert kept["texts"] == PROMPTS
+    made = rows(run, "pairs")
+    assert made
+    for name in PROMPTS:
+        (tmp_path / f"{name}.txt").rename(tmp_path / f"{name}.away")
+    assert main(command) == 0
+    assert main(["run", str(example_papers), "--out", str(run), "--until", "critique"]) == 0
+    assert rows(run, "pairs") == made
+    assert rows(run, "critiques")
+    capsys.readouterr()
+    (tmp_path / "ask.txt").write_text(PROMPTS["ask"].replace("an examiner", "a critic"), "utf-8")
+    assert main(command) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "ask was made with other settings: prompt was " in told
+    assert "--redo ask" in told
+    assert tomllib.loads((run / "run.toml").read_text("utf-8"))["prompts"]["texts"] == PROMPTS
+    assert main([*command, "--redo", "ask"]) == 0
+    again = tomllib.loads((run / "run.toml").read_text("utf-8"))["prompts"]["texts"]
+    assert again["ask"].startswith("As a critic of mills")
+    assert rows(run, "pairs") != made
+
+
+def test_a_prompt_without_its_place_is_refused_before_anything_is_written(
+    tmp_path: Path, example_papers: Path, configured: Configured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line names the file and what is missing, or the line and what nothing fills in; there is no run."""
+    settings = configured("http://127.0.0.1:9/v1", '[prompts]\nask = "mine.txt"\n')
+    command = ["run", str(example_papers), "--out", str(tmp_path / "run"), "--config", str(settings)]
+    for text, told in (
+        ("Write questions on:\n{text}", "{count} is missing; the prompt ask must hold {text} and {count}"),
+        ("Write {count} questions\non:\n{text} of {journal}", "mine.txt, line 3: nothing fills in {journal}"),
+    ):
+        (tmp_path / "mine.txt").write_text(text, "utf-8")
+        assert main(command) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert "mine.txt" in line
+        assert told in line
+        assert not (tmp_path / "run").exists()

@@ -12,6 +12,7 @@ from jobs.config.evaluation import Evaluate
 from jobs.config.generation import Answer, Ask
 from jobs.config.models import Model, Models, Price, api_key
 from jobs.config.parsing import Parse, Split
+from jobs.config.prompts import Prompts
 from jobs.config.retrieval import Augment
 from jobs.config.run import ENOUGH_PAPERS, Budget, Config
 from jobs.config.tuning import Export, Finetune
@@ -31,6 +32,7 @@ __all__ = [
     "Models",
     "Parse",
     "Price",
+    "Prompts",
     "Split",
     "api_key",
 ]

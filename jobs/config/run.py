@@ -14,6 +14,7 @@ from jobs.config.evaluation import Evaluate
 from jobs.config.generation import Answer, Ask
 from jobs.config.models import Model, Models, Price
 from jobs.config.parsing import Parse, Split
+from jobs.config.prompts import Prompts
 from jobs.config.retrieval import Augment
 from jobs.config.section import Section
 from jobs.config.tuning import Export, Finetune
@@ -42,6 +43,7 @@ class Config(Section):
     export: Export = Export()
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
+    prompts: Prompts = Prompts()
     budget: Budget = Budget()
     prices: dict[str, Price] = Field({}, description="Prices by the name of the model.")
 

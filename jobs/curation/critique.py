@@ -17,7 +17,7 @@ from jobs.config import Curate
 from jobs.curation.probe import lost
 from jobs.curation.rules import Fault, passing
 from jobs.models.chat import Malformed, ask_until_valid, chat
-from jobs.models.prompts import own_prompt
+from jobs.models.prompts import filled, own_prompt
 from jobs.records import Critique, Pair
 
 __all__ = ["Rubric", "critique", "critique_request", "read_rubric", "refused"]
@@ -34,12 +34,13 @@ class Rubric(BaseModel):
     useful: int = Field(ge=1, le=5)
 
 
-def critique(*, settings: Curate, max_tokens: int, fingerprint: Mapping[str, Any], slots: int) -> Job:
-    """The job that rates every pair that passed the earlier checks."""
+def critique(*, settings: Curate, max_tokens: int, own: str = "", fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """The job that rates every pair that passed the earlier checks. `own` is a user's prompt in place of ours."""
 
     async def process(value: tuple[Pair, str], call: Call) -> Sequence[Record]:
         pair, text = value
-        rubric = await ask_until_valid(call, critique_request(pair, text, max_tokens=max_tokens), read_rubric)
+        request = critique_request(pair, text, max_tokens=max_tokens, own=own)
+        rubric = await ask_until_valid(call, request, read_rubric)
         ratings = {name: getattr(rubric, name) for name in _RATINGS}
         id_ = make_id("critique", pair.id)
         return [Critique(id=id_, parent=pair.id, feedback=rubric.feedback, **ratings)]
@@ -63,19 +64,15 @@ def critique(*, settings: Curate, max_tokens: int, fingerprint: Mapping[str, Any
     )
 
 
-def critique_request(pair: Pair, text: str, *, max_tokens: int) -> Request:
-    """A request to the judge with the rubric, the chunk's `text` and the pair."""
+def critique_request(pair: Pair, text: str, *, max_tokens: int, own: str = "") -> Request:
+    """A request to the judge with the rubric, the chunk's `text` and the pair, in our words or a user's `own`."""
     rating = {"type": "integer", "minimum": 1, "maximum": 5}
     properties = {"feedback": {"type": "string"}, **dict.fromkeys(_RATINGS, rating)}
     schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    prompt = filled(own or own_prompt("critique"), text=text, question=pair.question, answer=pair.answer)
     return chat(
         "judge",
-        [
-            {
-                "role": "user",
-                "content": own_prompt("critique").format(text=text, question=pair.question, answer=pair.answer),
-            }
-        ],
+        [{"role": "user", "content": prompt}],
         max_tokens=max_tokens,
         schema=AnswerSchema(name="rubric", schema=schema),
     )

@@ -44,7 +44,14 @@ def build_critique(context: RunContext) -> Job | None:
     return critique(
         settings=settings,
         max_tokens=judge.max_tokens,
-        fingerprint={**before, "judge": context.name(judge), "temperature": judge.temperature, **judge.meaning()},
+        own=context.config.prompts.text("critic"),
+        fingerprint={
+            **before,
+            "judge": context.name(judge),
+            "temperature": judge.temperature,
+            **judge.meaning(),
+            **context.config.prompts.mark("critic"),
+        },
         slots=slots(judge),
     )
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from engine.requests import Reply, Request
 from jobs.models.chat import chat
-from jobs.models.prompts import own_prompt
+from jobs.models.prompts import filled, own_prompt
 
-__all__ = ["Agreement", "agreement_request", "read_agreement"]
+__all__ = ["NO_ANSWER", "Agreement", "agreement_request", "read_agreement"]
+
+NO_ANSWER = "(no answer)"
+"""What a judge sees of an empty response."""
 
 _ALTERNATIVES = 20  # how many tokens are looked at: what OpenAI's API allows at most
 
@@ -39,9 +42,13 @@ class Agreement:
         return f"demo judge: P(agrees) = {self.probability:.2f}"
 
 
-def agreement_request(*, question: str, reference: str, response: str) -> Request:
-    """Ask the judge for one token, Yes or No, with the probabilities of the tokens that it might have said instead."""
-    prompt = own_prompt("agreement").format(question=question, reference=reference, response=response or "(no answer)")
+def agreement_request(*, question: str, reference: str, response: str, own: str = "") -> Request:
+    """Ask the judge for one token, Yes or No, with the probabilities of the tokens that it might have said instead.
+
+    `own` is a user's prompt in place of ours.
+    """
+    template = own or own_prompt("agreement")
+    prompt = filled(template, question=question, reference=reference, response=response or NO_ANSWER)
     return chat("judge", [{"role": "user", "content": prompt}], max_tokens=1, alternatives=_ALTERNATIVES)
 
 

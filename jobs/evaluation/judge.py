@@ -14,11 +14,12 @@ from engine.errors import Permanent
 from engine.job import Flaw, Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
-from jobs.evaluation.agreement import agreement_request, read_agreement
+from jobs.evaluation.agreement import NO_ANSWER, agreement_request, read_agreement
 from jobs.evaluation.asked import Shows
 from jobs.evaluation.score_parser import Score, judge_messages, parse_score, scored
 from jobs.models.chat import Malformed, ask_until_valid, chat
 from jobs.models.embeddings import BAD_VECTOR, cosine, embedding, vectors
+from jobs.models.prompts import filled
 from jobs.records import Response, Similarity, Verdict
 
 __all__ = ["Judgement", "Method", "by_score", "judge", "similarity", "verdict"]
@@ -103,23 +104,36 @@ def judge(*, method: Method, shows: Shows, fingerprint: Mapping[str, Any], slots
     )
 
 
-async def by_score(response: Response, call: Call) -> Judgement:
-    """LlamaIndex's `CorrectnessEvaluator`: a score from 1 to 5, with our parser of the answer."""
-    messages = judge_messages(query=response.question, response=response.response, reference=response.reference)
+async def by_score(response: Response, call: Call, *, own: str = "") -> Judgement:
+    """LlamaIndex's `CorrectnessEvaluator`: a score from 1 to 5, with our parser of the answer.
+
+    `own` is a user's prompt in place of LlamaIndex's.
+    """
+    if own:
+        messages = [{"role": "user", "content": _filled(own, response)}]
+    else:
+        messages = judge_messages(query=response.question, response=response.response, reference=response.reference)
     score = await ask_until_valid(call, chat("judge", messages, max_tokens=_FEEDBACK_TOKENS), _read_score)
     return Judgement(correctness=score.score, passing=score.passing, feedback=score.feedback)
 
 
-async def by_agreement(response: Response, call: Call) -> Judgement:
+async def by_agreement(response: Response, call: Call, *, own: str = "") -> Judgement:
     """The probability that the judge gives to “agrees with the reference”, on the scale of 1 to 5.
 
-    Raises `Permanent` (kind "malformed") when its reply has no probability of either word.
+    `own` is a user's prompt in place of ours, which asks for Yes or No. Raises `Permanent` (kind "malformed") when its reply has no probability of either word.
     """
-    request = agreement_request(question=response.question, reference=response.reference, response=response.response)
+    request = agreement_request(
+        question=response.question, reference=response.reference, response=response.response, own=own
+    )
     agreement = read_agreement(await call(request))
     if agreement is None:
         raise Permanent("the judge's answer gives no probability for Yes or No", kind="malformed")
     return Judgement(correctness=agreement.correctness, passing=agreement.passing, feedback=agreement.feedback)
+
+
+def _filled(own: str, response: Response) -> str:
+    said = response.response or NO_ANSWER
+    return filled(own, question=response.question, reference=response.reference, response=said)
 
 
 def _read_score(answer: str) -> Score:

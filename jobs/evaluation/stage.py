@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from engine.job import Job
-from jobs.config import Model
+from jobs.config import Config, Model
 from jobs.curation.curate import kept_pairs
 from jobs.evaluation import judge as judging
 from jobs.evaluation.asked import Compared, Shows
@@ -33,6 +33,7 @@ __all__ = [
     "build_respond",
     "build_similarity",
     "compared",
+    "judge_method",
     "shows_in",
 ]
 
@@ -92,7 +93,7 @@ def build_similarity(context: RunContext) -> Job:
 def build_judge(context: RunContext) -> Job:
     """The job in which the judge scores each answer."""
     return judging.judge(
-        method=_method(context),
+        method=judge_method(context.config),
         shows=shows_in(context),
         fingerprint=_judged(context),
         slots=slots(context.config.models.judge),
@@ -121,7 +122,7 @@ def build_rejudge(context: RunContext) -> Job | None:
     if not config.evaluate.rejudge:
         return None
     return rejudge(
-        method=_method(context),
+        method=judge_method(context.config),
         chosen=Sample(kept_pairs(context.datasets, config), config.evaluate.rejudge, config.seed),
         shows=shows_in(context),
         fingerprint=_judged(context),
@@ -143,8 +144,10 @@ def build_prefer(context: RunContext) -> Job | None:
     )
 
 
-def _method(context: RunContext) -> judging.Method:
-    return judging.by_agreement if context.config.evaluate.method == "agreement" else judging.by_score
+def judge_method(config: Config) -> judging.Method:
+    """How the judge of `config` scores a response, by our prompt or the user's own."""
+    method = judging.by_agreement if config.evaluate.method == "agreement" else judging.by_score
+    return partial(method, own=config.prompts.text("judge"))
 
 
 def _asked(context: RunContext) -> dict[str, Any]:
@@ -154,4 +157,4 @@ def _asked(context: RunContext) -> dict[str, Any]:
 
 
 def _judged(context: RunContext) -> dict[str, Any]:
-    return {**_asked(context), "method": context.config.evaluate.method}
+    return {**_asked(context), "method": context.config.evaluate.method, **context.config.prompts.mark("judge")}

@@ -15,22 +15,27 @@ from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.generation.ask import normalised
+from jobs.generation.grounded import about
 from jobs.generation.quotes import Quoted, quoted_prompt, read_quoted
 from jobs.generation.shared_chunks import by_turns
 from jobs.models.chat import Malformed, ask_until_valid, chat
+from jobs.models.prompts import filled
 from jobs.models.prompts.llama_index import prompts
-from jobs.records import Pair, Question
+from jobs.records import Chunk, Pair, Question
 
 __all__ = ["answer", "read_answer"]
 
 
-def answer(*, max_tokens: int, quotes: bool = False, fingerprint: Mapping[str, Any], slots: int) -> Job:
-    """The job that answers each question with one request; a question with a draft needs none."""
+def answer(*, max_tokens: int, quotes: bool = False, own: str = "", fingerprint: Mapping[str, Any], slots: int) -> Job:
+    """The job that answers each question with one request; a question with a draft needs none.
+
+    `own` is a user's prompt in place of LlamaIndex's.
+    """
     ask = _ask_quoted if quotes else _ask
 
-    async def process(value: tuple[Question, str], call: Call) -> Sequence[Record]:
-        question, text = value
-        reply = await ask(question, text, call, max_tokens)
+    async def process(value: tuple[Question, Chunk], call: Call) -> Sequence[Record]:
+        question, chunk = value
+        reply = await ask(question, chunk, call, _prompt(question, chunk, quotes=quotes, own=own), max_tokens)
         return [
             Pair(
                 id=make_id("pair", question.id, reply.answer),
@@ -66,34 +71,42 @@ def read_answer(text: str) -> str:
     return text
 
 
-async def _ask(question: Question, text: str, call: Call, max_tokens: int) -> Quoted:
+def _prompt(question: Question, chunk: Chunk, *, quotes: bool, own: str) -> str:
+    if own:
+        return filled(own, text=chunk.text, question=question.question, **about(chunk))
+    if quotes:
+        return quoted_prompt(question.question, chunk.text)
+    return prompts().text_qa.format(context_str=chunk.text, query_str=question.question)
+
+
+async def _ask(question: Question, chunk: Chunk, call: Call, prompt: str, max_tokens: int) -> Quoted:
     if question.draft:
         return Quoted(answer=question.draft, quotes=())
-    prompt = prompts().text_qa.format(context_str=text, query_str=question.question)
     request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
     return Quoted(answer=await ask_until_valid(call, request, read_answer), quotes=())
 
 
-async def _ask_quoted(question: Question, text: str, call: Call, max_tokens: int) -> Quoted:
+async def _ask_quoted(question: Question, chunk: Chunk, call: Call, prompt: str, max_tokens: int) -> Quoted:
     """A draft is preceded by the sentence that it was written from."""
     if question.draft:
         try:
-            return read_quoted(f"<quote>{question.evidence}</quote> {question.draft}", text)
+            return read_quoted(f"<quote>{question.evidence}</quote> {question.draft}", chunk.text)
         except Malformed as fault:
             raise Permanent(str(fault), kind=_UNFAITHFUL) from fault
-    messages = [{"role": "user", "content": quoted_prompt(question.question, text)}]
-    request = chat("generator", messages, max_tokens=max_tokens)
-    return await ask_until_valid(call, request, lambda reply: read_quoted(reply, text), repairs=1, kind=_UNFAITHFUL)
+    request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
+    return await ask_until_valid(
+        call, request, lambda reply: read_quoted(reply, chunk.text), repairs=1, kind=_UNFAITHFUL
+    )
 
 
 _UNFAITHFUL = "unfaithful_quote"
 
 
 def _expand(shard: ShardRows) -> Iterator[Item]:
-    texts = {chunk.id: chunk.text for chunk in shard["chunks"]}
+    chunks = {chunk.id: chunk for chunk in shard["chunks"]}
     seen: set[tuple[str, str]] = set()
     for question in shard["questions"]:
         key = (question.paper_id, normalised(question.question))
         if key not in seen:
             seen.add(key)
-            yield Item(id=question.id, value=(question, texts[question.chunk_id]))
+            yield Item(id=question.id, value=(question, chunks[question.chunk_id]))

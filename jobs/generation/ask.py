@@ -21,8 +21,9 @@ from engine.events import Hook, RowsDropped
 from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
-from jobs.generation.grounded import Grounded
+from jobs.generation.grounded import Grounded, about
 from jobs.models.chat import Malformed, ask_until_valid, chat
+from jobs.models.prompts import filled
 from jobs.models.prompts.llama_index import prompts
 from jobs.records import Chunk, Question
 
@@ -138,12 +139,18 @@ class Quota:
         return min(self._per_chunk, (number + 1) * self._cap // total - number * self._cap // total)
 
 
-def llama_index(max_tokens: int) -> Recipe:
-    """The recipe "llama-index": LlamaIndex's question prompt, and the lines of the answer, cleaned."""
+def llama_index(max_tokens: int, own: str = "") -> Recipe:
+    """The recipe "llama-index": LlamaIndex's question prompt, and the lines of the answer, cleaned.
+
+    `own` is a user's prompt in its place.
+    """
 
     async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
-        query = prompts().question_query.format(num_questions_per_chunk=count)
-        prompt = prompts().question_generation.format(context_str=_with_section(chunk), query_str=query)
+        if own:
+            prompt = filled(own, text=chunk.text, count=count, **about(chunk))
+        else:
+            query = prompts().question_query.format(num_questions_per_chunk=count)
+            prompt = prompts().question_generation.format(context_str=_with_section(chunk), query_str=query)
         request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
         return await ask_until_valid(call, request, lambda answer: read_questions(answer, count))
 

@@ -25,7 +25,7 @@ from jobs.models.chat import Malformed, chat
 from jobs.models.prompts import filled, own_prompt
 from jobs.records import Chunk
 
-__all__ = ["TYPES", "Grounded", "Reading"]
+__all__ = ["TYPES", "Grounded", "Reading", "about"]
 
 TYPES: Mapping[str, str] = {
     "fact": "what something is, does, has or shows",
@@ -53,11 +53,12 @@ class Grounded:
     """Writes the requests of the recipe and reads their replies.
 
     ``chooses`` is the form for small models. ``max_tokens`` bounds a reply of the other form, if it is enough for the
-    pairs that are asked for.
+    pairs that are asked for. ``own`` is a user's prompt in place of ours.
     """
 
     chooses: bool = False
     max_tokens: int = 1024
+    own: str = ""
 
     def request(self, chunk: Chunk, count: int, besides: Sequence[GroundedPair] = ()) -> Request | None:
         """The request for `count` pairs about `chunk` that are none of `besides`; None if it has nothing to ask about.
@@ -88,20 +89,9 @@ class Grounded:
     def _copying(self, chunk: Chunk, count: int, besides: Sequence[GroundedPair]) -> Request | None:
         if not has_prose(chunk.text):
             return None
-        user = filled(
-            own_prompt("grounded_user"),
-            title=_source(chunk),
-            text=chunk.text,
-            count=count,
-            questions="question" if count == 1 else "questions",
-        )
-        if besides:
-            user += "\nThese have been asked already; ask about something else:\n"
-            user += "\n".join(f"- {pair.question}" for pair in besides)
-        types = "; ".join(f'"{name}" ({meaning})' for name, meaning in TYPES.items())
         return chat(
             "generator",
-            _messages(filled(own_prompt("grounded_system"), types=f"what is asked for: {types}"), user),
+            self._messages("grounded", chunk, count, besides),
             max_tokens=max(self.max_tokens, _TOKENS_PER_PAIR * count),
             schema=AnswerSchema(name="pairs", schema=_PAIRS),
         )
@@ -111,18 +101,42 @@ class Grounded:
         choices = _dealt([sentence for sentence in worth_asking(chunk.text) if sentence not in used], count)
         if not choices:
             return None
-        user = filled(own_prompt("evidence_user"), title=_source(chunk), text=chunk.text, count=len(choices))
         return chat(
             "generator",
-            _messages(own_prompt("evidence_system"), user),
+            self._messages("evidence", chunk, len(choices)),
             max_tokens=_TOKENS_PER_PAIR * len(choices),
             schema=AnswerSchema(name="pairs", schema=_strictly(_numbered(choices))),
         )
 
+    def _messages(
+        self, name: str, chunk: Chunk, count: int, besides: Sequence[GroundedPair] = ()
+    ) -> list[dict[str, str]]:
+        """What all requests share stands first, where the server's prefix cache finds it."""
+        types = "; ".join(f'"{type_}" ({meaning})' for type_, meaning in TYPES.items())
+        if self.own:
+            user = filled(self.own, text=chunk.text, count=count, types=types, **about(chunk))
+            return [{"role": "user", "content": user + _asked_already(besides)}]
+        user = filled(
+            own_prompt(f"{name}_user"),
+            title=_source(chunk),
+            text=chunk.text,
+            count=count,
+            questions="question" if count == 1 else "questions",
+        )
+        return [
+            {"role": "system", "content": filled(own_prompt(f"{name}_system"), types=types)},
+            {"role": "user", "content": user + _asked_already(besides)},
+        ]
 
-def _messages(system: str, user: str) -> list[dict[str, str]]:
-    """What all requests share stands first, where the server's prefix cache finds it."""
-    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+def _asked_already(besides: Sequence[GroundedPair]) -> str:
+    listed = "\n".join(f"- {pair.question}" for pair in besides)
+    return f"\nThese have been asked already; ask about something else:\n{listed}" if listed else ""
+
+
+def about(chunk: Chunk) -> dict[str, str]:
+    """What a user's own prompt may say of a chunk beside its text."""
+    return {"title": chunk.title or "unknown", "section": " > ".join(chunk.section)}
 
 
 def _source(chunk: Chunk) -> str:

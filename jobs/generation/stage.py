@@ -47,6 +47,7 @@ def build_ask(context: RunContext) -> Job:
             "questions_per_chunk": settings.questions_per_chunk,
             "max_questions": settings.max_questions,
             **_choices(settings),
+            **context.config.prompts.mark("ask"),
         },
         slots=slots(model),
     )
@@ -54,13 +55,17 @@ def build_ask(context: RunContext) -> Job:
 
 def grounded_form(config: Config) -> Grounded:
     """The recipe "grounded" as `config` has it."""
-    return Grounded(chooses=config.chooses_evidence, max_tokens=config.models.generator.max_tokens)
+    return Grounded(
+        chooses=config.chooses_evidence,
+        max_tokens=config.models.generator.max_tokens,
+        own=config.prompts.text("ask"),
+    )
 
 
 def _recipe(context: RunContext) -> asking.Recipe:
     model = context.config.models.generator
     if not context.config.ask.drafts:
-        return asking.llama_index(model.max_tokens)
+        return asking.llama_index(model.max_tokens, context.config.prompts.text("ask"))
     return asking.grounded(grounded_form(context.config), context.hook)
 
 
@@ -76,7 +81,8 @@ def build_answer(context: RunContext) -> Job:
     return answer(
         max_tokens=model.max_tokens,
         quotes=settings.quotes,
-        fingerprint={**_fingerprint(context), **settings.model_dump()},
+        own=context.config.prompts.text("answer"),
+        fingerprint={**_fingerprint(context), **settings.model_dump(), **context.config.prompts.mark("answer")},
         slots=slots(model),
     )
 

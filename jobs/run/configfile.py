@@ -64,7 +64,9 @@ def validate(table: Mapping[str, Any]) -> Config:
 
 def dump(config: Config) -> bytes:
     """The configuration as TOML. It holds no API key, only the names of the variables that hold them."""
-    return tomli_w.dumps(config.model_dump(exclude_none=True)).encode()
+    values = config.model_dump(exclude_none=True)
+    readable = tomli_w.dumps(values, multiline_strings=True)
+    return (readable if tomllib.loads(readable) == tomllib.loads(plain := tomli_w.dumps(values)) else plain).encode()
 
 
 def _parts(key: str) -> list[str]:

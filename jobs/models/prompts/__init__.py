@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobs.models.prompts.llama_index import prompts
 
-__all__ = ["RELEASE", "filled", "own_prompt", "qa_prompt"]
+__all__ = ["RELEASE", "filled", "own_prompt", "places", "qa_prompt"]
 
 RELEASE = {"llama_index": prompts().release}
 """The release line of LlamaIndex whose prompts are used: part of what a row means, so it is in the fingerprints."""
@@ -27,8 +27,16 @@ def qa_prompt(question: str, contexts: Sequence[str]) -> str:
 
 
 def filled(template: str, **values: str | int) -> str:
-    """`template` with each ``{name}`` of `values` replaced; all other braces, in the values too, are left alone."""
-    return _PLACE.sub(lambda found: str(values.get(found[1], found[0])), template)
+    """`template` with each ``{name}`` of `values` filled in, and ``{{name}}`` made ``{name}``.
+
+    All other braces are left alone, and so are those in the values.
+    """
+    return _PLACE.sub(lambda found: f"{{{found[1]}}}" if found[1] else str(values.get(found[2], found[0])), template)
 
 
-_PLACE = re.compile(r"\{([a-z_]+)\}")
+def places(template: str) -> list[tuple[int, str]]:
+    """Each ``{name}`` of `template` with the place where it stands, in order."""
+    return [(found.start(), found[2]) for found in _PLACE.finditer(template) if found[2]]
+
+
+_PLACE = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")

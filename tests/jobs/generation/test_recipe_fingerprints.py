@@ -1,0 +1,143 @@
+"""What a recipe's settings change: the requests of its jobs, and their fingerprints, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from samples import chunk, pair, processed, question, response
+
+from engine.errors import Permanent
+from engine.job import Job, ShardRows
+from engine.signals import Stop
+from engine.testing import scripted
+from jobs.config import Config, Curate
+from jobs.curation.critique import critique
+from jobs.evaluation.asked import Asked
+from jobs.evaluation.judge import by_agreement, by_score
+from jobs.generation.answer import answer
+from jobs.generation.ask import grounded, llama_index
+from jobs.generation.grounded import Grounded
+from jobs.pipeline import build
+from jobs.retrieval.index import Retriever
+from jobs.run.context import RunContext
+from jobs.run.folder import RunFolder
+
+TABLE: dict[str, Any] = {
+    "models": {role: {"model": "m"} for role in ("generator", "base", "judge", "embedding")},
+    "curate": {"critic": True},
+    "evaluate": {"method": "score", "rejudge": 1},
+    "split": {"by": "paper"},
+}
+PROMPTS = {
+    "ask": "{count} on {title} ({section}): {text}",
+    "answer": "{question} of {title}: {text}",
+    "critic": "{question} {answer} {text}",
+    "judge": "{response} {reference} {question}",
+}
+
+
+def fingerprints(folder: Path, table: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    config = Config.model_validate({**TABLE, **table}).resolved(papers=30)
+    run = RunFolder(folder)
+    pipeline = build(
+        RunContext(
+            config=config,
+            folder=run,
+            datasets=run.datasets(),
+            papers=[],
+            workers=cast(Any, SimpleNamespace(processes=1)),
+            catalogue=cast(Any, None),
+            retriever=Retriever(run.store),
+            asked=Asked(run.datasets()["pairs"], run.datasets()["examples"], config.evaluate, 0),
+            embedded="local",
+            weights=None,
+            tuned=lambda: None,
+            show=lambda data: None,
+            stop=Stop(),
+            hook=lambda event: None,
+        )
+    )
+    return {job.name: dict(job.fingerprint) for job in pipeline if isinstance(job, Job)}
+
+
+def test_the_prompt_of_a_job_is_in_its_fingerprint_alone(tmp_path: Path) -> None:
+    """A run made before prompts could be replaced keeps its fingerprints; a changed prompt repeats its own job."""
+    plain = fingerprints(tmp_path, {})
+    assert not any("prompt" in fingerprint for fingerprint in plain.values())
+    for name, jobs in {
+        "ask": ["ask"],
+        "answer": ["answer"],
+        "critic": ["critique"],
+        "judge": ["judge", "rejudge"],
+    }.items():
+        found = fingerprints(tmp_path, {"prompts": {"texts": {name: PROMPTS[name]}}})
+        assert [job for job in found if found[job] != plain[job]] == jobs
+        assert all({**found[job], **plain[job]} == found[job] for job in found)
+
+
+def test_the_recipe_of_small_models_keeps_its_name(tmp_path: Path) -> None:
+    """What a run began as "evidence" with a model on this machine goes on as "grounded"; an endpoint's recipe is another."""
+    local = {"models": {}}
+    for name in ("auto", "grounded", "evidence"):
+        assert fingerprints(tmp_path, {**local, "ask": {"recipe": name}})["ask"]["recipe"] == "evidence"
+    assert fingerprints(tmp_path, {"ask": {"recipe": "evidence"}})["ask"]["recipe"] == "evidence"
+    assert fingerprints(tmp_path, {"ask": {"recipe": "grounded"}})["ask"]["recipe"] == "grounded"
+
+
+async def sent(job: Job | None, shard: ShardRows, reply: str) -> list[Any]:
+    """The messages of the one request that `job` makes of `shard`."""
+    call = scripted(reply)
+    assert job is not None
+    await processed(job, shard, call)
+    return [(message["role"], message["content"]) for message in call.requests[0].messages]
+
+
+PAPER = chunk("c", text="A mill {turns} grain into flour, and its two stones never touch each other.")
+
+
+async def test_questions_by_a_prompt_of_the_user() -> None:
+    """Both recipes send the user's prompt alone, filled in, braces of the paper included."""
+    expected = f"1 on On Mills (): {PAPER.text}"
+    lines = scripted("1. What does a mill grind?")
+    await llama_index(512, PROMPTS["ask"])(PAPER, 1, lines)
+    pairs = scripted(json.dumps({"pairs": []}), forever=True)
+    for chooses in (True, False):
+        await grounded(Grounded(own=PROMPTS["ask"], chooses=chooses), lambda _: None)(PAPER, 1, pairs)
+    for request in (*lines.requests, *pairs.requests):
+        assert request.messages == [{"role": "user", "content": expected}]
+    assert all(request.schema for request in pairs.requests)
+
+
+@pytest.mark.parametrize("quotes", [True, False])
+async def test_answers_by_a_prompt_of_the_user(quotes: bool) -> None:
+    """With quotes, too."""
+    job = answer(max_tokens=9, quotes=quotes, own=PROMPTS["answer"], fingerprint={}, slots=1)
+    shard = ShardRows(0, {"questions": [question("q", chunk="c", text="Why {x}?")], "chunks": [PAPER]})
+    said = await sent(job, shard, "<quote>A mill</quote> It does.")
+    assert said == [("user", f"Why {{x}}? of On Mills: {PAPER.text}")]
+
+
+async def test_a_critic_by_a_prompt_of_the_user() -> None:
+    """The rubric's form is asked for as ever."""
+    settings = Curate(critic=True, round_trip=False, near_duplicates=False, rules=False)
+    job = critique(settings=settings, max_tokens=9, own=PROMPTS["critic"], fingerprint={}, slots=1)
+    shard = ShardRows(0, {"pairs": [pair("p", chunk="c")], "chunks": [PAPER]})
+    rubric = json.dumps({"feedback": "", "grounded": 5, "standalone": 5, "useful": 5})
+    assert await sent(job, shard, rubric) == [("user", f"What does p ask? The answer of p. {PAPER.text}")]
+
+
+@pytest.mark.parametrize("text", ["Stones.", ""])
+async def test_a_judge_by_a_prompt_of_the_user(text: str) -> None:
+    """Both methods send it; an empty response is named."""
+    row = response("r", text=text)
+    score, agrees = scripted("4"), scripted("Yes")
+    await by_score(row, score, own=PROMPTS["judge"])
+    with pytest.raises(Permanent, match="no probability"):  # a scripted reply has none
+        await by_agreement(row, agrees, own=PROMPTS["judge"])
+    expected = f"{text or '(no answer)'} Two stones. What grinds?"
+    for call in (score, agrees):
+        assert call.requests[0].messages == [{"role": "user", "content": expected}]
