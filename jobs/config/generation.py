@@ -8,11 +8,14 @@ from pydantic import Field
 
 from jobs.config.section import Section
 
-__all__ = ["Answer", "Ask"]
+__all__ = ["AS_THE_PAPER", "Answer", "Ask"]
+
+AS_THE_PAPER = "as the paper"
+"""The language of questions and answers that is that of each paper."""
 
 
 class Ask(Section):
-    """How questions are generated from chunks."""
+    """How questions are generated from chunks. Language and audience are those of answers, too."""
 
     recipe: Literal["auto", "llama-index", "grounded", "evidence"] = Field(
         "auto",
@@ -49,6 +52,16 @@ class Ask(Section):
     )
     numbers: bool = Field(
         False, description="Whether to ask about chunks of which most words are numbers, such as tables."
+    )
+
+    language: str = Field(
+        "",
+        description='Language of questions and answers: its name, as "German", or "as the paper". Evidence and quotes '
+        'stay as they are printed. "": nothing is said, and most models write as the paper or in English.',
+    )
+    audience: str = Field(
+        "",
+        description='Who will read questions and answers, as "nurses without training in statistics". "": nothing is said.',
     )
 
     @property

@@ -13,9 +13,10 @@ from typing import Any
 from engine.errors import Permanent
 from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
-from engine.requests import Call
+from engine.requests import Call, Request
 from jobs.generation.ask import normalised
 from jobs.generation.grounded import about
+from jobs.generation.manner import NO_MANNER, Manner
 from jobs.generation.quotes import Quoted, quoted_prompt, read_quoted
 from jobs.generation.shared_chunks import by_turns
 from jobs.models.chat import Malformed, ask_until_valid, chat
@@ -26,7 +27,15 @@ from jobs.records import Chunk, Pair, Question
 __all__ = ["answer", "read_answer"]
 
 
-def answer(*, max_tokens: int, quotes: bool = False, own: str = "", fingerprint: Mapping[str, Any], slots: int) -> Job:
+def answer(
+    *,
+    max_tokens: int,
+    quotes: bool = False,
+    own: str = "",
+    manner: Manner = NO_MANNER,
+    fingerprint: Mapping[str, Any],
+    slots: int,
+) -> Job:
     """The job that answers each question with one request; a question with a draft needs none.
 
     `own` is a user's prompt in place of LlamaIndex's.
@@ -35,7 +44,8 @@ def answer(*, max_tokens: int, quotes: bool = False, own: str = "", fingerprint:
 
     async def process(value: tuple[Question, Chunk], call: Call) -> Sequence[Record]:
         question, chunk = value
-        reply = await ask(question, chunk, call, _prompt(question, chunk, quotes=quotes, own=own), max_tokens)
+        messages = manner.before([{"role": "user", "content": _prompt(question, chunk, quotes=quotes, own=own)}])
+        reply = await ask(question, chunk, call, chat("generator", messages, max_tokens=max_tokens))
         return [
             Pair(
                 id=make_id("pair", question.id, reply.answer),
@@ -79,21 +89,19 @@ def _prompt(question: Question, chunk: Chunk, *, quotes: bool, own: str) -> str:
     return prompts().text_qa.format(context_str=chunk.text, query_str=question.question)
 
 
-async def _ask(question: Question, chunk: Chunk, call: Call, prompt: str, max_tokens: int) -> Quoted:
+async def _ask(question: Question, chunk: Chunk, call: Call, request: Request) -> Quoted:
     if question.draft:
         return Quoted(answer=question.draft, quotes=())
-    request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
     return Quoted(answer=await ask_until_valid(call, request, read_answer), quotes=())
 
 
-async def _ask_quoted(question: Question, chunk: Chunk, call: Call, prompt: str, max_tokens: int) -> Quoted:
+async def _ask_quoted(question: Question, chunk: Chunk, call: Call, request: Request) -> Quoted:
     """A draft is preceded by the sentence that it was written from."""
     if question.draft:
         try:
             return read_quoted(f"<quote>{question.evidence}</quote> {question.draft}", chunk.text)
         except Malformed as fault:
             raise Permanent(str(fault), kind=_UNFAITHFUL) from fault
-    request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
     return await ask_until_valid(
         call, request, lambda reply: read_quoted(reply, chunk.text), repairs=1, kind=_UNFAITHFUL
     )

@@ -22,6 +22,7 @@ from engine.job import Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.generation.grounded import Grounded, about
+from jobs.generation.manner import NO_MANNER, Manner
 from jobs.models.chat import Malformed, ask_until_valid, chat
 from jobs.models.prompts import filled
 from jobs.models.prompts.llama_index import prompts
@@ -139,7 +140,7 @@ class Quota:
         return min(self._per_chunk, (number + 1) * self._cap // total - number * self._cap // total)
 
 
-def llama_index(max_tokens: int, own: str = "") -> Recipe:
+def llama_index(max_tokens: int, own: str = "", manner: Manner = NO_MANNER) -> Recipe:
     """The recipe "llama-index": LlamaIndex's question prompt, and the lines of the answer, cleaned.
 
     `own` is a user's prompt in its place.
@@ -151,7 +152,7 @@ def llama_index(max_tokens: int, own: str = "") -> Recipe:
         else:
             query = prompts().question_query.format(num_questions_per_chunk=count)
             prompt = prompts().question_generation.format(context_str=_with_section(chunk), query_str=query)
-        request = chat("generator", [{"role": "user", "content": prompt}], max_tokens=max_tokens)
+        request = chat("generator", manner.before([{"role": "user", "content": prompt}]), max_tokens=max_tokens)
         return await ask_until_valid(call, request, lambda answer: read_questions(answer, count))
 
     return recipe

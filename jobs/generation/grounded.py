@@ -19,6 +19,7 @@ from typing import Any
 
 from engine.requests import AnswerSchema, Request
 from jobs.generation.evidence import has_prose, worth_asking
+from jobs.generation.manner import NO_MANNER, Manner
 from jobs.generation.pair_checks import CHOSEN, COPIED, GroundedPair, fault, joined, supported, uncited
 from jobs.generation.quotes import find_passage
 from jobs.models.chat import Malformed, chat
@@ -59,6 +60,7 @@ class Grounded:
     chooses: bool = False
     max_tokens: int = 1024
     own: str = ""
+    manner: Manner = NO_MANNER
 
     def request(self, chunk: Chunk, count: int, besides: Sequence[GroundedPair] = ()) -> Request | None:
         """The request for `count` pairs about `chunk` that are none of `besides`; None if it has nothing to ask about.
@@ -74,7 +76,7 @@ class Grounded:
         Raises `Malformed` if the reply is no JSON with pairs.
         """
         text = joined(chunk.text)
-        standard = CHOSEN if self.chooses else COPIED
+        standard = replace(CHOSEN if self.chooses else COPIED, same_words=self.manner.shares_words(text))
         kept: list[GroundedPair] = []
         rejected: Counter[str] = Counter()
         for given in _pairs(reply)[:count]:
@@ -110,12 +112,12 @@ class Grounded:
 
     def _messages(
         self, name: str, chunk: Chunk, count: int, besides: Sequence[GroundedPair] = ()
-    ) -> list[dict[str, str]]:
+    ) -> list[Mapping[str, str]]:
         """What all requests share stands first, where the server's prefix cache finds it."""
         types = "; ".join(f'"{type_}" ({meaning})' for type_, meaning in TYPES.items())
         if self.own:
             user = filled(self.own, text=chunk.text, count=count, types=types, **about(chunk))
-            return [{"role": "user", "content": user + _asked_already(besides)}]
+            return self.manner.before([{"role": "user", "content": user + _asked_already(besides)}])
         user = filled(
             own_prompt(f"{name}_user"),
             title=_source(chunk),
@@ -123,10 +125,12 @@ class Grounded:
             count=count,
             questions="question" if count == 1 else "questions",
         )
-        return [
-            {"role": "system", "content": filled(own_prompt(f"{name}_system"), types=types)},
-            {"role": "user", "content": user + _asked_already(besides)},
-        ]
+        return self.manner.before(
+            [
+                {"role": "system", "content": filled(own_prompt(f"{name}_system"), types=types)},
+                {"role": "user", "content": user + _asked_already(besides)},
+            ]
+        )
 
 
 def _asked_already(besides: Sequence[GroundedPair]) -> str:

@@ -13,6 +13,7 @@ from jobs.generation import ask as asking
 from jobs.generation.answer import answer
 from jobs.generation.deal_pairs import deal_pairs
 from jobs.generation.grounded import Grounded
+from jobs.generation.manner import Manner
 from jobs.generation.worth_asking import worth_asking
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
@@ -46,7 +47,7 @@ def build_ask(context: RunContext) -> Job:
             **_fingerprint(context),
             "questions_per_chunk": settings.questions_per_chunk,
             "max_questions": settings.max_questions,
-            **_choices(settings),
+            **_chosen(settings, "skip_sections", "numbers"),
             **context.config.prompts.mark("ask"),
         },
         slots=slots(model),
@@ -59,19 +60,24 @@ def grounded_form(config: Config) -> Grounded:
         chooses=config.chooses_evidence,
         max_tokens=config.models.generator.max_tokens,
         own=config.prompts.text("ask"),
+        manner=_manner(config),
     )
+
+
+def _manner(config: Config) -> Manner:
+    return Manner(language=config.ask.language, audience=config.ask.audience)
 
 
 def _recipe(context: RunContext) -> asking.Recipe:
     model = context.config.models.generator
     if not context.config.ask.drafts:
-        return asking.llama_index(model.max_tokens, context.config.prompts.text("ask"))
+        return asking.llama_index(model.max_tokens, context.config.prompts.text("ask"), _manner(context.config))
     return asking.grounded(grounded_form(context.config), context.hook)
 
 
-def _choices(settings: Ask) -> dict[str, Any]:
-    """The settings that are not at their default, so that runs made before these settings existed can resume."""
-    chosen = {"skip_sections": settings.skip_sections, "numbers": settings.numbers}
+def _chosen(settings: Ask, *keys: str) -> dict[str, Any]:
+    """Those of the settings that are not at their default, so that runs made before they existed can resume."""
+    chosen = {key: getattr(settings, key) for key in keys}
     return {key: value for key, value in chosen.items() if value != Ask.model_fields[key].default}
 
 
@@ -82,6 +88,7 @@ def build_answer(context: RunContext) -> Job:
         max_tokens=model.max_tokens,
         quotes=settings.quotes,
         own=context.config.prompts.text("answer"),
+        manner=_manner(context.config),
         fingerprint={**_fingerprint(context), **settings.model_dump(), **context.config.prompts.mark("answer")},
         slots=slots(model),
     )
@@ -97,6 +104,7 @@ def _fingerprint(context: RunContext) -> dict[str, Any]:
         # What is asked of a small model is what the recipe "evidence" has always asked.
         "recipe": "evidence" if context.config.chooses_evidence else context.config.ask.recipe,
         **model.meaning(),
+        **_chosen(context.config.ask, "language", "audience"),
     }
 
 

@@ -11,6 +11,7 @@ from samples import chunk
 
 from engine.requests import Request
 from jobs.generation.grounded import TYPES, Grounded
+from jobs.generation.manner import Manner
 from jobs.generation.pair_checks import COPIED, GroundedPair, fault, joined
 from jobs.models.chat import Malformed
 from jobs.records import Chunk
@@ -218,6 +219,14 @@ def test_an_answer_in_another_language_is_held_to_its_numbers() -> None:
     assert (
         fault(replace(pair, question="Was mahlt schneller, Stahlwalzen oder Mühlsteine?"), texts, (), COPIED) == "vague"
     )
+
+
+def test_a_language_that_is_named() -> None:
+    """Questions in German about an English text are kept, with evidence as it is printed; without it they are vague."""
+    german = {**COOL, "question": "Warum bleiben Stahlwalzen kalt?", "answer": "Durch hohle Wellen fließt Kühlwasser."}
+    kept = Grounded(manner=Manner(language="German")).read(json.dumps([german]), chunk("c", text=TEXT), 1)
+    assert [pair.evidence for pair in kept.pairs] == [COOL["evidence"]]
+    assert read([german]).rejected == {"vague": 1}
 
 
 def test_rows_of_the_chunk_are_untouched() -> None:

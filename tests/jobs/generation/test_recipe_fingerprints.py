@@ -21,6 +21,7 @@ from jobs.evaluation.judge import by_agreement, by_score
 from jobs.generation.answer import answer
 from jobs.generation.ask import grounded, llama_index
 from jobs.generation.grounded import Grounded
+from jobs.generation.manner import Manner
 from jobs.pipeline import build
 from jobs.retrieval.index import Retriever
 from jobs.run.context import RunContext
@@ -79,6 +80,16 @@ def test_the_prompt_of_a_job_is_in_its_fingerprint_alone(tmp_path: Path) -> None
         assert all({**found[job], **plain[job]} == found[job] for job in found)
 
 
+def test_language_and_audience_are_in_the_fingerprints_of_what_is_written(tmp_path: Path) -> None:
+    """Questions and answers alone; nothing is said of them by default."""
+    plain = fingerprints(tmp_path, {})
+    for key, value in (("language", "German"), ("audience", "nurses")):
+        assert not any(key in fingerprint for fingerprint in plain.values())
+        found = fingerprints(tmp_path, {"ask": {key: value}})
+        assert [job for job in found if found[job] != plain[job]] == ["ask", "answer"]
+        assert {**plain["ask"], key: value} == found["ask"]
+
+
 def test_the_recipe_of_small_models_keeps_its_name(tmp_path: Path) -> None:
     """What a run began as "evidence" with a model on this machine goes on as "grounded"; an endpoint's recipe is another."""
     local = {"models": {}}
@@ -110,6 +121,43 @@ async def test_questions_by_a_prompt_of_the_user() -> None:
     for request in (*lines.requests, *pairs.requests):
         assert request.messages == [{"role": "user", "content": expected}]
     assert all(request.schema for request in pairs.requests)
+
+
+async def test_language_and_audience_are_said_before_each_prompt() -> None:
+    """As a system message, or behind the words of one; without them every prompt is as it was."""
+    manner = Manner(language="German", audience="nurses")
+    call = scripted("1. What does a mill grind?", json.dumps({"pairs": []}), "Flour.")
+    job = answer(max_tokens=9, manner=manner, fingerprint={}, slots=1)
+    await llama_index(512, "", manner)(PAPER, 1, call)
+    await grounded(Grounded(manner=manner), lambda _: None)(PAPER, 1, call)
+    await processed(job, ShardRows(0, {"questions": [question("q", chunk="c")], "chunks": [PAPER]}), call)
+    for request in call.requests:
+        system, user = request.messages
+        assert "Write in German; what you copy from the text stays as it is there." in system["content"]
+        assert "You write for nurses: choose what they want to know" in system["content"]
+        assert PAPER.text in user["content"]
+    assert call.requests[1].messages[0]["content"].endswith("in words that they understand.")
+    plain = Grounded().request(PAPER, 1)
+    assert plain is not None
+    assert call.requests[1].messages[0]["content"].startswith(plain.messages[0]["content"])
+    assert Manner().before(plain.messages) == plain.messages
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "shared"),
+    [
+        ("", "The mill turns and the stone grinds.", True),
+        ("", "Die Mühle dreht sich.", True),
+        ("as the paper", "Die Mühle dreht sich.", True),
+        ("as the paper", "磨坊研磨谷物，石头不会互相接触。", False),
+        ("German", "The mill turns and the stone grinds.", False),
+        ("english", "The mill turns and the stone grinds.", True),
+        ("English", "Die Mühle dreht sich.", False),
+    ],
+)
+def test_words_are_compared_within_one_language(language: str, text: str, shared: bool) -> None:
+    """And only where spaces stand between them."""
+    assert Manner(language=language).shares_words(text) is shared
 
 
 @pytest.mark.parametrize("quotes", [True, False])
