@@ -161,7 +161,7 @@ async def _context(
         papers=work.papers,
         workers=workers,
         catalogue=stack.enter_context(closing(Catalogue(folder.catalogue))),
-        retriever=Retriever(folder.store),
+        retriever=Retriever(folder.store, approximate_from=config.index.approximate_from),
         asked=Asked(kept_pairs(datasets, config), datasets["examples"], config.evaluate, config.seed),
         embedded=weights.weights.name if weights else "local",
         weights=weights.path if weights else None,

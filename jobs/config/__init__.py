@@ -13,7 +13,7 @@ from jobs.config.generation import Answer, Ask
 from jobs.config.models import Model, Models, Price, api_key
 from jobs.config.parsing import Parse, Split
 from jobs.config.prompts import Prompts
-from jobs.config.retrieval import Augment
+from jobs.config.retrieval import Augment, Index
 from jobs.config.run import ENOUGH_PAPERS, Budget, Config
 from jobs.config.tuning import Export, Finetune
 
@@ -28,6 +28,7 @@ __all__ = [
     "Evaluate",
     "Export",
     "Finetune",
+    "Index",
     "Model",
     "Models",
     "Parse",

@@ -1,4 +1,4 @@
-"""The section [augment]: which contexts an example gets."""
+"""The sections [index] and [augment]: how chunks are searched, and which contexts an example gets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from pydantic import Field, model_validator
 
 from jobs.config.section import Section
 
-__all__ = ["Augment"]
+__all__ = ["APPROXIMATE_FROM", "Augment", "Index"]
+
+APPROXIMATE_FROM = 50_000
+"""From about this size on, the index pays: benchmarks/bench_retrieval.py."""
+
+
+class Index(Section):
+    """How chunks are searched. This changes no rows that are there: repeat `augment` with --redo to retrieve again."""
+
+    approximate_from: int = Field(
+        APPROXIMATE_FROM,
+        gt=0,
+        description="From this number of chunks on, a search compares those of the nearest cells of an inverted file; "
+        "with fewer it compares every chunk. Either way two runs of the same chunks find the same.",
+    )
 
 
 class Augment(Section):

@@ -15,7 +15,7 @@ from jobs.config.generation import Answer, Ask
 from jobs.config.models import Model, Models, Price
 from jobs.config.parsing import Parse, Split
 from jobs.config.prompts import Prompts
-from jobs.config.retrieval import Augment
+from jobs.config.retrieval import Augment, Index
 from jobs.config.section import Section
 from jobs.config.tuning import Export, Finetune
 
@@ -38,6 +38,7 @@ class Config(Section):
     ask: Ask = Ask()
     answer: Answer = Answer()
     curate: Curate = Curate()
+    index: Index = Index()
     augment: Augment = Augment()
     split: Split = Split()
     export: Export = Export()

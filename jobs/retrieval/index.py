@@ -23,6 +23,7 @@ from engine.files import naming_the_disk, write_atomic
 from engine.job import Flaw, Item, Job, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
+from jobs.config.retrieval import APPROXIMATE_FROM
 from jobs.models.embeddings import BAD_VECTOR, embedding, pack, unpack, unusable, vectors
 from jobs.records import Chunk, Vector
 from jobs.run.background_imports import imported
@@ -110,10 +111,14 @@ class _Usable:
 
 
 class Retriever:
-    """Searches the store in `folder`, which is opened at the first search: opening loads LanceDB and LlamaIndex."""
+    """Searches the store in `folder`, which is opened at the first search: opening loads LanceDB and LlamaIndex.
 
-    def __init__(self, folder: Path) -> None:
+    A store that is built here has an index from `approximate_from` vectors on.
+    """
+
+    def __init__(self, folder: Path, *, approximate_from: int = APPROXIMATE_FROM) -> None:
         self._folder = folder
+        self._approximate_from = approximate_from
         self._opening = asyncio.Lock()
         self._store: ChunkStore | None = None
         self._searching = asyncio.Lock()  # two passes at once would only take each other's cores
@@ -126,7 +131,7 @@ class Retriever:
 
         Returns how many vectors were left out because of their `fault`.
         """
-        stamp = await asyncio.to_thread(_stamp, chunks, written)
+        stamp = await asyncio.to_thread(_stamp, chunks, written, self._approximate_from)
         path = self._folder / "stamp"
         if await asyncio.to_thread(lambda: path.exists() and path.read_bytes() == stamp):
             return 0
@@ -136,7 +141,8 @@ class Retriever:
         with naming_the_disk(self._folder):
             await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
             with _naming_the_store(self._folder):
-                await store.ChunkStore.build(fresh, _batches(chunks, written, fault, left_out))
+                batches = _batches(chunks, written, fault, left_out)
+                await store.ChunkStore.build(fresh, batches, approximate_from=self._approximate_from)
             await asyncio.to_thread(write_atomic, fresh / "stamp", stamp)
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
             await asyncio.to_thread(fresh.rename, self._folder)
@@ -182,9 +188,8 @@ class Retriever:
 
     async def _found(self, kind: _Kind, vectors: list[Sequence[float]]) -> list[list[tuple[str, float, str]]]:
         opened, store = await self._opened(), await imported("jobs.retrieval.lancedb_store")
-        condition = store.condition(paper_id=kind.paper_id, without_split=kind.without_split)
         with _naming_the_store(self._folder):
-            found = await opened.search(vectors, top_k=kind.top_k, condition=condition)
+            found = await opened.search(vectors, **msgspec.structs.asdict(kind))
         return [[(row["id"], store.similarity(row), row["text"]) for row in rows] for rows in found]
 
     async def texts(self, chunk_ids: Sequence[str]) -> list[str]:
@@ -252,8 +257,10 @@ def _expand(shard: ShardRows) -> Iterator[Item]:
         yield Item(id=chunk.id, value=chunk)
 
 
-def _stamp(chunks: Dataset[Chunk], written: Dataset[Vector]) -> bytes:
-    return make_id(*(seal.sha256 for dataset in (chunks, written) for seal in dataset.seals())).encode()
+def _stamp(chunks: Dataset[Chunk], written: Dataset[Vector], approximate_from: int) -> bytes:
+    made_from = [seal.sha256 for dataset in (chunks, written) for seal in dataset.seals()]
+    another = [] if approximate_from == APPROXIMATE_FROM else [str(approximate_from)]
+    return make_id(*made_from, *another).encode()
 
 
 def _batches(

@@ -10,7 +10,9 @@ loop, and brings 230 MB that nothing here uses. The table has the columns of tha
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ os.environ.setdefault("LANCEDB_LOG", "error")  # read at import; by default it w
 import lancedb
 import numpy as np
 import pyarrow as pa
-from lancedb.index import IvfHnswSq
+from lancedb.index import BTree
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode, TextNode
 from llama_index.core.vector_stores.types import (
@@ -33,18 +35,13 @@ from llama_index.core.vector_stores.types import (
 from numpy.typing import NDArray
 
 from jobs.records import Chunk
+from jobs.retrieval.inverted_file import Found, InvertedFile, unit
 
-__all__ = ["APPROXIMATE_FROM", "ChunkStore", "condition", "similarity"]
-
-APPROXIMATE_FROM = 50_000
-"""The number of vectors from which search is approximate; with fewer, every vector is compared.
-
-Measured (benchmarks/bench_retrieval.py, 384 dimensions, 2 idle cores): one of many searches in a pass takes 0.1 ms per
-thousand vectors, and 3 to 4 ms with the index, which takes 0.3 to 0.7 ms per vector to build. With two questions per
-chunk, the default, the index takes 1.6 times the total time at 20,000 vectors, and 0.9 times at 50,000.
-"""
+__all__ = ["ChunkStore", "similarity"]
 
 _TABLE = "chunks"
+_INVERTED = "inverted"
+_ADDED = 8_192  # rows that are added to the table at a time: each time makes a version of it
 _METADATA = ["title", "split", "page_first", "page_last"]
 _COLUMNS = ["id", "text", *_METADATA]
 _OPERATORS = {FilterOperator.EQ: "=", FilterOperator.NE: "!="}
@@ -60,11 +57,18 @@ class ChunkStore(BasePydanticVectorStore):
     flat_metadata: bool = True
     _table: Any = PrivateAttr()
     _empty: bool = PrivateAttr()
+    _folder: Path = PrivateAttr()
+    _inverted: InvertedFile | None = PrivateAttr()
+    _splits: dict[str, int] = PrivateAttr()
 
-    def __init__(self, table: Any, *, empty: bool) -> None:
+    def __init__(self, table: Any, folder: Path, *, empty: bool) -> None:
         super().__init__(stores_text=True)
         self._table = table
         self._empty = empty
+        self._folder = folder / _INVERTED
+        path = self._folder / "splits.json"
+        self._splits = json.loads(path.read_bytes()) if path.exists() else {}
+        self._inverted = InvertedFile(self._folder) if self._splits else None
 
     @classmethod
     def class_name(cls) -> str:
@@ -74,47 +78,82 @@ class ChunkStore(BasePydanticVectorStore):
     async def open(cls, folder: Path) -> ChunkStore:
         connection = await lancedb.connect_async(folder)
         table = await connection.open_table(_TABLE)
-        return cls(table, empty=await table.count_rows() == 0)
+        return await asyncio.to_thread(cls, table, folder, empty=await table.count_rows() == 0)
 
     @classmethod
-    async def build(cls, folder: Path, batches: Iterable[Sequence[tuple[Chunk, NDArray[np.float32]]]]) -> ChunkStore:
-        """Write a table of all `batches`, in their order, and index it when it is large.
+    async def build(
+        cls, folder: Path, batches: Iterable[Sequence[tuple[Chunk, NDArray[np.float32]]]], *, approximate_from: int
+    ) -> ChunkStore:
+        """Write a table of all `batches`, in their order; from `approximate_from` vectors on with an index.
 
         Two builds from the same batches give the same answers.
         """
         connection = await lancedb.connect_async(folder)
-        table = None
-        for batch in _in_thread(batches):
-            rows = _rows(await batch)
+        table, beside = None, _Beside(folder / _INVERTED)
+        for batch in _in_thread(_gathered(batches)):
+            rows = _rows(found := await batch, beside.count)
             if rows is None:
                 break
+            await asyncio.to_thread(beside.add, found)
             if table is None:
                 table = await connection.create_table(_TABLE, rows, mode="overwrite")
             else:
                 await table.add(rows)
         if table is None:
             table = await connection.create_table(_TABLE, schema=_schema(1), mode="overwrite")
-        count = await table.count_rows()
-        if count >= APPROXIMATE_FROM:
-            await table.create_index("vector", config=IvfHnswSq(distance_type="cosine"))
-        return cls(table, empty=count == 0)
+        if 0 < beside.count >= approximate_from:
+            await asyncio.to_thread(beside.finish)
+            for column in ("id", "doc_id"):
+                await table.create_index(column, config=BTree())
+        else:
+            await asyncio.to_thread(beside.remove)
+        return await asyncio.to_thread(cls, table, folder, empty=beside.count == 0)
 
     @property
     def client(self) -> Any:
         return self._table
 
     async def search(
-        self, vectors: Sequence[Sequence[float]], *, top_k: int, condition: str = ""
+        self,
+        vectors: Sequence[Sequence[float]],
+        *,
+        top_k: int,
+        paper_id: str | None = None,
+        without_split: str | None = None,
     ) -> list[list[dict[str, Any]]]:
         """For each of `vectors` the rows of its nearest chunks, nearest first, equal ones in order of id.
 
-        `condition` is SQL over the columns. Many vectors share one pass, with the same results as searches one by one.
-        LanceDB searches in its own threads, not on the event loop.
+        With `paper_id` only chunks of that paper are searched, with `without_split` none of that split. Many vectors
+        share one pass, with the same results as searches one by one. Nothing of it runs on the event loop.
         """
+        if self._inverted is None or paper_id:
+            condition = _condition(paper_id=paper_id, without_split=without_split)
+            return await self._scanned(vectors, top_k=top_k, condition=condition)
+        without = self._splits.get(without_split) if without_split else None
+        found = await asyncio.to_thread(self._inverted.search, vectors, top_k=top_k, without=without)
+        return await self._rows_of(found)
+
+    async def _rows_of(self, found: Sequence[Sequence[Found]]) -> list[list[dict[str, Any]]]:
+        numbers = sorted({each.row for one in found for each in one})
+        taken = self._table.take_offsets(numbers).select(["row", *_COLUMNS])
+        rows = {row.pop("row"): row for row in await taken.to_list()} if numbers else {}
+        return [
+            sorted(
+                ({**rows[each.row], "_distance": 1.0 - each.cosine} for each in one),
+                key=lambda row: (round(row["_distance"], 6), row["id"]),
+            )
+            for one in found
+        ]
+
+    async def _scanned(
+        self, vectors: Sequence[Sequence[float]], *, top_k: int, condition: str
+    ) -> list[list[dict[str, Any]]]:
+        """The same by LanceDB, which compares every vector, in its own threads; `condition` is SQL over the columns."""
         if self._empty:  # its vectors have no length yet, and LanceDB would refuse any
             return [[] for _ in vectors]
         arrays = [np.asarray(vector, dtype=np.float32) for vector in vectors]
         asked = arrays if len(arrays) > 1 else arrays[0]
+        # A store of an earlier release may have LanceDB's own index, whose answers are refined.
         search = self._table.query().nearest_to(asked).distance_type("cosine").refine_factor(4)
         if condition:
             search = search.where(condition)
@@ -127,9 +166,9 @@ class ChunkStore(BasePydanticVectorStore):
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """The nearest chunks, nearest first, equal ones in order of id."""
-        (rows,) = await self.search(
-            [query.query_embedding or []], top_k=query.similarity_top_k, condition=" and ".join(_conditions(query))
-        )
+        at, top_k, condition = [query.query_embedding or []], query.similarity_top_k, " and ".join(_conditions(query))
+        search = self._scanned(at, top_k=top_k, condition=condition) if condition else self.search(at, top_k=top_k)
+        (rows,) = await search
         return VectorStoreQueryResult(
             nodes=[_node(row) for row in rows],
             similarities=[similarity(row) for row in rows],
@@ -164,6 +203,7 @@ class ChunkStore(BasePydanticVectorStore):
             for node in nodes
         ]
         if rows:
+            await self._change()
             table = pa.Table.from_pylist(rows, schema=await self._table.schema())
             await self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(table)
             self._empty = False
@@ -174,10 +214,59 @@ class ChunkStore(BasePydanticVectorStore):
 
     async def adelete(self, ref_doc_id: str, **kwargs: Any) -> None:
         """Delete all chunks of one paper."""
+        await self._change()
         await self._table.delete(f"doc_id = {_quoted(ref_doc_id)}")
 
     def delete(self, ref_doc_id: str, **kwargs: Any) -> None:
         asyncio.run(self.adelete(ref_doc_id, **kwargs))
+
+    async def _change(self) -> None:
+        """Before the table changes: the index, which knows chunks by their place in it, is given up."""
+        self._inverted, self._splits = None, {}
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+class _Beside:
+    """The vectors of a table on their way into an index beside it, in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.count = 0
+        self._folder = folder
+        self._raw = folder.with_name("raw.f32")
+        self._dimension = 1
+        self._splits: dict[str, int] = {}
+        self._marks: list[NDArray[np.uint8]] = []
+
+    def add(self, batch: Sequence[tuple[Chunk, NDArray[np.float32]]]) -> None:
+        self.count += len(batch)
+        self._dimension = len(batch[0][1])
+        marks = [self._splits.setdefault(chunk.split, len(self._splits)) for chunk, _ in batch]
+        self._marks.append(np.array(marks, dtype=np.uint8))
+        with self._raw.open("ab") as file:
+            unit(np.stack([vector for _, vector in batch])).astype("<f4").tofile(file)
+
+    def finish(self) -> None:
+        """Build the index; the splits are written last, and say that it is whole."""
+        vectors = np.memmap(self._raw, dtype="<f4", mode="r").reshape(-1, self._dimension)
+        InvertedFile.build(self._folder, vectors, np.concatenate(self._marks))
+        (self._folder / "splits.json").write_text(json.dumps(self._splits))
+        self.remove()
+
+    def remove(self) -> None:
+        """Delete what was gathered."""
+        self._raw.unlink(missing_ok=True)
+
+
+def _gathered(batches: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
+    """The same rows in batches of about `_ADDED`."""
+    gathered: list[Any] = []
+    for batch in batches:
+        gathered += batch
+        if len(gathered) >= _ADDED:
+            yield gathered
+            gathered = []
+    if gathered:
+        yield gathered
 
 
 def _in_thread(batches: Iterable[Any]) -> Iterator[Any]:
@@ -189,30 +278,26 @@ def _in_thread(batches: Iterable[Any]) -> Iterator[Any]:
 
 def _schema(dimension: int) -> pa.Schema:
     text = [pa.field(name, pa.string()) for name in ("id", "doc_id", "text", "title", "split")]
-    pages = [pa.field(name, pa.int32()) for name in ("page_first", "page_last")]
-    return pa.schema([*text, *pages, pa.field("vector", pa.list_(pa.float32(), dimension))])
+    numbers = [pa.field(name, pa.int32()) for name in ("page_first", "page_last")]
+    vector = pa.field("vector", pa.list_(pa.float32(), dimension))
+    return pa.schema([*text, *numbers, pa.field("row", pa.int64()), vector])
 
 
-def _rows(batch: Sequence[tuple[Chunk, NDArray[np.float32]]] | None) -> pa.Table | None:
+def _rows(batch: Sequence[tuple[Chunk, NDArray[np.float32]]] | None, first: int) -> pa.Table | None:
+    """The batch as rows of the table, numbered from `first`."""
     if batch is None:
         return None
+    chunks, vectors = [chunk for chunk, _ in batch], np.concatenate([vector for _, vector in batch])
     dimension = len(batch[0][1])
-    return pa.Table.from_pylist(
-        [
-            {
-                "id": chunk.id,
-                "doc_id": chunk.paper_id,
-                "text": chunk.text,
-                "title": chunk.title,
-                "split": chunk.split,
-                "page_first": chunk.page_first,
-                "page_last": chunk.page_last,
-                "vector": vector,
-            }
-            for chunk, vector in batch
-        ],
-        schema=_schema(dimension),
-    )
+    columns = {
+        "id": [chunk.id for chunk in chunks],
+        "doc_id": [chunk.paper_id for chunk in chunks],
+        "text": [chunk.text for chunk in chunks],
+        **{name: [getattr(chunk, name) for chunk in chunks] for name in _METADATA},
+        "row": range(first, first + len(chunks)),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors, pa.float32()), dimension),
+    }
+    return pa.Table.from_pydict(columns, schema=_schema(dimension))
 
 
 def _node(row: dict[str, Any]) -> TextNode:
@@ -234,8 +319,8 @@ def similarity(row: Mapping[str, Any]) -> float:
     return float(round(1.0 - row["_distance"], 6))
 
 
-def condition(*, paper_id: str | None, without_split: str | None) -> str:
-    """A condition for `ChunkStore.search`: only chunks of one paper, none of one split; None for neither."""
+def _condition(*, paper_id: str | None, without_split: str | None) -> str:
+    """A condition in SQL: only chunks of one paper, none of one split; None for neither."""
     parts = [f"doc_id = {_quoted(paper_id)}"] if paper_id else []
     if without_split:
         parts.append(f"split != {_quoted(without_split)}")
