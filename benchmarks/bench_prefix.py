@@ -28,7 +28,8 @@ from engine.signals import Stop
 from engine.virtualtime import run_virtual
 from jobs.config import Config
 from jobs.generation.answer import answer
-from jobs.generation.ask import Quota, ask, llama_index
+from jobs.generation.ask import ask, llama_index
+from jobs.generation.quota import Quota
 from jobs.models.roles import ModelCalls, slots
 from jobs.records import Chunk, Pair, Question
 from jobs.simulator import simulated_endpoint
@@ -145,7 +146,7 @@ async def _ground(datasets: dict[str, Dataset[Any]], order: str, cache_tokens: i
 
 def _jobs(config: Config, datasets: dict[str, Dataset[Any]], order: str) -> list[Job]:
     model = config.models.generator
-    quota = Quota(datasets["chunks"], per_chunk=QUESTIONS, cap=None)
+    quota = Quota(datasets["chunks"], datasets["questions"], per_chunk=QUESTIONS, cap=None)
     jobs = [
         ask(
             recipe=llama_index(model.max_tokens),

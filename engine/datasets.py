@@ -14,8 +14,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from engine.errors import BadInput, Fatal
+from engine.errors import Fatal
 from engine.files import make_folder, naming_the_disk, sync_folder, write_atomic
+from engine.fingerprints import Made, compared, identity_of, read_json, same
 from engine.records import Record, decode_lines, encode
 from engine.requests import Usage
 from engine.shards import Entry, FailedInput, Failure, Seal, Shard, total
@@ -136,47 +137,58 @@ class Dataset(Generic[R]):
         ]
         return shard.write_seal(entries, {entry.id: entry.position for entry in entries}, "")
 
-    def check(self, job: str, fingerprint: Mapping[str, Any], versions: Collection[str] = ()) -> str:
+    def check(
+        self,
+        job: str,
+        fingerprint: Mapping[str, Any],
+        versions: Collection[str] = (),
+        raisable: Collection[str] = (),
+    ) -> str:
         """Raise `BadInput` with what changed when rows here were made under another fingerprint; blocks.
 
-        Where they differ in keys of `versions` only, the rows may stay as they are, but none may be added: what is
-        returned says why not. Else it is "".
+        Keys of `raisable` may have grown. Where rows differ in keys of `versions` besides, they may stay as they are, but
+        none may be added: what is returned says why not. Else it is "".
         """
         path = self.folder / "job.json"
         with naming_the_disk(path):
-            theirs = _read_json(path, job)
-            mine = _identity(job, fingerprint)
-            if theirs == mine or not self._has_commits():
+            theirs = read_json(path, job)
+            mine = identity_of(job, fingerprint)
+            if same(theirs, mine) or not self._has_commits():
                 return ""
         if theirs is None:
             raise Fatal(f"{path} is missing, so the settings of the rows beside it are unknown; {_REMEDY} {job}")
-        old, new = theirs.get("fingerprint", {}), mine["fingerprint"]
-        if any(old.get(key) != new.get(key) for key in {*old, *new}.difference(versions)):
-            raise BadInput(_difference(job, old, new))
-        changes = "; ".join(_changes(old, new))
-        return (
-            f"{job} has more to do, and its rows are of an earlier release ({changes}): "
-            f"repeat this job and those after it with --redo {job}, or use another --out"
-        )
+        return compared(job, theirs.get("fingerprint", {}), mine["fingerprint"], versions, raisable)
 
     def owner(self) -> str | None:
         """The name of the job that writes this dataset; None before any job has claimed it; blocks."""
-        identity = _read_json(self.folder / "job.json")
+        identity = read_json(self.folder / "job.json")
         return None if identity is None else str(identity.get("job"))
 
-    def claim(self, job: str, fingerprint: Mapping[str, Any], versions: Collection[str] = ()) -> str:
+    def made(self) -> Made | None:
+        """What the rows here were made with; None while there are none; blocks."""
+        with naming_the_disk(self.folder):
+            return msgspec.convert(read_json(self.folder / "job.json") or {}, Made) if self._has_commits() else None
+
+    def claim(
+        self,
+        job: str,
+        fingerprint: Mapping[str, Any],
+        versions: Collection[str] = (),
+        raisable: Collection[str] = (),
+    ) -> str:
         """Record that `job` writes this dataset, so that rows of two meanings never mix; blocks.
 
         Raises and returns as `check` does; rows of an earlier version keep their own fingerprint.
         """
-        older = self.check(job, fingerprint, versions)
-        path = self.folder / "job.json"
+        older = self.check(job, fingerprint, versions, raisable)
+        path, identity = self.folder / "job.json", identity_of(job, fingerprint)
         with naming_the_disk(self.folder):
             make_folder(self.folder)
-            if not older and _read_json(path, job) != _identity(job, fingerprint):
-                write_atomic(
-                    path, msgspec.json.format(msgspec.json.encode(_identity(job, fingerprint)), indent=1) + b"\n"
-                )
+            if not older and not same(read_json(path, job), identity):
+                if (made := self.made()) is not None:
+                    raised = {key: made.fingerprint.get(key) for key in sorted(raisable)}
+                    identity["raised"] = [*made.raised, raised]
+                write_atomic(path, msgspec.json.format(msgspec.json.encode(identity), indent=1) + b"\n")
         return older
 
     def discard(self) -> None:
@@ -262,44 +274,3 @@ def _running_sum(sizes: Iterator[int]) -> Iterator[int]:
     for size in sizes:
         end += size
         yield end
-
-
-def _read_json(path: Path, job: str = "") -> dict[str, Any] | None:
-    """What is in the file at `path`, None where there is none; `job` is the one to repeat when it is damaged."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except FileNotFoundError:
-        return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        redo = f", or repeat its job with --redo {job}" if job else ""
-        raise Fatal(f"{path} is damaged ({error}); restore it from a copy{redo}") from error
-
-
-def _identity(job: str, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    # As JSON will return it: without tuples, and with strings as keys.
-    written = msgspec.json.encode({"job": job, "fingerprint": dict(fingerprint)})
-    return msgspec.json.decode(written, type=dict[str, Any])
-
-
-def _difference(job: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    return (
-        f"{job} was made with other settings: {'; '.join(_changes(old, new))}. "
-        f"Restore the old settings, repeat this job and those after it with --redo {job}, or use another --out"
-    )
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    return [
-        "{} was {}, is {}".format(key, *_where_they_differ(repr(old.get(key)), repr(new.get(key))))
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key)
-    ]
-
-
-def _where_they_differ(one: str, other: str) -> tuple[str, str]:
-    """The beginnings of both, or the text around the first difference if that comes later."""
-    letters = enumerate(zip(one, other, strict=False))
-    same = next((place for place, (a, b) in letters if a != b), min(len(one), len(other)))
-    start = 0 if same < 40 else same - 20
-    mark = "…" if start else ""
-    return mark + one[start : start + 60], mark + other[start : start + 60]

@@ -69,8 +69,9 @@ class Job:
     ``flaw`` finds sealed rows that cannot be used. They are looked for when failures of its kind are tried again.
 
     ``fingerprint`` holds the settings that change the meaning of rows. ``versions`` names the keys of it that change with
-    our releases: rows that differ in these alone are kept as long as the job has nothing left to do. ``slots`` bounds
-    the items in flight.
+    our releases: rows that differ in these alone are kept as long as the job has nothing left to do. ``raisable`` names
+    its keys whose number may grow (None is no bound): what is there stays, and the job asks for the difference. ``slots``
+    bounds the items in flight.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Job:
     process: Callable[[Any, Call], Awaitable[Sequence[Record]]]
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     versions: frozenset[str] = frozenset()
+    raisable: frozenset[str] = frozenset()
     origin: Callable[[Any], str] = attrgetter("parent")
     feeds: Callable[[Sequence[Item]], Iterable[Item]] = tuple
     waits_for: tuple[str, ...] = ()

@@ -127,9 +127,11 @@ class _JobRun:
 
     async def run(self) -> None:
         job, output = self._job, self._context.output
+        self._older = await uninterrupted(
+            asyncio.to_thread(output.claim, job.name, job.fingerprint, job.versions, job.raisable)
+        )
         if job.prepare is not None:
             await job.prepare()
-        self._older = await uninterrupted(asyncio.to_thread(output.claim, job.name, job.fingerprint, job.versions))
         try:
             async with asyncio.TaskGroup() as tasks:
                 with self._stop.on_error():  # the tasks of this group finish what is in flight

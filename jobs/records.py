@@ -43,7 +43,8 @@ class Question(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A question that its chunk answers.
 
     The recipe "grounded" alone sets ``evidence``, which is in the chunk, word for word, ``draft``, the answer that was
-    written with the question, and ``type``, such as "why". A type is not written when it is empty.
+    written with the question, and ``type``, such as "why". ``raised`` counts how often the number of questions had been
+    raised when this one was asked. Neither is written when it is empty, or 0.
     """
 
     chunk_id: str
@@ -53,6 +54,7 @@ class Question(Record, frozen=True, kw_only=True, omit_defaults=True):
     evidence: str = msgspec.field(default_factory=str)  # a factory, so that it is written even when it is empty
     draft: str = msgspec.field(default_factory=str)
     type: str = ""
+    raised: int = 0
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +74,7 @@ def _no_quotes() -> list[Quote]:
 class Pair(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A question and its reference answer, both from one chunk; ``quotes`` is filled if answers quote it.
 
-    ``type`` is that of the question; it is not written when it is empty.
+    ``type`` and ``raised`` are those of the question; they are not written when they are empty, or 0.
     """
 
     chunk_id: str
@@ -83,6 +85,7 @@ class Pair(Record, frozen=True, kw_only=True, omit_defaults=True):
     evidence: str = msgspec.field(default_factory=str)
     quotes: list[Quote] = msgspec.field(default_factory=_no_quotes)
     type: str = ""
+    raised: int = 0
 
     @property
     def version(self) -> str:

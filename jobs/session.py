@@ -221,7 +221,7 @@ def _refuse_changes(pipeline: Pipeline, datasets: Mapping[str, Dataset[Any]], re
     names = {step.name for step in redone}
     for step in pipeline:
         if isinstance(step, Job) and step.name not in names:
-            older = datasets[step.writes].check(step.name, step.fingerprint, step.versions)
+            older = datasets[step.writes].check(step.name, step.fingerprint, step.versions, step.raisable)
             if older and datasets[step.writes].unsealed():
                 raise BadInput(older)
 

@@ -1,6 +1,7 @@
 """The sample of pairs on which models are compared: a number of each split, those whose id has the smallest hash.
 
-Every model and every restart gets the same pairs; a smaller sample is part of a larger one. A pair that a person edits
+Every model and every restart gets the same pairs; a smaller sample is part of a larger one. Pairs that a raise of the
+number of questions has added come last, so those that were compared before stay in the sample. A pair that a person edits
 keeps its place, because the hash is that of the generated pair; one that is rejected leaves it to the next.
 """
 
@@ -51,12 +52,12 @@ class Sample:
 
 def choose(pairs: Dataset[Pair], size: int, seed: int) -> dict[str, Drawn]:
     """The sample by pair id. One pass over the pairs, `size` of each split in memory; blocks."""
-    smallest: dict[str, list[tuple[int, str, str]]] = {}
+    smallest: dict[str, list[tuple[int, int, str, str]]] = {}
     for pair in pairs.rows():
         heap = smallest.setdefault(pair.split, [])
-        key = -int(make_id("sample", seed, pair.id), 16)
+        entry = (-pair.raised, -int(make_id("sample", seed, pair.id), 16), pair.id, pair.version)
         if len(heap) < size:
-            heapq.heappush(heap, (key, pair.id, pair.version))
+            heapq.heappush(heap, entry)
         else:
-            heapq.heappushpop(heap, (key, pair.id, pair.version))
-    return {id_: Drawn(split, version) for split, heap in smallest.items() for _, id_, version in heap}
+            heapq.heappushpop(heap, entry)
+    return {id_: Drawn(split, version) for split, heap in smallest.items() for *_, id_, version in heap}

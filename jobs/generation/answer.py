@@ -58,6 +58,7 @@ def answer(
                 evidence=question.evidence,
                 quotes=list(reply.quotes),
                 type=question.type,
+                raised=question.raised,
             )
         ]
 

@@ -3,32 +3,31 @@
 Two recipes: LlamaIndex's own prompts, whose answer is a list of lines; and "grounded", where one request gives the
 evidence in the chunk, the question that it answers and the answer, so that each pair can be checked.
 
-A cap on questions is spread evenly: of N chunks, chunk number j gets the whole numbers between j·cap/N and
-(j+1)·cap/N, so every part of every paper has its share, and no question is generated in vain.
+How many a chunk is asked for is in `jobs.generation.quota`. A chunk that has questions already is asked for others.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
-from engine.datasets import Dataset
 from engine.events import Hook, RowsDropped
-from engine.job import Item, Job, ShardRows
+from engine.job import Job
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.generation.grounded import Grounded, about
 from jobs.generation.manner import NO_MANNER, Manner
+from jobs.generation.pair_checks import GroundedPair
+from jobs.generation.quota import RAISABLE, Quota, Wanted
+from jobs.generation.shares import item_id
 from jobs.models.chat import Malformed, ask_until_valid, chat
-from jobs.models.prompts import filled
+from jobs.models.prompts import filled, own_prompt
 from jobs.models.prompts.llama_index import prompts
 from jobs.records import Chunk, Question
 
-__all__ = ["Asked", "Quota", "Recipe", "ask", "grounded", "llama_index", "read_questions"]
+__all__ = ["Asked", "Recipe", "ask", "grounded", "llama_index", "read_questions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +43,8 @@ class Asked:
     type: str = ""
 
 
-Recipe = Callable[[Chunk, int, Call], Awaitable[list[Asked]]]
-"""A function from (chunk, number of questions, call) to the questions."""
+Recipe = Callable[[Chunk, int, Call, Sequence[Question]], Awaitable[list[Asked]]]
+"""A function from (chunk, number of questions, call, questions that the chunk has already) to other questions."""
 
 
 def ask(
@@ -55,29 +54,22 @@ def ask(
     side_of_question: Callable[[str], str] | None,
     fingerprint: Mapping[str, Any],
     slots: int,
+    hook: Hook = lambda event: None,
 ) -> Job:
     """The job that asks about every chunk as many questions as `quota` gives it.
 
-    ``side_of_question`` returns a question's split by its id, if the split is by question.
+    ``side_of_question`` returns a question's split by its id, if the split is by question. `hook` gets an event for
+    questions that the chunk has already.
     """
 
-    async def process(value: tuple[Chunk, int], call: Call) -> Sequence[Record]:
-        chunk, count = value
-        return [_row(chunk, number, asked) for number, asked in enumerate(await recipe(chunk, count, call))]
-
-    def _row(chunk: Chunk, number: int, asked: Asked) -> Question:
-        id_ = make_id("question", chunk.id, number, asked.question)
-        return Question(
-            id=id_,
-            parent=chunk.id,
-            chunk_id=chunk.id,
-            paper_id=chunk.paper_id,
-            question=asked.question,
-            split=side_of_question(id_) if side_of_question else chunk.split,
-            evidence=asked.evidence,
-            draft=asked.draft,
-            type=asked.type,
-        )
+    async def process(wanted: Wanted, call: Call) -> Sequence[Record]:
+        found = await recipe(wanted.chunk, wanted.count, call, wanted.existing)
+        old = {normalised(row.question) for row in wanted.existing}
+        new = [asked for asked in found if normalised(asked.question) not in old]
+        if not new and found:
+            hook(RowsDropped(job="ask", reasons={"duplicate": len(found)}))
+        numbered = enumerate(new[: wanted.count], start=wanted.before)
+        return [_row(wanted, number, asked, side_of_question) for number, asked in numbered]
 
     return Job(
         name="ask",
@@ -86,58 +78,32 @@ def ask(
         row=Question,
         expand=quota.expand,
         process=process,
+        origin=lambda row: item_id(row.chunk_id, row.raised),
         # A cap can only be spread over chunks that are all known.
         waits_for=("parse",) if quota.capped else (),
         prepare=quota.prepare,
+        variant=quota.stamp,
         fingerprint=fingerprint,
+        raisable=RAISABLE,
         slots=slots,
     )
 
 
-class Quota:
-    """How many questions each chunk gets: ``per_chunk``, or its share of ``cap`` over all `chunks` (None: no cap).
-
-    Only chunks that are `worth` asking about get any, and a share of the cap.
-    """
-
-    def __init__(
-        self,
-        chunks: Dataset[Chunk],
-        *,
-        per_chunk: int,
-        cap: int | None,
-        worth: Callable[[Chunk], bool] = lambda chunk: True,
-    ) -> None:
-        self._chunks = chunks
-        self._per_chunk = per_chunk
-        self._cap = cap
-        self._worth = worth
-        self._before: list[int] = []
-
-    @property
-    def capped(self) -> bool:
-        return self._cap is not None
-
-    async def prepare(self) -> None:
-        if self._cap is not None:
-            self._before = [0, *await asyncio.to_thread(lambda: list(accumulate(self._counts())))]
-
-    def _counts(self) -> Iterator[int]:
-        """The number of chunks of each shard that are worth asking about."""
-        for shard in range(len(list(self._chunks.seals()))):
-            yield sum(map(self._worth, self._chunks.read(shard)))
-
-    def expand(self, shard: ShardRows) -> Iterator[Item]:
-        for place, chunk in enumerate(filter(self._worth, shard["chunks"])):
-            count = self._count(shard.index, place)
-            if count:
-                yield Item(id=chunk.id, value=(chunk, count))
-
-    def _count(self, shard: int, place: int) -> int:
-        if self._cap is None:
-            return self._per_chunk
-        number, total = self._before[shard] + place, self._before[-1]
-        return min(self._per_chunk, (number + 1) * self._cap // total - number * self._cap // total)
+def _row(wanted: Wanted, number: int, asked: Asked, side_of_question: Callable[[str], str] | None) -> Question:
+    chunk = wanted.chunk
+    id_ = make_id("question", chunk.id, number, asked.question)
+    return Question(
+        id=id_,
+        parent=chunk.id,
+        chunk_id=chunk.id,
+        paper_id=chunk.paper_id,
+        question=asked.question,
+        split=side_of_question(id_) if side_of_question else chunk.split,
+        evidence=asked.evidence,
+        draft=asked.draft,
+        type=asked.type,
+        raised=wanted.raised,
+    )
 
 
 def llama_index(max_tokens: int, own: str = "", manner: Manner = NO_MANNER) -> Recipe:
@@ -146,16 +112,23 @@ def llama_index(max_tokens: int, own: str = "", manner: Manner = NO_MANNER) -> R
     `own` is a user's prompt in its place.
     """
 
-    async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
+    async def recipe(chunk: Chunk, count: int, call: Call, existing: Sequence[Question] = ()) -> list[Asked]:
         if own:
-            prompt = filled(own, text=chunk.text, count=count, **about(chunk))
+            prompt = filled(own, text=chunk.text, count=count, **about(chunk)) + _besides(existing)
         else:
-            query = prompts().question_query.format(num_questions_per_chunk=count)
+            query = prompts().question_query.format(num_questions_per_chunk=count) + _besides(existing)
             prompt = prompts().question_generation.format(context_str=_with_section(chunk), query_str=query)
         request = chat("generator", manner.before([{"role": "user", "content": prompt}]), max_tokens=max_tokens)
-        return await ask_until_valid(call, request, lambda answer: read_questions(answer, count))
+        # A model that repeats what it was told may still write what was asked for behind it.
+        return await ask_until_valid(call, request, lambda answer: read_questions(answer, count + len(existing)))
 
     return recipe
+
+
+def _besides(existing: Iterable[Question]) -> str:
+    """What asks the model for other questions than those that there are."""
+    listed = "\n".join(f"- {row.question}" for row in existing)
+    return f"\n{filled(own_prompt('other_questions'), questions=listed)}" if listed else ""
 
 
 def _with_section(chunk: Chunk) -> str:
@@ -170,11 +143,15 @@ def grounded(form: Grounded, hook: Hook) -> Recipe:
     pairs that fail a check.
     """
 
-    async def recipe(chunk: Chunk, count: int, call: Call) -> list[Asked]:
-        request = form.request(chunk, count)
+    async def recipe(chunk: Chunk, count: int, call: Call, existing: Sequence[Question] = ()) -> list[Asked]:
+        old = [
+            GroundedPair(evidence=row.evidence, question=row.question, answer=row.draft, type=row.type)
+            for row in existing
+        ]
+        request = form.request(chunk, count, old)
         if request is None:
             return []
-        reading = await ask_until_valid(call, request, lambda reply: form.read(reply, chunk, count))
+        reading = await ask_until_valid(call, request, lambda reply: form.read(reply, chunk, count, old))
         if reading.rejected:
             hook(RowsDropped(job="ask", reasons=dict(reading.rejected)))
         return [

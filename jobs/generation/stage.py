@@ -14,6 +14,7 @@ from jobs.generation.answer import answer
 from jobs.generation.deal_pairs import deal_pairs
 from jobs.generation.grounded import Grounded
 from jobs.generation.manner import Manner
+from jobs.generation.quota import Quota
 from jobs.generation.worth_asking import worth_asking
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
@@ -36,8 +37,9 @@ def build_ask(context: RunContext) -> Job:
     settings, model = context.config.ask, context.config.models.generator
     return asking.ask(
         recipe=_recipe(context),
-        quota=asking.Quota(
+        quota=Quota(
             context.datasets["chunks"],
+            context.datasets["questions"],
             per_chunk=settings.questions_per_chunk,
             cap=settings.max_questions,
             worth=worth_asking(settings),
@@ -51,6 +53,7 @@ def build_ask(context: RunContext) -> Job:
             **context.config.prompts.mark("ask"),
         },
         slots=slots(model),
+        hook=context.hook,
     )
 
 

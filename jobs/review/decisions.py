@@ -55,4 +55,5 @@ def edited(pair: Pair, review: Review) -> Pair:
         evidence=pair.evidence,
         quotes=[quote for quote in pair.quotes if quote.text in after.answer],
         type=pair.type,
+        raised=pair.raised,
     )

@@ -12,8 +12,9 @@ from fake_disk import Disk, Row, contents, deal, full_from, kill_at, live, quiet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.datasets import Dataset, _difference
+from engine.datasets import Dataset
 from engine.errors import BadInput, Fatal
+from engine.fingerprints import Made, compared
 from engine.records import make_id
 from engine.shards import Entry, FailedInput, Shard
 from engine.signals import Stopped
@@ -202,12 +203,67 @@ def test_changed_settings_are_refused(dataset: Dataset[Row]) -> None:
     assert contents(dataset.folder) == before
 
 
+RAISABLE = ("cap", "each")
+
+
+def test_a_raised_setting_goes_on(dataset: Dataset[Row]) -> None:
+    """A number that grew, or a cap that is gone, is taken over, and what it was before is kept beside it."""
+    assert dataset.made() is None
+    steps = [{"cap": 5, "each": 1}, {"cap": 5, "each": 2}, {"cap": None, "each": 2}]
+    dataset.claim("ask", {"model": "one", "cap": 3, "each": 1}, raisable=RAISABLE)
+    assert dataset.made() is None
+    dataset.claim("ask", {"model": "one", **steps[0]}, raisable=RAISABLE)
+    dataset.write_sealed(0, rows("a"))
+    for number, step in enumerate(steps):
+        for _ in range(2):
+            assert dataset.claim("ask", {"model": "one", **step}, raisable=RAISABLE) == ""
+            assert dataset.made() == Made(fingerprint={"model": "one", **step}, raised=steps[:number])
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        (
+            {"cap": 2, "each": 1},
+            "ask has made more than that: cap was 3, is 2. What was paid for is not dropped: restore",
+        ),
+        ({"cap": 4, "each": 0}, "ask was made with other settings: cap was 3, is 4; each was 1, is 0. Restore"),
+        ({"cap": 4}, "ask was made with other settings: cap was 3, is 4; each was 1, is None. Restore"),
+        (
+            {"cap": 4, "each": 1, "model": "two"},
+            "ask was made with other settings: cap was 3, is 4; model was None, is",
+        ),
+    ],
+)
+def test_a_lowered_setting_is_refused(dataset: Dataset[Row], now: Mapping[str, Any], told: str) -> None:
+    """Nothing paid is dropped for a smaller number, and nothing else may change beside a raise."""
+    dataset.claim("ask", {"cap": 3, "each": 1}, raisable=RAISABLE)
+    dataset.write_sealed(0, rows("a"))
+    before = contents(dataset.folder)
+    with pytest.raises(BadInput) as error:
+        dataset.claim("ask", now, raisable=RAISABLE)
+    assert str(error.value).startswith(told)
+    assert "--redo ask" in str(error.value)
+    assert contents(dataset.folder) == before
+
+
+def test_a_raise_in_rows_of_an_earlier_release(dataset: Dataset[Row]) -> None:
+    """Rows of an earlier version may stay, and no raise adds to them."""
+    dataset.claim("ask", {"cap": 3, "rules": 1}, ["rules"], ["cap"])
+    dataset.write_sealed(0, rows("a"))
+    older = dataset.claim("ask", {"cap": 4, "rules": 2}, ["rules"], ["cap"])
+    assert "earlier release (cap was 3, is 4; rules was 1, is 2)" in older
+    assert dataset.made() == Made(fingerprint={"cap": 3, "rules": 1})
+
+
 @given(st.text(max_size=5), st.text(max_size=5))
 def test_long_settings_show_where_they_differ(one: str, other: str) -> None:
     """Of two long texts that differ far from their start the difference is shown, in one line."""
     common = "A long prompt.\n" * 100
     if one != other:
-        told = _difference("ask", {"prompt": common + one + common}, {"prompt": common + other + common})
+        with pytest.raises(BadInput) as error:
+            compared("ask", {"prompt": common + one + common}, {"prompt": common + other + common}, (), ())
+        told = str(error.value)
         was, now = told.split("prompt was ")[1].split(". Put")[0].split(", is ", 1)
         assert was != now
         assert "\n" not in told

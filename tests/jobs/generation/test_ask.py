@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,12 +13,14 @@ from samples import chunk, processed, sealed
 
 from engine.datasets import Dataset
 from engine.errors import Permanent
-from engine.events import Event, RowsDropped
+from engine.events import Event, Hook, RowsDropped
 from engine.job import Job, ShardRows
-from engine.records import Record
+from engine.requests import Call
 from engine.testing import scripted
-from jobs.generation.ask import Asked, Quota, Recipe, ask, grounded, llama_index, read_questions
+from jobs.generation.ask import Asked, Recipe, ask, grounded, llama_index, read_questions
+from jobs.generation.evidence import worth_asking
 from jobs.generation.grounded import Grounded
+from jobs.generation.quota import Quota, Wanted
 from jobs.models.chat import Malformed
 from jobs.records import Chunk, Question
 
@@ -35,7 +36,7 @@ def texts(answer: str, count: int = 9) -> list[str]:
 def job(chunks: Dataset[Chunk], *, recipe: Recipe | None = None, per_chunk: int = 2, cap: int | None = None) -> Job:
     return ask(
         recipe=recipe or llama_index(512),
-        quota=Quota(chunks, per_chunk=per_chunk, cap=cap),
+        quota=Quota(chunks, Dataset(chunks.folder / "questions", Question), per_chunk=per_chunk, cap=cap),
         side_of_question=None,
         fingerprint={},
         slots=4,
@@ -170,7 +171,7 @@ async def test_a_split_by_question(tmp_path: Path) -> None:
 
     made = ask(
         recipe=llama_index(512),
-        quota=Quota(Dataset(tmp_path, Chunk), per_chunk=2, cap=None),
+        quota=Quota(Dataset(tmp_path, Chunk), Dataset(tmp_path, Question), per_chunk=2, cap=None),
         side_of_question=side,
         fingerprint={},
         slots=1,
@@ -243,58 +244,61 @@ async def test_a_chunk_without_sentences(tmp_path: Path, chooses: bool) -> None:
     assert await processed(job(Dataset(tmp_path, Chunk), recipe=recipe), rows, scripted()) == []
 
 
+# More questions about a chunk that has some
+
+
+def old(text: str, *, evidence: str = "", draft: str = "") -> Question:
+    return Question(
+        id=text, parent="c", chunk_id="c", paper_id="p", question=text, split="train", evidence=evidence, draft=draft
+    )
+
+
+async def another(call: Call, hook: Hook = lambda event: None) -> list[str]:
+    """One more question about a chunk that has one."""
+    wanted = Wanted(chunk=chunk("c"), count=1, raised=1, before=1, existing=[old(MILL)])
+    quota = Quota(Dataset(Path(), Chunk), Dataset(Path(), Question), per_chunk=1, cap=None)
+    made = ask(recipe=llama_index(512), quota=quota, side_of_question=None, fingerprint={}, slots=1, hook=hook)
+    rows = [row for row in await made.process(wanted, call) if isinstance(row, Question)]
+    assert all(row.raised == 1 and made.origin(row) == "c.1" for row in rows)
+    return [row.question for row in rows]
+
+
+async def test_no_question_twice() -> None:
+    """The request for one more names the question that is there; of the answer the first other one counts."""
+    call, events = scripted(SEAL, f"1. {MILL.upper()}\n2. {SEAL}\n3. Who runs the mill?", MILL), list[Event]()
+    await llama_index(512)(chunk("c"), 1, call, [])
+    assert await another(call, events.append) == [SEAL]
+    assert events == []
+    assert await another(call, events.append) == []
+    assert events == [RowsDropped(job="ask", reasons={"duplicate": 1})]
+    before, after, _ = (request.messages[0]["content"] for request in call.requests)
+    added = f"These questions have been set up already:\n- {MILL}\nAsk about something else"
+    assert added in after
+    assert added not in before
+    assert set(before.split()) < set(after.split())
+
+
+@pytest.mark.parametrize("chooses", [True, False])
+async def test_grounded_questions_besides_others(chooses: bool) -> None:
+    """Evidence is used once: a small model is not offered it again, another is told the questions that there are."""
+    events = list[Event]()
+    recipe = grounded(Grounded(chooses=chooses), events.append)
+    first = {**PAIRS["pair_1"], "type": "fact"}
+    [new] = await recipe(chunk("c", text=SENTENCES), 1, scripted(json.dumps([first])), [])
+    there = [old(new.question, evidence=new.evidence, draft=new.draft)]
+    call = scripted(json.dumps([first]))
+    assert await recipe(chunk("c", text=SENTENCES), 1, call, there) == []
+    assert events == [RowsDropped(job="ask", reasons={"duplicate": 1})]
+    [request] = call.requests
+    assert request.schema is not None
+    assert (new.evidence in json.dumps(request.schema.schema)) is False
+    assert (new.question in request.messages[1]["content"]) is not chooses
+    used = [old(f"What about {number}?", evidence=text) for number, text in enumerate(worth_asking(SENTENCES))]
+    if chooses:
+        assert await recipe(chunk("c", text=SENTENCES), 1, scripted(), used) == []
+
+
 # The cap
-
-
-class _Sizes:
-    """Stands where `Quota` wants chunks: the seals of shards, and their rows."""
-
-    def __init__(self, sizes: list[int]) -> None:
-        self._sizes = sizes
-
-    def seals(self) -> list[Any]:
-        return [type("Seal", (), {"rows": size}) for size in self._sizes]
-
-    def read(self, index: int) -> list[Chunk]:
-        return [chunk(f"{index}-{place}") for place in range(self._sizes[index])]
-
-
-async def counts(sizes: list[int], per_chunk: int, cap: int | None) -> list[int]:
-    """How many questions each chunk gets, over all shards."""
-    quota = Quota(_Sizes(sizes), per_chunk=per_chunk, cap=cap)  # type: ignore[arg-type]
-    await quota.prepare()
-    found = []
-    for index, size in enumerate(sizes):
-        rows: list[Record] = [chunk(f"{index}-{place}") for place in range(size)]
-        given_ = {item.id: item.value[1] for item in quota.expand(ShardRows(index, {"chunks": rows}))}
-        assert 0 not in given_.values()
-        found += [given_.get(row.id, 0) for row in rows]
-    return found
-
-
-@given(st.lists(st.integers(0, 12), max_size=8), st.integers(1, 5), st.integers(1, 80))
-async def test_the_cap_is_even_and_exact(sizes: list[int], per_chunk: int, cap: int) -> None:
-    """For any shards: as many as the cap or the chunks allow, spread so evenly that no stretch has its share wrong
-
-    by more than one."""
-    found = await counts(sizes, per_chunk, cap)
-    chunks = sum(sizes)
-    assert sum(found) == min(cap, chunks * per_chunk)
-    assert not found or max(found) - min(found) <= 1
-    share = min(cap / chunks, per_chunk) if chunks else 0
-    for end in range(chunks + 1):
-        assert abs(sum(found[:end]) - share * end) < 1
-
-
-@given(st.lists(st.integers(0, 12), max_size=8), st.integers(1, 5), st.integers(1, 80))
-async def test_the_cap_knows_no_shards(sizes: list[int], per_chunk: int, cap: int) -> None:
-    """Where shards begin and end changes no chunk's share."""
-    assert await counts(sizes, per_chunk, cap) == await counts([sum(sizes)], per_chunk, cap)
-
-
-async def test_without_a_cap() -> None:
-    """Without a cap every chunk gets the same, and nothing is waited for."""
-    assert await counts([2, 0, 3], 3, None) == [3] * 5
 
 
 def test_what_a_cap_waits_for(tmp_path: Path) -> None:

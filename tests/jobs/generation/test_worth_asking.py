@@ -10,11 +10,12 @@ from engine.job import ShardRows
 from engine.records import encode
 from engine.testing import scripted
 from jobs.config.generation import Ask
-from jobs.generation.ask import Quota, llama_index
+from jobs.generation.ask import llama_index
 from jobs.generation.grounded import Grounded
+from jobs.generation.quota import Quota
 from jobs.generation.worth_asking import WorthAsking, worth_asking
 from jobs.parsing.section_names import BACK_MATTER
-from jobs.records import Chunk
+from jobs.records import Chunk, Question
 
 DEFAULT = worth_asking(Ask())
 
@@ -57,12 +58,12 @@ def test_own_headings_and_numbers() -> None:
 
 async def test_a_cap_is_shared_by_the_chunks_that_are_asked_about(tmp_path: Path) -> None:
     """Those that are skipped take no part of it."""
-    chunks = Dataset(tmp_path, Chunk)
+    chunks, questions = Dataset(tmp_path / "chunks", Chunk), Dataset(tmp_path / "questions", Question)
     rows = [chunk("a"), chunk("b", ("Funding",)), chunk("c", numbers=True), chunk("d")]
     chunks.write_sealed(0, rows)
-    quota = Quota(chunks, per_chunk=2, cap=4, worth=DEFAULT)
+    quota = Quota(chunks, questions, per_chunk=2, cap=4, worth=DEFAULT)
     await quota.prepare()
-    asked = {item.id: item.value[1] for item in quota.expand(ShardRows(0, {"chunks": rows}))}
+    asked = {item.id: item.value.count for item in quota.expand(ShardRows(0, {"chunks": rows}))}
     assert asked == {"a": 2, "d": 2}
 
 
