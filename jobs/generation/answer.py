@@ -40,12 +40,12 @@ def answer(
 
     `own` is a user's prompt in place of LlamaIndex's.
     """
-    ask = _ask_quoted if quotes else _ask
 
     async def process(value: tuple[Question, Chunk], call: Call) -> Sequence[Record]:
         question, chunk = value
         messages = manner.before([{"role": "user", "content": _prompt(question, chunk, quotes=quotes, own=own)}])
-        reply = await ask(question, chunk, call, chat("generator", messages, max_tokens=max_tokens))
+        request = chat("generator", messages, max_tokens=max_tokens)
+        reply = await (_ask_quoted if quotes else _ask)(question, chunk, call, request)
         return [
             Pair(
                 id=make_id("pair", question.id, reply.answer),
