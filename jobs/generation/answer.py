@@ -40,27 +40,13 @@ def answer(
 
     `own` is a user's prompt in place of LlamaIndex's.
     """
+    ask = _ask_quoted if quotes else _ask
 
     async def process(value: tuple[Question, Chunk], call: Call) -> Sequence[Record]:
         question, chunk = value
         messages = manner.before([{"role": "user", "content": _prompt(question, chunk, quotes=quotes, own=own)}])
-        request = chat("generator", messages, max_tokens=max_tokens)
-        reply = await (_ask_quoted if quotes else _ask)(question, chunk, call, request)
-        return [
-            Pair(
-                id=make_id("pair", question.id, reply.answer),
-                parent=question.id,
-                chunk_id=question.chunk_id,
-                paper_id=question.paper_id,
-                question=question.question,
-                answer=reply.answer,
-                split=question.split,
-                evidence=question.evidence,
-                quotes=list(reply.quotes),
-                type=question.type,
-                raised=question.raised,
-            )
-        ]
+        reply = await ask(question, chunk, call, chat("generator", messages, max_tokens=max_tokens))
+        return [_pair(question, reply)]
 
     return Job(
         name="answer",
@@ -80,6 +66,22 @@ def read_answer(text: str) -> str:
     if text.strip(" .").casefold() in ("", "empty response"):
         raise Malformed("It is empty.")
     return text
+
+
+def _pair(question: Question, reply: Quoted) -> Pair:
+    return Pair(
+        id=make_id("pair", question.id, reply.answer),
+        parent=question.id,
+        chunk_id=question.chunk_id,
+        paper_id=question.paper_id,
+        question=question.question,
+        answer=reply.answer,
+        split=question.split,
+        evidence=question.evidence,
+        quotes=list(reply.quotes),
+        type=question.type,
+        raised=question.raised,
+    )
 
 
 def _prompt(question: Question, chunk: Chunk, *, quotes: bool, own: str) -> str:
