@@ -12,7 +12,7 @@ LORA_TESTS := hypothesis pytest pytest-asyncio pytest-timeout
 # Compiled once here, where PYTHONDONTWRITEBYTECODE is set every process would compile every package anew: for seconds.
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --compile-bytecode --extra embedded --python $(PYTHON)
 
-.PHONY: help install demo test quick lint format docs prompts soak explore mutate lora trainers bench clean
+.PHONY: help install demo test quick lint format docs prompts soak explore mutate lora worked trainers bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -63,6 +63,9 @@ mutate: .venv/dev.stamp ## does a test fail when the engine's crash logic change
 
 lora: .venv-lora/stamp ## the tests of local fine-tuning, with torch, in an environment of their own
 	GRISTMILL_EMBEDDED_MODEL=small .venv-lora/bin/pytest tests/lora $(ARGS)
+
+worked: .venv-lora/stamp ## the worked example from PAPERS=folder: pairs, trainings, one table; it goes on where it was stopped
+	.venv-lora/bin/python examples/worked $(PAPERS) $(if $(OUT),--out $(OUT)) $(if $(PAIRS),--pairs $(PAIRS)) $(ARGS)
 
 trainers: .venv-trainers/stamp ## what is exported, in the loaders of TRL, axolotl and LLaMA-Factory, in an environment of their own
 	.venv-trainers/bin/pytest tests/trainers $(ARGS)

