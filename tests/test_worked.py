@@ -15,8 +15,8 @@ from urllib.error import HTTPError
 import pymupdf
 import pytest
 
-from jobs.generation.evidence import evidence_request, parse_reply
-from jobs.records import Context, Example
+from jobs.generation.grounded import Grounded
+from jobs.records import Chunk, Context, Example
 
 WORKED = Path(__file__).resolve().parents[1] / "examples" / "worked"
 _OWN = ("outcome", "papers", "plan", "trainings", "written", "batch_server")
@@ -63,7 +63,10 @@ def test_a_missing_source_is_named(worked: dict[str, ModuleType], tmp_path: Path
 
 def test_written_pairs_answer_for_their_chunk_alone(worked: dict[str, ModuleType], tmp_path: Path) -> None:
     """Over HTTP, a chunk gets the pairs whose evidence it holds, which pass the checks of the recipe; another gets none."""
-    chunk = "A shard holds the rows of thirty two papers in one file. The seal of a shard says how many rows it has."
+    text = "A shard holds the rows of thirty two papers in one file. The seal of a shard says how many rows it has."
+    chunk = Chunk(
+        id="c", parent="p", paper_id="p", title="T", position=0, text=text, page_first=0, page_last=0, split="train"
+    )
     pair = {
         "paper": "p.pdf",
         "evidence": "A shard holds the rows of\nthirty two papers in one file.",
@@ -74,9 +77,9 @@ def test_written_pairs_answer_for_their_chunk_alone(worked: dict[str, ModuleType
     served = worked["written"].server(worked["written"].read_pairs(tmp_path / "pairs.jsonl"))
     threading.Thread(target=served.serve_forever, daemon=True).start()
     try:
-        request = evidence_request(chunk, count=2)
+        request = Grounded(chooses=True).request(chunk, 2)
         assert request is not None
-        found = parse_reply(asked(served.server_port, request.messages), chunk)
+        found = Grounded(chooses=True).read(asked(served.server_port, request.messages), chunk, 2)
         assert [(each.question, each.answer) for each in found.pairs] == [(pair["question"], pair["answer"])]
         other = asked(served.server_port, [{"role": "user", "content": "Excerpt: Seals are small."}])
         assert json.loads(other) == {}
