@@ -38,16 +38,16 @@ class Curator:
         self._settings = settings
         self._datasets = datasets
         self._hook = hook
+        beside = [*(["probes"] if settings.embeds else []), *(["critiques"] if settings.critic else [])]
+        self._reads = ("pairs", *beside)
         folder = datasets["curated"].folder
-        self._near = NearQuestions(folder / "near.sqlite3", cosine=settings.near_duplicate_cosine)
+        self._near = NearQuestions(folder / "near", cosine=settings.near_duplicate_cosine)
 
     def job(self, *, fingerprint: Mapping[str, Any]) -> Job:
         """The job that writes one row for each pair for which every check succeeded."""
-        settings = self._settings
-        beside = [*(["probes"] if settings.embeds else []), *(["critiques"] if settings.critic else [])]
         return Job(
             name="curate",
-            reads=("pairs", *beside),
+            reads=self._reads,
             writes="curated",
             row=Curated,
             expand=self.expand,
@@ -69,17 +69,31 @@ class Curator:
         return [row]
 
     def _repeated(self, shard: ShardRows, judged: Iterable[tuple[Pair, Fault | None]]) -> dict[str, Fault]:
-        vectors = {row.parent: row.vector for row in shard["probes"]}
-        asked = [
-            Asked(id=pair.id, question=pair.question, vector=vectors[pair.id]) for pair, found in judged if not found
-        ]
-        decided = self._near.decide(shard.index, asked, lambda number: _kept(self._datasets, number))
+        asked = _asked(shard, judged)
+        decided = self._near.decide(shard.index, asked, self._kept, self._ready)
         return {
             id_: Fault(
                 reason="near_duplicate", detail=f"cosine {other.cosine:.3f} with the question of pair {other.id}"
             )
             for id_, other in decided.items()
         }
+
+    def _kept(self, index: int) -> Iterator[Asked]:
+        """The questions that a sealed shard kept."""
+        vectors = {row.parent: row.vector for row in self._datasets["probes"].read(index)}
+        for row in self._datasets["curated"].read(index):
+            if row.kept and row.pair_id in vectors:
+                yield Asked(id=row.pair_id, question=row.question, vector=vectors[row.pair_id])
+
+    def _ready(self, index: int) -> list[Asked] | None:
+        """The questions of a shard that is to be decided, if all that is read of it is sealed."""
+        inputs = [self._datasets[name] for name in self._reads]
+        if self._datasets["curated"].shard(index).done.exists() or not all(
+            dataset.shard(index).done.exists() for dataset in inputs
+        ):
+            return None
+        shard = ShardRows(index, {dataset.name: dataset.read(index) for dataset in inputs})
+        return _asked(shard, _judged(shard, self._settings))
 
 
 class KeptPairs(Dataset[Pair]):
@@ -130,11 +144,10 @@ def _judged(shard: ShardRows, settings: Curate) -> Iterator[tuple[Pair, Fault | 
         yield pair, found
 
 
-def _kept(datasets: Mapping[str, Dataset[Any]], index: int) -> Iterator[Asked]:
-    vectors = {row.parent: row.vector for row in datasets["probes"].read(index)}
-    for row in datasets["curated"].read(index):
-        if row.kept and row.pair_id in vectors:
-            yield Asked(id=row.pair_id, question=row.question, vector=vectors[row.pair_id])
+def _asked(shard: ShardRows, judged: Iterable[tuple[Pair, Fault | None]]) -> list[Asked]:
+    """The questions that passed their own checks, in order."""
+    vectors = {row.parent: row.vector for row in shard["probes"]}
+    return [Asked(id=pair.id, question=pair.question, vector=vectors[pair.id]) for pair, found in judged if not found]
 
 
 def _row(pair: Pair, found: Fault | None) -> Curated:

@@ -1,40 +1,35 @@
 """Near-duplicate questions over a whole run: of two that ask the same, the first in the order of the shards is kept.
 
-A shard is decided as a whole, after every shard before it, so a decision depends on the rows and never on timing. The
-kept questions are in a database on disk, so memory does not grow with the run. They are found by locality-sensitive
-hashing (Charikar 2002): the signs of a vector along some fixed directions are one key, and two near vectors share at
-least one of 32 such keys. The number of signs in a key is the largest with which 99 % of the pairs at the threshold
-share a key; nearer pairs share one more often, equal ones always. Questions that share a key are compared exactly, so
-none is refused by chance.
+A shard is decided as a whole, after every shard before it, so a decision depends on the rows and never on timing.
+Questions that share one of the hashes of `jobs.curation.near_keys` are compared exactly, so none is refused by chance. A
+block of questions is decided in three steps: the hashes of the block are looked up among those of the kept questions
+(`jobs.curation.near_kept`) and among each other; the pairs found are compared; and what is left, a few edges between
+questions, is decided in order, since a question that is refused refuses none.
 
-The database holds nothing that was paid for: a shard that it lacks is added again from the rows.
+How a run is cut into blocks decides nothing but the cost. In a large run many shards that are ready make one block, so
+that the kept hashes on disk are read from beginning to end, once for all of these shards.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from hashlib import shake_256
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from jobs.models.embeddings import unpack
-from jobs.run.sqlite_errors import naming_the_database
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from jobs.curation.near_kept import Kept
+
 __all__ = ["Asked", "Near", "NearQuestions"]
 
-KEYS = 32
-FOUND = 0.99  # of the pairs whose cosine is just at the threshold
-MOST_SIGNS = 32
+GATHERED_FROM = 1_000_000  # kept questions
+BLOCK = 131_072  # questions, about
+_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,140 +49,102 @@ class Near:
     cosine: float
 
 
+Decisions = Mapping[str, Near]
+"""The near-duplicates of a shard, by id."""
+
+
 class NearQuestions:
-    """The questions that are kept so far, in the database `path`; at `cosine` or more, two are near-duplicates."""
+    """The questions that are kept so far, in `folder`; at `cosine` or more, two are near-duplicates."""
 
-    def __init__(self, path: Path, *, cosine: float) -> None:
-        self._path = path
+    def __init__(self, folder: Path, *, cosine: float) -> None:
+        self._folder = folder
         self._cosine = cosine
+        self._kept: Kept | None = None
+        self._ahead: dict[int, tuple[Sequence[Asked], Decisions]] = {}
 
-    def decide(self, shard: int, asked: Sequence[Asked], kept: Callable[[int], Iterable[Asked]]) -> Mapping[str, Near]:
+    def decide(
+        self,
+        shard: int,
+        asked: Sequence[Asked],
+        kept: Callable[[int], Iterable[Asked]],
+        ready: Callable[[int], Sequence[Asked] | None] = lambda _: None,
+    ) -> Decisions:
         """Which of `asked`, the questions of this shard in order, are near-duplicates; blocks.
 
-        The others are kept, and replace what the database has for this shard. Shards are decided in order; `kept`
-        returns the questions that an earlier shard kept, and is called only if the database lacks that shard.
+        The others are kept, and replace what is in the folder for this shard and all after it. Shards are decided in
+        order. `kept` returns the questions that an earlier shard kept, and is called only if the folder lacks that shard.
+        `ready` returns the questions of a later shard if they are there already, so that it can be decided with this one;
+        its answer must be what this function is called with then.
+
+        Raises `Fatal` for a disk that cannot be used, and `ValueError` for vectors of different lengths.
         """
-        with (
-            naming_the_database(self._path, made_from="the rows"),
-            closing(sqlite3.connect(self._path, isolation_level=None)) as database,
-        ):
-            database.executescript(_TABLES)
-            database.execute("begin immediate")
-            for number in _lacking(database, shard):
-                self._enter_all(database, number, kept(number))
-            found = self._decide(database, shard, asked)
-            database.execute("commit")
-            return found
+        before = self._ahead.pop(shard, None)
+        if before is not None and list(before[0]) == list(asked):
+            return before[1]
+        self._ahead = {}
+        store = self._opened()
+        store.cut(shard)
+        while store.shards < shard:
+            self._enter_all(store, list(kept(store.shards)))
+        block = {shard: asked}
+        if store.count >= GATHERED_FROM:
+            block |= dict(_following(shard + 1, BLOCK - len(asked), ready))
+        self._ahead = dict(
+            zip(block, zip(block.values(), self._decided(store, block.values()), strict=True), strict=True)
+        )
+        return self._ahead.pop(shard)[1]
 
-    def _decide(self, database: sqlite3.Connection, shard: int, asked: Sequence[Asked]) -> dict[str, Near]:
-        _forget(database, shard)
-        found = {}
-        for question in asked:
-            unit = _unit(question.vector)
-            keys = _keys(unit, _signs(self._cosine))
-            near = self._nearest(database, shard, question, unit, keys)
-            if near is not None:
-                found[question.id] = near
-            else:
-                _enter(database, shard, question, unit, keys)
-        return found
+    def _opened(self) -> Kept:
+        from jobs.curation.near_kept import Kept
 
-    def _enter_all(self, database: sqlite3.Connection, shard: int, kept: Iterable[Asked]) -> None:
-        _forget(database, shard)
-        for question in kept:
-            unit = _unit(question.vector)
-            _enter(database, shard, question, unit, _keys(unit, _signs(self._cosine)))
+        if self._kept is None:
+            self._folder.with_name("near.sqlite3").unlink(missing_ok=True)  # what an earlier release kept them in
+            self._kept = Kept(self._folder, made=f"{_VERSION} {self._cosine}")
+        return self._kept
 
-    def _nearest(
-        self,
-        database: sqlite3.Connection,
-        shard: int,
-        question: Asked,
-        unit: NDArray[np.float32],
-        keys: Sequence[int],
-    ) -> Near | None:
-        """The nearest kept question with the same numbers; the first of equally near ones."""
-        import numpy as np
+    def _enter_all(self, store: Kept, asked: Sequence[Asked]) -> None:
+        """Enter the questions of a shard that was decided before."""
+        vectors, hashes = self._compared_by(asked)
+        store.enter([question.id for question in asked], vectors, hashes, ends=[len(asked)])
 
-        select = "select place from keys where number = ? and key = ?"
-        places = {place for pair in enumerate(keys) for (place,) in database.execute(select, pair)}
-        select = "select id, vector from questions where place = ? and shard <= ? and numbers = ?"
-        numbers = _numbers(question.question)
-        found = [row for place in sorted(places) for row in database.execute(select, (place, shard, numbers))]
-        if not found:
-            return None
-        vectors = np.frombuffer(b"".join(vector for _, vector in found), dtype="<f4").reshape(len(found), -1)
-        cosines = np.round(vectors @ unit, 6)
-        best = int(np.argmax(cosines))
-        return Near(id=found[best][0], cosine=float(cosines[best])) if cosines[best] >= self._cosine else None
+    def _decided(self, store: Kept, shards: Collection[Sequence[Asked]]) -> list[Decisions]:
+        """Decide consecutive shards, and enter what they keep."""
+        from jobs.curation.near_blocks import fitting, nearest
 
+        asked, ends = [question for shard in shards for question in shard], list(accumulate(map(len, shards)))
+        vectors, hashes = self._compared_by(asked)
+        found: dict[str, Near] = {}
+        start, open_ends = 0, ends
+        while open_ends:
+            end = start + fitting(hashes[:, start:])
+            near = nearest(store, vectors[start:end], hashes[:, start:end], self._cosine)
+            ids = [question.id for question in asked[start:end]]
+            names = store.ids([other.place for other in near.values()])
+            for (number, other), name in zip(near.items(), names, strict=True):
+                found[ids[number]] = Near(id=name or ids[other.number], cosine=other.cosine)
+            kept = [number for number in range(end - start) if number not in near]
+            closed, open_ends = [each for each in open_ends if each <= end], [each for each in open_ends if each > end]
+            places = [start + number for number in kept]
+            store.enter(
+                [ids[number] for number in kept],
+                vectors[places],
+                hashes[:, places],
+                ends=[bisect_left(places, each) for each in closed],
+            )
+            start = end
+        return [{question.id: found[question.id] for question in shard if question.id in found} for shard in shards]
 
-_TABLES = """
-create table if not exists shards (shard integer primary key);
-create table if not exists questions (
-    place integer primary key autoincrement, shard integer not null, id text not null, numbers text not null,
-    vector blob not null
-);
-create index if not exists questions_by_shard on questions (shard);
-create table if not exists keys (number integer, key integer, place integer, primary key (number, key, place))
-    without rowid;
-"""
+    def _compared_by(self, asked: Sequence[Asked]) -> tuple[NDArray[np.float32], NDArray[np.uint64]]:
+        from jobs.curation.near_keys import hashes, units
+
+        vectors = units([question.vector for question in asked])
+        return vectors, hashes(vectors, [question.question for question in asked], self._cosine)
 
 
-def _lacking(database: sqlite3.Connection, shard: int) -> list[int]:
-    entered = {number for (number,) in database.execute("select shard from shards where shard < ?", (shard,))}
-    return [number for number in range(shard) if number not in entered]
-
-
-def _forget(database: sqlite3.Connection, shard: int) -> None:
-    """Delete a shard's questions. Their keys stay, but places are never used twice, so such keys find nothing."""
-    database.execute("delete from questions where shard = ?", (shard,))
-    database.execute("insert or ignore into shards values (?)", (shard,))
-
-
-def _enter(
-    database: sqlite3.Connection, shard: int, question: Asked, unit: NDArray[np.float32], keys: Sequence[int]
-) -> None:
-    row = (shard, question.id, _numbers(question.question), unit.tobytes())
-    cursor = database.execute("insert into questions (shard, id, numbers, vector) values (?, ?, ?, ?)", row)
-    database.executemany(
-        "insert into keys values (?, ?, ?)", [(number, key, cursor.lastrowid) for number, key in enumerate(keys)]
-    )
-
-
-def _numbers(question: str) -> str:
-    """The numbers of a question, which embeddings hardly show: "the 7B model" and "the 13B model" differ."""
-    return " ".join(sorted(re.findall(r"\w*\d+(?:[.,]\d+)*\w*", question.casefold())))
-
-
-def _unit(packed: str) -> NDArray[np.float32]:
-    import numpy as np
-
-    vector = unpack(packed).astype(np.float64)
-    length = float(np.linalg.norm(vector))
-    unit: NDArray[np.float32] = (vector / length if length else vector).astype("<f4")
-    return unit
-
-
-def _signs(cosine: float) -> int:
-    """The signs of one key: two vectors at this angle agree in one sign with the probability 1 - angle / π."""
-    agree = 1 - math.acos(min(1.0, cosine)) / math.pi
-    one_key = 1 - (1 - FOUND) ** (1 / KEYS)
-    return min(MOST_SIGNS, int(math.log(one_key) / math.log(agree))) if agree < 1 else MOST_SIGNS
-
-
-def _keys(unit: NDArray[np.float32], signs: int) -> list[int]:
-    import numpy as np
-
-    positive = (_directions(KEYS * signs, len(unit)) @ unit > 0).reshape(KEYS, signs)
-    keys: list[int] = (positive @ (1 << np.arange(signs, dtype=np.int64))).tolist()
-    return keys
-
-
-@cache
-def _directions(count: int, dimension: int) -> NDArray[Any]:
-    """`count` directions of parts 1 and -1, from a hash, so that every machine takes the same."""
-    import numpy as np
-
-    bits = np.frombuffer(shake_256(b"near questions").digest(-(-count * dimension // 8)), dtype=np.uint8)
-    return np.unpackbits(bits)[: count * dimension].reshape(count, dimension).astype(np.float32) * 2 - 1
+def _following(
+    shard: int, most: int, ready: Callable[[int], Sequence[Asked] | None]
+) -> Iterator[tuple[int, Sequence[Asked]]]:
+    """The shards from `shard` on that are ready, with at most `most` questions."""
+    while (asked := ready(shard)) is not None and len(asked) <= most:
+        yield shard, asked
+        shard, most = shard + 1, most - len(asked)

@@ -19,6 +19,7 @@ from engine.runner import run
 from engine.signals import Stop
 from engine.testing import chat_reply, embedding_reply
 from jobs.config import Config, Curate
+from jobs.curation import near_duplicates
 from jobs.curation.critique import critique
 from jobs.curation.curate import Curator, kept_pairs, rejections
 from jobs.curation.probe import probe
@@ -92,7 +93,7 @@ def names(folder: Path) -> set[str]:
 
 
 async def curated(
-    folder: Path, call: Endpoint, *, retry: bool = False, **settings: Any
+    folder: Path, call: Endpoint, *, retry: bool = False, until: str = "curate", **settings: Any
 ) -> tuple[dict[str, Dataset[Any]], list[Event]]:
     chosen = Curate(**{"round_trip": False, **settings})
     datasets = opened(folder)
@@ -103,7 +104,8 @@ async def curated(
         *([critique(settings=chosen, max_tokens=100, fingerprint={}, slots=8)] if chosen.critic else []),
         Curator(settings=chosen, datasets=datasets, hook=events.append).job(fingerprint={}),
     ]
-    pipeline = jobs if chosen.embeds else jobs[1:]
+    pipeline = [job for job in jobs if job.name == until or until == "curate"]
+    pipeline = pipeline if chosen.embeds else pipeline[1:]
     await run(pipeline, datasets, call, stop=Stop(), hook=events.append, retry=lambda job, failure: retry)
     return datasets, events
 
@@ -121,6 +123,20 @@ async def test_the_order_of_completion_decides_nothing(tmp_path: Path, seed: int
     for name in ("probes", "curated"):
         for shard in range(len(SHARDS)):
             assert datasets[name].shard(shard).data.read_bytes() == others[name].shard(shard).data.read_bytes()
+
+
+async def test_shards_decided_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a large run decides many shards at once, their rows have the bytes of those decided one after another."""
+    datasets, _ = await curated(tmp_path / "one", Endpoint(0))
+    await curated(tmp_path / "two", Endpoint(1), until="probe")
+    monkeypatch.setattr(near_duplicates, "GATHERED_FROM", 0)
+    read: list[int] = []
+    ready = Curator._ready
+    monkeypatch.setattr(Curator, "_ready", lambda self, number: read.append(number) or ready(self, number))
+    others, _ = await curated(tmp_path / "two", Endpoint(1))
+    assert read == [1, 2, 3], "the first shard was decided with all that were ready"
+    for shard in range(len(SHARDS)):
+        assert datasets["curated"].shard(shard).data.read_bytes() == others["curated"].shard(shard).data.read_bytes()
 
 
 async def test_a_refusal_is_no_failure(tmp_path: Path) -> None:
@@ -145,7 +161,7 @@ async def test_only_rules_cost_nothing(tmp_path: Path) -> None:
     assert not call.requests
     assert rejections(datasets["curated"]) == {"about_form": 1}
     assert names(tmp_path) == {"pairs", "chunks", "curated"}
-    assert "near.sqlite3" not in names(tmp_path / "curated")
+    assert "near" not in names(tmp_path / "curated")
 
 
 async def test_the_critic(tmp_path: Path) -> None:

@@ -1,0 +1,171 @@
+"""What does a question cost to be compared with all that a run keeps, from a hundred thousand to a million; in what memory?
+
+Questions with vectors of 384 dimensions, in shards of 3,200 (32 papers, 50 chunks, two questions): most lie near one of a
+number of topics, one in twenty says nearly the same as an earlier one, and one in a hundred is a question that is asked of
+every paper. Each number of them in a process of its own, one shard after another as in a small run, and as many shards at
+a time as a large run gathers. Both must decide alike.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from bench_index import Watch
+from tables import Row, options, show, show_rows, write
+
+from jobs.curation import near_duplicates
+from jobs.curation.near_duplicates import Asked, NearQuestions
+from jobs.models.embeddings import pack
+
+DIMENSIONS, SHARD, COSINE, A_TOPIC = 384, 3_200, 0.97, 400
+TARGET_GROWTH, TARGET_MB = 1.2, 2_000
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    questions: int
+    gathered: bool
+    cpu_us: float
+    anonymous_mb: float
+    disk_bytes: float
+    refused: int
+    decisions: str
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--one"]:
+        print(msgspec.json.encode(measured(int(sys.argv[2]), gathered=sys.argv[3] == "1")).decode())
+        return
+    given = options(__doc__, largest=1_000_000, shard_by_shard_up_to=1_000_000)
+    sizes = [size for size in (100_000, 300_000, 1_000_000, 3_000_000) if size <= given.largest] or [given.largest]
+    gathered = [in_a_process(size, gathered=True) for size in sizes]
+    one_by_one = [in_a_process(size, gathered=False) for size in sizes if size <= given.shard_by_shard_up_to]
+    show(
+        f"Questions of {DIMENSIONS} dimensions, near-duplicates at a cosine of {COSINE}",
+        ["questions", "shards", "CPU µs", "memory, MB", "disk, bytes", "refused"],
+        [
+            [
+                f"{each.questions:,}",
+                "gathered" if each.gathered else "one by one",
+                f"{each.cpu_us:.0f}",
+                f"{each.anonymous_mb:.0f}",
+                f"{each.disk_bytes:.0f}",
+                each.refused,
+            ]
+            for each in [*gathered, *one_by_one]
+        ],
+    )
+    rows = told(gathered, one_by_one)
+    show_rows("The largest against the smallest", rows)
+    write(given.json, {"rows": rows, "found": [*gathered, *one_by_one]})
+
+
+def told(gathered: Sequence[Found], one_by_one: Sequence[Found]) -> list[Row]:
+    few, many = gathered[0], gathered[-1]
+    growth = many.cpu_us / few.cpu_us
+    alike = [one.decisions == other.decisions for one, other in zip(gathered, one_by_one, strict=False)]
+    return [
+        Row(
+            measure=f"CPU µs a question, {many.questions:,} against {few.questions:,}",
+            value=f"{many.cpu_us:.0f}",
+            floor=f"{few.cpu_us:.0f}",
+            ratio=f"{growth:.2f}",
+            target=f"growth ≤ {TARGET_GROWTH:g}",
+            met=growth <= TARGET_GROWTH,
+        ),
+        Row(
+            measure=f"memory, {many.questions:,} against {few.questions:,}, MB",
+            value=f"{many.anonymous_mb:.0f}",
+            floor=f"{few.anonymous_mb:.0f}",
+            ratio=f"{many.anonymous_mb / few.anonymous_mb:.2f}",
+            target=f"< {TARGET_MB:,}",
+            met=many.anonymous_mb < TARGET_MB,
+        ),
+        Row(
+            measure="decisions of gathered shards and of one after another are the same, sizes tried",
+            value=f"{sum(alike)} of {len(alike)}",
+            target="all",
+            met=all(alike),
+        ),
+    ]
+
+
+def in_a_process(questions: int, *, gathered: bool) -> Found:
+    command = [sys.executable, __file__, "--one", str(questions), str(int(gathered))]
+    return msgspec.json.decode(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout, type=Found)
+
+
+def measured(count: int, *, gathered: bool) -> Found:
+    near_duplicates.GATHERED_FROM = 1 if gathered else sys.maxsize
+    source, shards = Source(count), -(-count // SHARD)
+    decisions, refused, spent_s = "", 0, 0.0
+    with tempfile.TemporaryDirectory() as folder, Watch() as watch:
+        near = NearQuestions(Path(folder, "near"), cosine=COSINE)
+        for number in range(shards):
+            asked = source.shard(number)
+            began, making = time.process_time(), source.spent_s
+            found = near.decide(
+                number, asked, lambda _: [], lambda other: source.shard(other) if other < shards else None
+            )
+            spent_s += time.process_time() - began - (source.spent_s - making)
+            refused += len(found)
+            decisions = near_digest(decisions, found)
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    return Found(
+        questions=count,
+        gathered=gathered,
+        cpu_us=1e6 * spent_s / count,
+        anonymous_mb=watch.peak_mb,
+        disk_bytes=size / count,
+        refused=refused,
+        decisions=decisions,
+    )
+
+
+def near_digest(before: str, found: object) -> str:
+    from engine.records import make_id
+
+    return make_id(before, msgspec.json.encode(found).decode())
+
+
+class Source:
+    """The questions, shard by shard, and the CPU seconds that making them took."""
+
+    def __init__(self, count: int) -> None:
+        self.spent_s = 0.0
+        self._count = count
+        random = np.random.default_rng(0)
+        self._topics = random.standard_normal((max(1, count // A_TOPIC), DIMENSIONS), dtype=np.float32)
+        self._common = random.standard_normal(DIMENSIONS, dtype=np.float32)
+
+    def shard(self, number: int) -> list[Asked]:
+        began = time.process_time()
+        size = min(SHARD, self._count - number * SHARD)
+        vectors = self._drawn(number)[:size]
+        random = np.random.default_rng((2, number))
+        again = np.flatnonzero(random.random(size) < 0.05)
+        if number and len(again):  # a question of an earlier shard, in other words
+            earlier = self._drawn(int(random.integers(0, number)))
+            vectors[again] = earlier[again] + 0.1 * random.standard_normal((len(again), DIMENSIONS))
+        vectors[random.random(size) < 0.01] = self._common
+        asked = [
+            Asked(id=f"{number:06d}-{place:04d}", question="What does it do?", vector=pack(vector))
+            for place, vector in enumerate(vectors)
+        ]
+        self.spent_s += time.process_time() - began
+        return asked
+
+    def _drawn(self, number: int) -> np.ndarray:
+        random = np.random.default_rng((1, number))
+        around = self._topics[random.integers(0, len(self._topics), SHARD)]
+        return around + 0.6 * random.standard_normal((SHARD, DIMENSIONS), dtype=np.float32)
+
+
+if __name__ == "__main__":
+    main()
