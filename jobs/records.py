@@ -43,8 +43,9 @@ class Question(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A question that its chunk answers.
 
     The recipe "grounded" alone sets ``evidence``, which is in the chunk, word for word, ``draft``, the answer that was
-    written with the question, and ``type``, such as "why". ``raised`` counts how often the number of questions had been
-    raised when this one was asked. Neither is written when it is empty, or 0.
+    written with the question, and ``type``, such as "why". A question of type "multi_step" needs a second chunk of the
+    paper, too: ``second_chunk_id`` and ``second_evidence``. ``raised`` counts how often the number of questions had been
+    raised when this one was asked. These last four are not written when they are empty, or 0.
     """
 
     chunk_id: str
@@ -54,6 +55,8 @@ class Question(Record, frozen=True, kw_only=True, omit_defaults=True):
     evidence: str = msgspec.field(default_factory=str)  # a factory, so that it is written even when it is empty
     draft: str = msgspec.field(default_factory=str)
     type: str = ""
+    second_chunk_id: str = ""
+    second_evidence: str = ""
     raised: int = 0
 
 
@@ -74,7 +77,7 @@ def _no_quotes() -> list[Quote]:
 class Pair(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A question and its reference answer, both from one chunk; ``quotes`` is filled if answers quote it.
 
-    ``type`` and ``raised`` are those of the question; they are not written when they are empty, or 0.
+    What follows ``quotes`` is that of the question, and is not written when it is empty, or 0.
     """
 
     chunk_id: str
@@ -85,7 +88,14 @@ class Pair(Record, frozen=True, kw_only=True, omit_defaults=True):
     evidence: str = msgspec.field(default_factory=str)
     quotes: list[Quote] = msgspec.field(default_factory=_no_quotes)
     type: str = ""
+    second_chunk_id: str = ""
+    second_evidence: str = ""
     raised: int = 0
+
+    @property
+    def chunk_ids(self) -> list[str]:
+        """Its chunk, and the second one of a question over two."""
+        return [self.chunk_id, *([self.second_chunk_id] if self.second_chunk_id else [])]
 
     @property
     def version(self) -> str:
@@ -148,7 +158,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """A chunk before the question. ``rank`` counts from 0; ``score`` is the cosine similarity, None for a context from
     a file.
 
-    ``role`` is "source" for the chunk that the pair came from, "distractor" for one that was chosen to mislead, and
+    ``role`` is "source" for a chunk that the pair came from, "distractor" for one that was chosen to mislead, and
     "retrieved" for any other that retrieval found."""
 
     chunk_id: str
@@ -157,11 +167,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     role: str = "retrieved"
 
 
-class Example(Record, frozen=True, kw_only=True):
+class Example(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One training example: the retrieval-augmented prompt and the reference answer.
 
     ``title`` is the title of the paper that the question is about. ``abstains`` says that the answer is an abstention
-    instead, because the source is not among the contexts.
+    instead, because the source is not among the contexts. ``type`` is that of the question, if it has one.
     """
 
     pair_id: str
@@ -172,7 +182,8 @@ class Example(Record, frozen=True, kw_only=True):
     answer: str
     contexts: list[Context]
     split: str
-    abstains: bool = False
+    abstains: bool = msgspec.field(default_factory=bool)
+    type: str = ""
 
 
 class Response(Record, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from engine.requests import Call
 from jobs.config import Config
 from jobs.curation.critique import critique_request, read_rubric
 from jobs.evaluation.stage import judge_method
+from jobs.generation.grounded import Task
 from jobs.generation.stage import grounded_form
 from jobs.models.chat import ask_until_valid, chat
 from jobs.models.embeddings import embedding, unpack, vectors
@@ -105,10 +106,10 @@ def _check(kind: str, section: str, config: Config, nonce: str, length: int | No
         await call(chat(section, [*system, user], max_tokens=most))
 
     async def asked(call: Call) -> None:
-        form, chunk = grounded_form(config), _chunk(nonce)
-        request = form.request(chunk, 1)
+        form, task = grounded_form(config), Task(chunk=_chunk(nonce), count=1)
+        request = form.request(task)
         if request is not None:
-            await ask_until_valid(call, request, lambda reply: form.read(reply, chunk, 1))
+            await ask_until_valid(call, request, lambda reply: form.read(reply, task))
 
     async def judged(call: Call) -> None:
         await judge_method(config)(_response(nonce), call)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.cli.main import main
-from jobs.generation.grounded import TYPES
+from jobs.generation.question_types import TYPES
 
 pytestmark = pytest.mark.processes
 
@@ -127,3 +127,36 @@ def test_a_prompt_without_its_place_is_refused_before_anything_is_written(
         assert "mine.txt" in line
         assert told in line
         assert not (tmp_path / "run").exists()
+
+
+def test_questions_of_types_over_one_chunk_and_two(
+    tmp_path: Path, example_papers: Path, simulate: Simulate, configured: Configured
+) -> None:
+    """The rows name types and both chunks, which stand in the contexts of training; another order changes nothing."""
+    shares = "types = {fact = 0.3, why = 0.2, number = 0.1, multi_step = 0.4}"
+    settings = configured(simulate(), f"[ask]\nquestions_per_chunk = 3\n{shares}\n")
+    made = []
+    for name, concurrency in (("one", 1), ("other", 16)):
+        run = tmp_path / name
+        command = ["run", str(example_papers), "--out", str(run), "--config", str(settings), "--until", "augment"]
+        assert main([*command, "--set", f"models.generator.max_concurrency={concurrency}"]) == 0
+        made.append(rows(run, "examples"))
+    assert made[0] == made[1]
+    chunks = {row["id"]: row for row in rows(run, "chunks")}
+    pairs = {row["id"]: row for row in rows(run, "pairs")}
+    assert {"fact", "why", "multi_step"} <= {row["type"] for row in pairs.values()}
+    assert {row["type"] for row in pairs.values()} <= {"fact", "why", "number", "multi_step"}
+    two = {id_: row for id_, row in pairs.items() if "second_chunk_id" in row}
+    assert len(two) > 3
+    assert all(row["type"] == "multi_step" for row in two.values())
+    for row in two.values():
+        first, second = chunks[row["chunk_id"]], chunks[row["second_chunk_id"]]
+        assert first["paper_id"] == second["paper_id"]
+        assert row["second_evidence"] in " ".join(second["text"].split())
+    examples = [row for row in made[0] if row["pair_id"] in two]
+    assert any(row["split"] == "train" for row in examples)
+    for row in examples:
+        assert row["type"] == "multi_step"
+        if row["split"] == "train":
+            sources = {context["chunk_id"] for context in row["contexts"] if context["role"] == "source"}
+            assert sources == {two[row["pair_id"]]["chunk_id"], two[row["pair_id"]]["second_chunk_id"]}

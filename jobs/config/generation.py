@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jobs.config.section import Section
 
-__all__ = ["AS_THE_PAPER", "Answer", "Ask"]
+__all__ = ["AS_THE_PAPER", "QUESTION_TYPES", "Answer", "Ask"]
+
+QUESTION_TYPES = ("fact", "how", "why", "compare", "number", "multi_step")
+"""The types of question whose shares can be asked for."""
 
 AS_THE_PAPER = "as the paper"
 """The language of questions and answers that is that of each paper."""
@@ -54,6 +57,12 @@ class Ask(Section):
         False, description="Whether to ask about chunks of which most words are numbers, such as tables."
     )
 
+    types: dict[str, float] = Field(
+        {},
+        description="Shares of the types of question, together 1: fact, how, why, compare, number, and multi_step, which "
+        'needs two chunks of one paper. They are drawn by hash, and need the recipe "grounded", which "auto" then is. '
+        "Unset: the model chooses.",
+    )
     language: str = Field(
         "",
         description='Language of questions and answers: its name, as "German", or "as the paper". Evidence and quotes '
@@ -63,6 +72,19 @@ class Ask(Section):
         "",
         description='Who will read questions and answers, as "nurses without training in statistics". "": nothing is said.',
     )
+
+    @model_validator(mode="after")
+    def _shares(self) -> Ask:
+        for name, share in self.types.items():
+            if name not in QUESTION_TYPES:
+                raise ValueError(f"ask.types.{name}: there is no such type; known: {', '.join(QUESTION_TYPES)}")
+            if not 0 <= share <= 1:
+                raise ValueError(f"ask.types.{name} = {share:g}: a share is from 0 to 1")
+        if self.types and abs(sum(self.types.values()) - 1) > 0.001:
+            raise ValueError(f"ask.types: the shares are {sum(self.types.values()):g} together, and must be 1")
+        if self.types and self.recipe == "llama-index":
+            raise ValueError('ask.types: LlamaIndex\'s prompt asks for no types; set ask.recipe = "grounded"')
+        return self
 
     @property
     def drafts(self) -> bool:

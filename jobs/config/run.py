@@ -71,11 +71,12 @@ class Config(Section):
         """With each "auto" decided: as `before` in this run, or for a new run that begins with this number of papers.
 
         Candidates of `before` stay in it, but for those of the names in `dropped`."""
-        recipe: str = "grounded" if self.models.generator.local else "llama-index"
+        recipe: str = "grounded" if self.models.generator.local or self.ask.types else "llama-index"
         method: str = "agreement" if self.models.judge.local else "score"
         by: str = "paper" if papers >= ENOUGH_PAPERS else "chunk"
         if before is not None:
-            recipe, method, by = before.ask.recipe, before.evaluate.method, before.split.by
+            method, by = before.evaluate.method, before.split.by
+            recipe = before.ask.recipe if before.ask.drafts or not self.ask.types else recipe
         values = self.model_dump()
         if before is not None:  # their answers were paid for
             candidates = before.model_dump()["models"]["candidates"]

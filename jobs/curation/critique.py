@@ -50,7 +50,8 @@ def critique(*, settings: Curate, max_tokens: int, own: str = "", fingerprint: M
         probes = {row.parent: row for row in shard.get("probes", [])}
         for pair in passing(shard["pairs"], settings):
             if not settings.embeds or (pair.id in probes and lost(probes[pair.id], settings) is None):
-                yield Item(id=pair.id, value=(pair, texts[pair.chunk_id]))
+                both = [texts[id_] for id_ in (pair.chunk_id, pair.second_chunk_id) if id_ in texts]
+                yield Item(id=pair.id, value=(pair, "\n\n".join(both)))
 
     return Job(
         name="critique",

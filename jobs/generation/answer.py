@@ -80,6 +80,8 @@ def _pair(question: Question, reply: Quoted) -> Pair:
         evidence=question.evidence,
         quotes=list(reply.quotes),
         type=question.type,
+        second_chunk_id=question.second_chunk_id,
+        second_evidence=question.second_evidence,
         raised=question.raised,
     )
 

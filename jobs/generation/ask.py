@@ -17,7 +17,7 @@ from engine.events import Hook, RowsDropped
 from engine.job import Job
 from engine.records import Record, make_id
 from engine.requests import Call
-from jobs.generation.grounded import Grounded, about
+from jobs.generation.grounded import Grounded, Task, about
 from jobs.generation.manner import NO_MANNER, Manner
 from jobs.generation.pair_checks import GroundedPair
 from jobs.generation.quota import RAISABLE, Quota, Wanted
@@ -34,17 +34,19 @@ __all__ = ["Asked", "Recipe", "ask", "grounded", "llama_index", "read_questions"
 class Asked:
     """One question that a recipe has read from an answer.
 
-    `evidence`, `draft` (its answer) and `type` are set if the recipe has them.
+    `evidence`, `draft` (its answer) and `type` are set if the recipe has them, and `second_evidence` if it is about two
+    chunks.
     """
 
     question: str
     evidence: str = ""
     draft: str = ""
     type: str = ""
+    second_evidence: str = ""
 
 
-Recipe = Callable[[Chunk, int, Call, Sequence[Question]], Awaitable[list[Asked]]]
-"""A function from (chunk, number of questions, call, questions that the chunk has already) to other questions."""
+Recipe = Callable[[Wanted, Call], Awaitable[list[Asked]]]
+"""A function from what is wanted of a chunk to questions, other than those that the chunk has already."""
 
 
 def ask(
@@ -63,7 +65,7 @@ def ask(
     """
 
     async def process(wanted: Wanted, call: Call) -> Sequence[Record]:
-        found = await recipe(wanted.chunk, wanted.count, call, wanted.existing)
+        found = await recipe(wanted, call)
         old = {normalised(row.question) for row in wanted.existing}
         new = [asked for asked in found if normalised(asked.question) not in old]
         if not new and found:
@@ -102,6 +104,8 @@ def _row(wanted: Wanted, number: int, asked: Asked, side_of_question: Callable[[
         evidence=asked.evidence,
         draft=asked.draft,
         type=asked.type,
+        second_chunk_id=wanted.second.id if wanted.second and asked.second_evidence else "",
+        second_evidence=asked.second_evidence,
         raised=wanted.raised,
     )
 
@@ -112,7 +116,8 @@ def llama_index(max_tokens: int, own: str = "", manner: Manner = NO_MANNER) -> R
     `own` is a user's prompt in its place.
     """
 
-    async def recipe(chunk: Chunk, count: int, call: Call, existing: Sequence[Question] = ()) -> list[Asked]:
+    async def recipe(wanted: Wanted, call: Call) -> list[Asked]:
+        chunk, count, existing = wanted.chunk, wanted.count, wanted.existing
         if own:
             prompt = filled(own, text=chunk.text, count=count, **about(chunk)) + _besides(existing)
         else:
@@ -143,23 +148,40 @@ def grounded(form: Grounded, hook: Hook) -> Recipe:
     pairs that fail a check.
     """
 
-    async def recipe(chunk: Chunk, count: int, call: Call, existing: Sequence[Question] = ()) -> list[Asked]:
-        old = [
-            GroundedPair(evidence=row.evidence, question=row.question, answer=row.draft, type=row.type)
-            for row in existing
-        ]
-        request = form.request(chunk, count, old)
+    async def recipe(wanted: Wanted, call: Call) -> list[Asked]:
+        task = _task(wanted)
+        request = form.request(task)
         if request is None:
             return []
-        reading = await ask_until_valid(call, request, lambda reply: form.read(reply, chunk, count, old))
+        reading = await ask_until_valid(call, request, lambda reply: form.read(reply, task))
         if reading.rejected:
             hook(RowsDropped(job="ask", reasons=dict(reading.rejected)))
         return [
-            Asked(question=pair.question, evidence=pair.evidence, draft=pair.answer, type=pair.type)
+            Asked(
+                question=pair.question,
+                evidence=pair.evidence,
+                draft=pair.answer,
+                type=pair.type,
+                second_evidence=pair.second_evidence,
+            )
             for pair in reading.pairs
         ]
 
     return recipe
+
+
+def _task(wanted: Wanted) -> Task:
+    old = [
+        GroundedPair(
+            evidence=row.evidence,
+            question=row.question,
+            answer=row.draft,
+            type=row.type,
+            second_evidence=row.second_evidence,
+        )
+        for row in wanted.existing
+    ]
+    return Task(chunk=wanted.chunk, count=wanted.count, types=wanted.types, second=wanted.second, besides=old)
 
 
 def read_questions(answer: str, count: int) -> list[Asked]:

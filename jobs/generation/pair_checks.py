@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from jobs.generation.evidence import sentences
 
-__all__ = ["CHOSEN", "COPIED", "GroundedPair", "Standard", "fault", "joined", "supported", "uncited"]
+__all__ = ["CHOSEN", "COPIED", "GroundedPair", "Standard", "fault", "joined", "supported", "terms", "uncited"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ COPIED = Standard(share=0.5, longest=1200, whole_chunk=True)
 
 def fault(pair: GroundedPair, texts: Sequence[str], kept: Sequence[GroundedPair], standard: Standard = CHOSEN) -> str:
     """The first check that `pair` fails, or "". `texts` are those of its chunk, or of both, with single spaces."""
-    asked, answered = _terms(pair.question), _terms(pair.answer)
+    asked, answered = terms(pair.question), terms(pair.answer)
     evidence = f"{pair.evidence} {pair.second_evidence}".strip()
     source = " ".join(texts) if standard.whole_chunk else evidence
     in_words = standard.same_words
@@ -61,7 +61,7 @@ def fault(pair: GroundedPair, texts: Sequence[str], kept: Sequence[GroundedPair]
         "not_evidence": not _stands(pair.evidence, texts[:1]) or not _stands(pair.second_evidence, texts[1:]),
         "not_a_question": not _is_question(pair.question, in_words),
         "points_at_text": bool(_AT_TEXT.search(f"{pair.question} {pair.answer}")),
-        "vague": in_words and _is_vague(pair.question, asked, _terms(source)),
+        "vague": in_words and _is_vague(pair.question, asked, terms(source)),
         "unfinished": not pair.answer or len(pair.answer) >= standard.longest,
         "says_nothing": in_words and not answered - asked - _GENERIC,
         "not_grounded": (in_words and _support(pair, source) < standard.share)
@@ -78,6 +78,12 @@ def supported(pair: GroundedPair, text: str) -> GroundedPair:
     """`pair` with the sentence that supports its answer best: the model may copy one and use its neighbour."""
     best = max([pair.evidence, *sentences(text)], key=lambda sentence: _support(pair, sentence))
     return replace(pair, evidence=best)
+
+
+def terms(text: str) -> frozenset[str]:
+    """The words that carry meaning, cut to six letters so that "compute" and "computing" are one."""
+    words = re.findall(r"[^\W_]+", text.casefold())
+    return frozenset(word[:6] for word in words if (len(word) > 2 or word.isdigit()) and word not in _FUNCTION_WORDS)
 
 
 def uncited(text: str) -> str:
@@ -108,25 +114,19 @@ def _is_vague(question: str, asked: frozenset[str], known: frozenset[str]) -> bo
 
 def _needs_both(pair: GroundedPair) -> bool:
     """Whether each chunk's evidence has a word of the answer that the other's lacks."""
-    answered, first, second = _terms(pair.answer), _terms(pair.evidence), _terms(pair.second_evidence)
+    answered, first, second = terms(pair.answer), terms(pair.evidence), terms(pair.second_evidence)
     return bool(answered & first - second) and bool(answered & second - first)
 
 
 def _is_same(pair: GroundedPair, asked: frozenset[str], other: GroundedPair) -> bool:
     same_evidence = (other.evidence, other.second_evidence) == (pair.evidence, pair.second_evidence)
-    return same_evidence or (_terms(other.question) == asked if asked else other.question == pair.question)
+    return same_evidence or (terms(other.question) == asked if asked else other.question == pair.question)
 
 
 def _support(pair: GroundedPair, text: str) -> float:
     """The share of the answer's new terms, not in the question, that `text` contains."""
-    added = _terms(pair.answer) - _terms(pair.question)
-    return len(added & _terms(text)) / len(added) if added else 1.0
-
-
-def _terms(text: str) -> frozenset[str]:
-    """The words that carry meaning, cut to six letters so that "compute" and "computing" are one."""
-    words = re.findall(r"[^\W_]+", text.casefold())
-    return frozenset(word[:6] for word in words if (len(word) > 2 or word.isdigit()) and word not in _FUNCTION_WORDS)
+    added = terms(pair.answer) - terms(pair.question)
+    return len(added & terms(text)) / len(added) if added else 1.0
 
 
 def _numbers(text: str, as_written: bool) -> frozenset[str]:
@@ -142,7 +142,7 @@ _FUNCTION_WORDS = frozenset(
     "them then there these they this those through under use used uses using very was were what when where whether "
     "which while who whom whose why will with would you your".split()
 )
-# Words that name nothing by themselves, cut as `_terms` cuts.
+# Words that name nothing by themselves, cut as `terms` cuts.
 _GENERIC = frozenset(
     word[:6]
     for word in "according achieve advantage aim answer approach author benefit compare conclusion contribution describe "

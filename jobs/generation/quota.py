@@ -20,7 +20,7 @@ from engine.records import decode_lines
 from jobs.generation.shares import Shares, Spread, Step, asked_ids, item_id, read_shares, unusable, write_shares
 from jobs.records import Chunk, Question
 
-__all__ = ["RAISABLE", "Quota", "Wanted"]
+__all__ = ["RAISABLE", "Quota", "Typed", "Wanted"]
 
 RAISABLE = frozenset(("questions_per_chunk", "max_questions"))
 """The settings that may be raised on a run that has questions."""
@@ -29,19 +29,29 @@ RAISABLE = frozenset(("questions_per_chunk", "max_questions"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A number of questions about a chunk, of the step `raised`. The chunk was asked for `before` of them in earlier
-    steps, which gave `existing`."""
+    steps, which gave `existing`.
+
+    ``types`` has the type of each question, () where none is asked for; ``second`` is the other chunk of those over two.
+    """
 
     chunk: Chunk
     count: int
     raised: int = 0
     before: int = 0
     existing: Sequence[Question] = ()
+    types: tuple[str, ...] = ()
+    second: Chunk | None = None
+
+
+Typed = Callable[[Wanted, Sequence[Chunk]], Wanted]
+"""A function that gives what is wanted its types, and a second chunk of those of the paper."""
 
 
 class Quota:
     """How many questions each chunk gets: ``per_chunk``, or its share of ``cap`` over all `chunks` (None: no cap).
 
     Only chunks that are `worth` asking about get any, and a share of the cap. `questions` are those that are there.
+    `typed` gives them their types.
     """
 
     def __init__(
@@ -52,7 +62,9 @@ class Quota:
         per_chunk: int,
         cap: int | None,
         worth: Callable[[Chunk], bool] = lambda chunk: True,
+        typed: Typed = lambda wanted, paper: wanted,
     ) -> None:
+        self._typed = typed
         self._chunks = chunks
         self._questions = questions
         self._per_chunk = per_chunk
@@ -73,6 +85,9 @@ class Quota:
     def expand(self, shard: ShardRows) -> Iterator[Item]:
         """The questions that are wanted of a shard, those of earlier steps first; blocks."""
         chunks = list(filter(self._worth, shard["chunks"]))
+        papers: defaultdict[str, list[Chunk]] = defaultdict(list)
+        for chunk in chunks:
+            papers[chunk.paper_id].append(chunk)
         steps = self._shares.steps
         existing = self._existing(shard.index) if len(steps) > 1 else {}
         asked: Counter[str] = Counter()
@@ -85,7 +100,8 @@ class Quota:
                     before = asked[chunk.id]
                     old = [row for row in existing.get(chunk.id, ()) if row.raised < number]
                     wanted = Wanted(chunk=chunk, count=count, raised=number, before=before, existing=old)
-                    yield Item(id=item_id(chunk.id, number), value=wanted)
+                    typed = self._typed(wanted, papers[chunk.paper_id])
+                    yield Item(id=item_id(chunk.id, number), value=typed)
                     asked[chunk.id] += count
 
     async def prepare(self) -> None:

@@ -14,6 +14,7 @@ from jobs.generation.answer import answer
 from jobs.generation.deal_pairs import deal_pairs
 from jobs.generation.grounded import Grounded
 from jobs.generation.manner import Manner
+from jobs.generation.question_types import Types
 from jobs.generation.quota import Quota
 from jobs.generation.worth_asking import worth_asking
 from jobs.models.prompts import RELEASE
@@ -43,13 +44,15 @@ def build_ask(context: RunContext) -> Job:
             per_chunk=settings.questions_per_chunk,
             cap=settings.max_questions,
             worth=worth_asking(settings),
+            typed=Types(shares=settings.types, seed=context.config.seed).typed(grounded_form(context.config).can_ask),
         ),
         side_of_question=_side_of_question(context.config),
         fingerprint={
             **_fingerprint(context),
             "questions_per_chunk": settings.questions_per_chunk,
             "max_questions": settings.max_questions,
-            **_chosen(settings, "skip_sections", "numbers"),
+            **_chosen(settings, "skip_sections", "numbers", "types"),
+            **({"seed": context.config.seed} if settings.types else {}),
             **context.config.prompts.mark("ask"),
         },
         slots=slots(model),

@@ -1,7 +1,8 @@
 """The `augment` job: for each pair, the retrieved chunks and the question, joined by LlamaIndex's QA prompt.
 
 It is the notebook's `augment_data_with_retrieval`: the contexts are joined into one example, or make one example each.
-With distractors, training pairs get RAFT's contexts instead (`jobs.retrieval.distractors`). If `probe` has embedded the
+With distractors, training pairs get RAFT's contexts instead (`jobs.retrieval.distractors`). A training pair over two
+chunks gets both. If `probe` has embedded the
 question, no request is made; if pairs are curated or reviewed, only those that are used then get examples.
 """
 
@@ -20,7 +21,7 @@ from jobs.models.embeddings import embedding, unpack, unusable, vectors
 from jobs.models.prompts import qa_prompt
 from jobs.records import Chunk, Context, Example, Pair
 from jobs.registry import REVIEWS
-from jobs.retrieval.distractors import Distractors, FoundChunk, setting
+from jobs.retrieval.distractors import Distractors, FoundChunk, scored_sources, setting
 from jobs.retrieval.index import Retriever
 from jobs.review.decisions import used
 
@@ -91,7 +92,9 @@ class Augmenter:
             found = await distractors.around(pair, vector, work.paper, with_source=drawn.with_source)
         else:
             found = await _retrieved(pair, vector, self.retriever, settings)
-        groups = [[one] for one in found] if settings.separate_context else [found]
+            if pair.second_chunk_id and pair.split == "train":
+                found = await _with_both(pair, vector, self.retriever, work.paper, found)
+        groups = _apart(found, pair) if settings.separate_context else [found]
         abstains = not drawn.with_source and settings.without_source_answer == "abstain"
         answer = settings.abstention if abstains else pair.answer
         return [_example(work, group, answer, abstains=abstains) for group in groups]
@@ -111,7 +114,34 @@ def _example(work: _Work, group: Sequence[FoundChunk], answer: str, *, abstains:
         contexts=[one.context for one in group],
         split=pair.split,
         abstains=abstains,
+        type=pair.type,
     )
+
+
+def _apart(found: Sequence[FoundChunk], pair: Pair) -> list[list[FoundChunk]]:
+    """Each context by itself, but for the two that a question over two chunks needs."""
+    both = [one for one in found if one.context.chunk_id in pair.chunk_ids]
+    if len(both) < 2:
+        return [[one] for one in found]
+    return [both, *([one] for one in found if one not in both)]
+
+
+async def _with_both(
+    pair: Pair, vector: Sequence[float], retriever: Retriever, paper: Sequence[Chunk], found: Sequence[FoundChunk]
+) -> list[FoundChunk]:
+    """`found` with both chunks of a question over two, in place of its last ones: no answer is learned from one alone."""
+    there = {one.context.chunk_id for one in found}
+    missing = [chunk for chunk in paper if chunk.id in pair.chunk_ids and chunk.id not in there]
+    others = [one for one in found if one.context.chunk_id not in pair.chunk_ids]
+    dropped = others[max(0, len(others) - len(missing)) :]
+    kept = [one for one in found if one not in dropped]
+    scores = await scored_sources(retriever, missing, vector)
+    return kept + [
+        FoundChunk(
+            context=Context(chunk_id=chunk.id, rank=rank, score=scores[chunk.id], role="source"), text=chunk.text
+        )
+        for rank, chunk in enumerate(missing, start=len(kept))
+    ]
 
 
 async def _retrieved(pair: Pair, vector: Sequence[float], retriever: Retriever, settings: Augment) -> list[FoundChunk]:
@@ -130,4 +160,4 @@ async def _retrieved(pair: Pair, vector: Sequence[float], retriever: Retriever, 
 
 
 def _role(chunk_id: str, pair: Pair) -> str:
-    return "source" if chunk_id == pair.chunk_id else "retrieved"
+    return "source" if chunk_id in pair.chunk_ids else "retrieved"

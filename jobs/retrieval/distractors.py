@@ -1,6 +1,6 @@
 """Distractors (RAFT, arXiv 2403.10131): retrieved chunks that look like the answer's source and are not.
 
-A drawn training pair gets its own chunk among k distractors, in shuffled order, or k distractors without it. No
+A drawn training pair gets its own chunk (or both of a question over two) among k distractors, in shuffled order, or k distractors without it. No
 distractor is the source, its neighbour in the paper (neighbours overlap), a chunk that shares a passage with it, or one
 so near to it that both say the same. All draws are hashes of the seed and the pair, so they do not depend on time or
 order.
@@ -19,7 +19,7 @@ from jobs.records import Chunk, Context, Pair
 from jobs.retrieval.index import Retriever
 from jobs.run.normal_text import words
 
-__all__ = ["NEAR", "Distractors", "FoundChunk", "Setting", "overlap", "setting"]
+__all__ = ["NEAR", "Distractors", "FoundChunk", "Setting", "overlap", "scored_sources", "setting"]
 
 NEAR = 0.95
 """From this cosine on, two chunks say the same."""
@@ -70,17 +70,18 @@ class Distractors:
         There are fewer distractors than configured if the corpus has no more. Raises `Permanent` (kind "no_context")
         when there is neither source nor distractor.
         """
-        source = next(chunk for chunk in paper if chunk.id == pair.chunk_id)
-        neighbours = {chunk.id for chunk in paper if abs(chunk.position - source.position) <= 1}
-        chosen = await self._nearest(pair, vector, source, neighbours)
+        sources = [chunk for chunk in paper if chunk.id in pair.chunk_ids]
+        neighbours = {
+            chunk.id for chunk in paper if any(abs(chunk.position - source.position) <= 1 for source in sources)
+        }
+        chosen = await self._nearest(pair, vector, sources, neighbours)
         if with_source:
-            known = (await self.retriever.vectors([source.id])).get(source.id)
-            score = round(cosine(vector, known.tolist()), 6) if known is not None else 0.0
-            chosen.append((source.id, score, source.text))
+            scores = await scored_sources(self.retriever, sources, vector)
+            chosen += [(source.id, scores[source.id], source.text) for source in sources]
         if not chosen:
             raise Permanent("no chunk of the corpus can distract from this pair's own", kind="no_context")
         chosen.sort(key=lambda found: make_id("place", self.seed, pair.id, found[0]))
-        roles = {source.id: "source"}
+        roles = {source.id: "source" for source in sources}
         return [
             FoundChunk(
                 context=Context(chunk_id=id_, rank=rank, score=score, role=roles.get(id_, "distractor")), text=text
@@ -89,7 +90,7 @@ class Distractors:
         ]
 
     async def _nearest(
-        self, pair: Pair, vector: Sequence[float], source: Chunk, neighbours: set[str]
+        self, pair: Pair, vector: Sequence[float], sources: Sequence[Chunk], neighbours: set[str]
     ) -> list[tuple[str, float, str]]:
         """The nearest chunks to the question that can be distractors; searches further while there are too few."""
         settings, wide = self.settings, 2 * self.settings.distractors + 8
@@ -100,16 +101,29 @@ class Distractors:
                 paper_id=pair.paper_id if settings.scope == "paper" else None,
                 without_split="val" if settings.leave_out_validation else None,
             )
-            strange = [chunk for chunk in found if chunk[0] not in neighbours and not overlap(chunk[2], source.text)]
-            known = await self.retriever.vectors([source.id, *(id_ for id_, _, _ in strange)])
-            own = known.get(source.id)
-            far = [chunk for chunk in strange if own is None or cosine(known[chunk[0]].tolist(), own.tolist()) < NEAR]
+            strange = [
+                chunk
+                for chunk in found
+                if chunk[0] not in neighbours and not any(overlap(chunk[2], source.text) for source in sources)
+            ]
+            known = await self.retriever.vectors([*(each.id for each in sources), *(id_ for id_, _, _ in strange)])
+            own = [known[source.id].tolist() for source in sources if source.id in known]
+            far = [chunk for chunk in strange if all(cosine(known[chunk[0]].tolist(), each) < NEAR for each in own)]
             if len(far) >= settings.distractors or len(found) < wide or wide >= _WIDEST:
                 return far[: settings.distractors]
             wide *= 4
 
 
 _WIDEST = 512
+
+
+async def scored_sources(retriever: Retriever, sources: Sequence[Chunk], vector: Sequence[float]) -> dict[str, float]:
+    """The cosine of each source to the question's `vector`, by id; 0 for one whose embedding failed."""
+    known = await retriever.vectors([source.id for source in sources]) if sources else {}
+    return {
+        source.id: round(cosine(vector, known[source.id].tolist()), 6) if source.id in known else 0.0
+        for source in sources
+    }
 
 
 def overlap(one: str, other: str) -> bool:

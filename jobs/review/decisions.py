@@ -55,5 +55,7 @@ def edited(pair: Pair, review: Review) -> Pair:
         evidence=pair.evidence,
         quotes=[quote for quote in pair.quotes if quote.text in after.answer],
         type=pair.type,
+        second_chunk_id=pair.second_chunk_id,
+        second_evidence=pair.second_evidence,
         raised=pair.raised,
     )

@@ -39,6 +39,9 @@ _QUESTIONS = re.compile(
 )
 _BESIDE = re.compile(r"\[The Start of [^\]]+\]\n(.*?)\n\[The End of", re.DOTALL)
 _YES_OR_NO = re.compile(r"\byes\s?(?:or|/) no\b", re.IGNORECASE)
+_SECOND = "\n\nSecond excerpt:\n"
+_TYPES = re.compile(r"types, in this order: ([a-z_]+(?:, [a-z_]+)*)")
+_OVER_TWO = "multi_step"
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]?\s+")
 
 
@@ -51,7 +54,7 @@ def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: An
     """
     context, around = _parts(prompt)
     if schema is not None:
-        return msgspec.json.encode(_Conforming(simulation.seed, key, context, schema).value(schema, "$")).decode()
+        return msgspec.json.encode(_Conforming(simulation.seed, key, prompt, schema).value(schema, "$")).decode()
     if "## Generated Answer" in prompt:
         return _verdict(prompt, draw(simulation.seed, key, "score"))
     if len(_BESIDE.findall(prompt)) >= 3:
@@ -151,10 +154,18 @@ def _question(text: str, share: float, number: int) -> str:
 
 
 class _Conforming:
-    """Values that conform to a JSON schema, their strings taken word for word from the context's sentences."""
+    """Values that conform to a JSON schema, their strings taken word for word from the context's sentences.
 
-    def __init__(self, seed: int, key: str, context: str, root: Any) -> None:
-        self._seed, self._key, self._context, self._root = seed, key, context, root
+    Where the prompt names types "in this order", a list of things with a type has one of each. A question over two
+    excerpts is answered from both.
+    """
+
+    def __init__(self, seed: int, key: str, prompt: str, root: Any) -> None:
+        self._seed, self._key, self._root = seed, key, root
+        context, around = _parts(prompt)
+        self._context, _, self._second = context.partition(_SECOND)
+        asked = _TYPES.search(around)
+        self._types = asked[1].split(", ") if asked else []
 
     def value(self, schema: Any, path: str, name: str = "") -> Any:
         """``path`` is where the value stands, ``name`` its property. The strings of one object share a sentence."""
@@ -169,10 +180,15 @@ class _Conforming:
         match kind[0] if isinstance(kind, list) else kind:
             case "object":
                 names = schema.get("required", []) if deep else schema.get("properties", {})
-                return {of: self.value(schema.get("properties", {}).get(of), f"{path}.{of}", of) for of in names}
+                made = {of: self.value(schema.get("properties", {}).get(of), f"{path}.{of}", of) for of in names}
+                return _over_two(made)
             case "array":
                 count = self._count(schema, 0.0 if deep else luck)
-                return [self.value(schema.get("items"), f"{path}[{i}]", name) for i in range(count)]
+                items = schema.get("items")
+                if self._types and isinstance(items, dict) and "type" in items.get("properties", {}):
+                    typed = [_of_type(items, type_) for type_ in self._types]
+                    return [self.value(each, f"{path}[{i}]", name) for i, each in enumerate(typed)]
+                return [self.value(items, f"{path}[{i}]", name) for i in range(count)]
             case "integer":
                 low = schema.get("minimum", schema.get("exclusiveMinimum", -1) + 1)
                 high = schema.get("maximum", schema.get("exclusiveMaximum", low + 11) - 1)
@@ -206,8 +222,22 @@ class _Conforming:
     def _string(self, schema: dict[str, Any], path: str, name: str) -> str:
         whole = path if path.endswith("]") else path.rpartition(".")[0]
         share = draw(self._seed, self._key, f"sentence {whole}")
-        text = _question(self._context, share, 0) if "question" in name else _sentence(self._context, share)
+        context = self._second if name.startswith("second") and self._second else self._context
+        text = _question(context, share, 0) if "question" in name else _sentence(context, share)
         return text.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
+
+
+def _of_type(schema: dict[str, Any], type_: str) -> dict[str, Any]:
+    return {**schema, "properties": {**schema["properties"], "type": {"const": type_}}}
+
+
+def _over_two(made: dict[str, Any]) -> dict[str, Any]:
+    """`made`, answered from two pieces of evidence if it has two; a question of another type has one."""
+    if not {"evidence", "second_evidence", "answer"} <= made.keys():
+        return made
+    if made.get("type", _OVER_TWO) != _OVER_TWO:
+        return {**made, "second_evidence": ""}
+    return {**made, "answer": f"{made['evidence']} {made['second_evidence']}"}
 
 
 def embed(text: str, dimensions: int) -> np.ndarray[Any, np.dtype[np.float32]]:

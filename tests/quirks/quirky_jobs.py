@@ -26,6 +26,7 @@ from jobs.evaluation.asked import Asked, Compared
 from jobs.evaluation.respond import Responder
 from jobs.generation import ask as asking
 from jobs.generation.answer import answer
+from jobs.generation.quota import Wanted
 from jobs.models.roles import ModelCalls
 from jobs.records import Chunk, Example, Pair, Vector
 from jobs.retrieval.index import Retriever, index
@@ -103,7 +104,7 @@ def _works(folder: Path, call: Call) -> dict[str, Callable[[], Awaitable[Any]]]:
     one = pair("p", chunk="c0")
     settings = Curate(critic=True, round_trip=False, near_duplicates=False, rules=False)
     return {
-        "ask": lambda: asking.llama_index(500)(_CHUNKS[0], 2, call),
+        "ask": lambda: asking.llama_index(500)(Wanted(chunk=_CHUNKS[0], count=2), call),
         "answer": lambda: _first(
             answer(max_tokens=500, fingerprint={}, slots=1),
             ShardRows(0, {"questions": [question("q", chunk="c0")], "chunks": _CHUNKS}),

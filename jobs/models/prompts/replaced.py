@@ -83,8 +83,9 @@ def _check(name: str, text: str, place: str, config: Config) -> None:
             f"{_listed(all_known)}, and {{{{{word}}}}} stays as {{{word}}}"
         )
     words = {word for _, word in held}
-    if missing := [word for word in known.needed if word not in words]:
-        raise BadInput(f"{place}: {_listed(missing)} is missing; the prompt {name} must hold {_listed(known.needed)}")
+    needed = [*known.needed, *(["types"] if name == "ask" and config.ask.types else [])]
+    if missing := [word for word in needed if word not in words]:
+        raise BadInput(f"{place}: {_listed(missing)} is missing; the prompt {name} must hold {_listed(needed)}")
     if name == "answer" and config.ask.drafts:
         raise BadInput(
             f'{place}: ask.recipe = "{config.ask.recipe}" writes each answer with its question, so no prompt answer is '

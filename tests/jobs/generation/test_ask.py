@@ -19,7 +19,7 @@ from engine.requests import Call
 from engine.testing import scripted
 from jobs.generation.ask import Asked, Recipe, ask, grounded, llama_index, read_questions
 from jobs.generation.evidence import worth_asking
-from jobs.generation.grounded import Grounded
+from jobs.generation.grounded import Grounded, Task
 from jobs.generation.quota import Quota, Wanted
 from jobs.models.chat import Malformed
 from jobs.records import Chunk, Question
@@ -217,7 +217,7 @@ async def test_the_grounded_recipe(tmp_path: Path) -> None:
     small = Grounded(chooses=True)
     call = scripted(json.dumps(PAIRS))
     made = await processed(job(Dataset(tmp_path, Chunk), recipe=grounded(small, events.append)), rows, call)
-    assert call.requests == [small.request(rows["chunks"][0], 2)]
+    assert call.requests == [small.request(Task(chunk=rows["chunks"][0], count=2))]
     assert [(row.question, row.evidence, row.draft) for row in made] == [
         (PAIRS["pair_1"]["question"], PAIRS["pair_1"]["evidence"], PAIRS["pair_1"]["answer"])
     ]
@@ -253,6 +253,10 @@ def old(text: str, *, evidence: str = "", draft: str = "") -> Question:
     )
 
 
+def wanted(*existing: Question) -> Wanted:
+    return Wanted(chunk=chunk("c", text=SENTENCES), count=1, existing=existing)
+
+
 async def another(call: Call, hook: Hook = lambda event: None) -> list[str]:
     """One more question about a chunk that has one."""
     wanted = Wanted(chunk=chunk("c"), count=1, raised=1, before=1, existing=[old(MILL)])
@@ -266,7 +270,7 @@ async def another(call: Call, hook: Hook = lambda event: None) -> list[str]:
 async def test_no_question_twice() -> None:
     """The request for one more names the question that is there; of the answer the first other one counts."""
     call, events = scripted(SEAL, f"1. {MILL.upper()}\n2. {SEAL}\n3. Who runs the mill?", MILL), list[Event]()
-    await llama_index(512)(chunk("c"), 1, call, [])
+    await llama_index(512)(Wanted(chunk=chunk("c"), count=1), call)
     assert await another(call, events.append) == [SEAL]
     assert events == []
     assert await another(call, events.append) == []
@@ -284,10 +288,10 @@ async def test_grounded_questions_besides_others(chooses: bool) -> None:
     events = list[Event]()
     recipe = grounded(Grounded(chooses=chooses), events.append)
     first = {**PAIRS["pair_1"], "type": "fact"}
-    [new] = await recipe(chunk("c", text=SENTENCES), 1, scripted(json.dumps([first])), [])
+    [new] = await recipe(wanted(), scripted(json.dumps([first])))
     there = [old(new.question, evidence=new.evidence, draft=new.draft)]
     call = scripted(json.dumps([first]))
-    assert await recipe(chunk("c", text=SENTENCES), 1, call, there) == []
+    assert await recipe(wanted(*there), call) == []
     assert events == [RowsDropped(job="ask", reasons={"duplicate": 1})]
     [request] = call.requests
     assert request.schema is not None
@@ -295,7 +299,7 @@ async def test_grounded_questions_besides_others(chooses: bool) -> None:
     assert (new.question in request.messages[1]["content"]) is not chooses
     used = [old(f"What about {number}?", evidence=text) for number, text in enumerate(worth_asking(SENTENCES))]
     if chooses:
-        assert await recipe(chunk("c", text=SENTENCES), 1, scripted(), used) == []
+        assert await recipe(wanted(*used), scripted()) == []
 
 
 # The cap

@@ -13,7 +13,7 @@ from samples import chunk
 
 from engine.requests import Request
 from jobs.generation.evidence import sentences, worth_asking
-from jobs.generation.grounded import Grounded, Reading
+from jobs.generation.grounded import Grounded, Reading, Task
 from jobs.generation.pair_checks import GroundedPair
 from jobs.models.chat import Malformed
 
@@ -36,11 +36,11 @@ SMALL = Grounded(chooses=True)
 
 
 def evidence_request(text: str, *, title: str = "", count: int = 2) -> Request | None:
-    return SMALL.request(chunk("c", text=text or " ", title=title), count)
+    return SMALL.request(Task(chunk=chunk("c", text=text or " ", title=title), count=count))
 
 
 def parse_reply(answer: str, text: str) -> Reading:
-    return SMALL.read(answer, chunk("c", text=text), 9)
+    return SMALL.read(answer, Task(chunk=chunk("c", text=text), count=9))
 
 
 def reply(*pairs: tuple[Any, Any, Any]) -> str:

@@ -10,11 +10,11 @@ import pytest
 from samples import chunk
 
 from engine.requests import Request
-from jobs.generation.grounded import TYPES, Grounded
+from jobs.generation.grounded import Grounded, Task
 from jobs.generation.manner import Manner
 from jobs.generation.pair_checks import COPIED, GroundedPair, fault, joined
+from jobs.generation.question_types import TYPES
 from jobs.models.chat import Malformed
-from jobs.records import Chunk
 
 TEXT = """We measured how fast four mills grind. The steel mill “Ajax” ground 42 kg of wheat an hour, while the
 stone mill ground 17 kg of it. The steel rollers of Ajax stay cool because water flows through their hollow shafts.
@@ -38,15 +38,19 @@ SPEED = {
 GROUNDED = Grounded()
 
 
+def task(count: int = 2, *, text: str = TEXT, besides: Any = (), **changed: Any) -> Task:
+    return Task(chunk=chunk("c", text=text, **changed), count=count, besides=besides)
+
+
 def asked(count: int = 2, **changed: Any) -> Request:
-    request = GROUNDED.request(chunk("c", text=TEXT, **changed), count)
+    request = GROUNDED.request(task(count, **changed))
     assert request is not None
     return request
 
 
 def read(reply: Any, count: int = 9, text: str = TEXT) -> Any:
     told = reply if isinstance(reply, str) else json.dumps(reply)
-    return GROUNDED.read(told, chunk("c", text=text), count)
+    return GROUNDED.read(told, task(count, text=text))
 
 
 def test_one_schema_for_all_chunks() -> None:
@@ -64,7 +68,7 @@ def test_one_schema_for_all_chunks() -> None:
 def test_room_for_what_is_asked() -> None:
     """A reply has room for all pairs, and for what a thinking model is given."""
     assert asked(5).max_output_tokens == 2000
-    assert Grounded(max_tokens=8000).request(chunk("c", text=TEXT), 5).max_output_tokens == 8000  # type: ignore[union-attr]
+    assert Grounded(max_tokens=8000).request(task(5)).max_output_tokens == 8000  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -77,14 +81,14 @@ def test_room_for_what_is_asked() -> None:
 )
 def test_nothing_to_ask_about(text: str) -> None:
     """Numbers and lists of references cost no request."""
-    assert GROUNDED.request(chunk("c", text=text), 2) is None
+    assert GROUNDED.request(task(2, text=text)) is None
 
 
 def test_prose_of_any_script_is_asked_about() -> None:
     """A sentence that begins with "We", or one without spaces, is prose, too."""
-    assert GROUNDED.request(chunk("c", text="We show that steel mills grind faster than stone mills do."), 1)
+    assert GROUNDED.request(task(1, text="We show that steel mills grind faster than stone mills do."))
     assert GROUNDED.request(
-        chunk("c", text="我们测量了四台磨机研磨小麦的速度，并发现钢磨机比石磨机快得多，因为水流经它们的空心轴。"), 1
+        task(1, text="我们测量了四台磨机研磨小麦的速度，并发现钢磨机比石磨机快得多，因为水流经它们的空心轴。")
     )
 
 
@@ -183,12 +187,12 @@ def test_what_was_asked_before_is_not_asked_again() -> None:
     """The model sees the earlier questions, and a repetition is dropped; a small model has other sentences to choose."""
     text = TEXT.partition("\n\n")[0] + " The stones of the old mill turn slowly because the river carries little water."
     before = read([COOL]).pairs
-    request = GROUNDED.request(chunk("c", text=text), 2, before)
+    request = GROUNDED.request(task(2, text=text, besides=before))
     assert request is not None
     assert request.messages[1]["content"].endswith(f"ask about something else:\n- {COOL['question']}")
-    assert GROUNDED.read(json.dumps([COOL, SPEED]), chunk("c", text=text), 2, before).rejected == {"duplicate": 1}
+    assert GROUNDED.read(json.dumps([COOL, SPEED]), task(2, text=text, besides=before)).rejected == {"duplicate": 1}
     small = Grounded(chooses=True)
-    first, second = (small.request(chunk("c", text=text), 2, besides) for besides in ((), before))
+    first, second = (small.request(task(2, text=text, besides=besides)) for besides in ((), before))
     assert COOL["evidence"] in str(first)
     assert COOL["evidence"] not in str(second and second.schema)
 
@@ -224,12 +228,11 @@ def test_an_answer_in_another_language_is_held_to_its_numbers() -> None:
 def test_a_language_that_is_named() -> None:
     """Questions in German about an English text are kept, with evidence as it is printed; without it they are vague."""
     german = {**COOL, "question": "Warum bleiben Stahlwalzen kalt?", "answer": "Durch hohle Wellen fließt Kühlwasser."}
-    kept = Grounded(manner=Manner(language="German")).read(json.dumps([german]), chunk("c", text=TEXT), 1)
+    kept = Grounded(manner=Manner(language="German")).read(json.dumps([german]), task(1))
     assert [pair.evidence for pair in kept.pairs] == [COOL["evidence"]]
     assert read([german]).rejected == {"vague": 1}
 
 
 def test_rows_of_the_chunk_are_untouched() -> None:
     """What is read never changes with how the chunk is laid out."""
-    flat: Chunk = chunk("c", text=joined(TEXT))
-    assert GROUNDED.read(json.dumps([COOL]), flat, 1) == read([COOL], 1)
+    assert GROUNDED.read(json.dumps([COOL]), task(1, text=joined(TEXT))) == read([COOL], 1)

@@ -20,7 +20,7 @@ from engine.requests import Call, Reply, Request
 from engine.runner import Retry, run
 from engine.signals import Stop
 from jobs.generation.ask import Asked, ask
-from jobs.generation.quota import Quota
+from jobs.generation.quota import Quota, Wanted
 from jobs.generation.shares import Spread
 from jobs.records import Chunk, Question
 
@@ -53,7 +53,8 @@ class Mill:
         for shard, size in enumerate(sizes, start=first):
             self.chunks.write_sealed(shard, [chunk(f"c{shard}x{place}") for place in range(size)])
 
-    async def recipe(self, chunk: Chunk, count: int, call: Call, existing: Sequence[Question]) -> list[Asked]:
+    async def recipe(self, wanted: Wanted, call: Call) -> list[Asked]:
+        chunk, count, existing = wanted.chunk, wanted.count, wanted.existing
         if self.die_after is not None and len(self.asked) >= self.die_after:
             raise Fatal("the power is gone")
         self.asked.append((chunk.id, count))

@@ -20,8 +20,9 @@ from jobs.evaluation.asked import Asked
 from jobs.evaluation.judge import by_agreement, by_score
 from jobs.generation.answer import answer
 from jobs.generation.ask import grounded, llama_index
-from jobs.generation.grounded import Grounded
+from jobs.generation.grounded import Grounded, Task
 from jobs.generation.manner import Manner
+from jobs.generation.quota import Wanted
 from jobs.pipeline import build
 from jobs.retrieval.index import Retriever
 from jobs.run.context import RunContext
@@ -90,6 +91,17 @@ def test_language_and_audience_are_in_the_fingerprints_of_what_is_written(tmp_pa
         assert {**plain["ask"], key: value} == found["ask"]
 
 
+def test_types_are_in_the_fingerprint_of_questions(tmp_path: Path) -> None:
+    """With the seed that draws them, which by default is in none; the order in which shares are written is nothing."""
+    grounded_, typed, turned = (
+        fingerprints(tmp_path, {"ask": {"recipe": "grounded", "types": types}})
+        for types in ({}, {"why": 0.5, "how": 0.5}, {"how": 0.5, "why": 0.5})
+    )
+    assert typed == turned
+    assert [job for job in typed if typed[job] != grounded_[job]] == ["ask"]
+    assert typed["ask"] == {**grounded_["ask"], "types": {"why": 0.5, "how": 0.5}, "seed": 0}
+
+
 def test_the_recipe_of_small_models_keeps_its_name(tmp_path: Path) -> None:
     """What a run began as "evidence" with a model on this machine goes on as "grounded"; an endpoint's recipe is another."""
     local = {"models": {}}
@@ -108,16 +120,17 @@ async def sent(job: Job | None, shard: ShardRows, reply: str) -> list[Any]:
 
 
 PAPER = chunk("c", text="A mill {turns} grain into flour, and its two stones never touch each other.")
+WANTED = Wanted(chunk=PAPER, count=1)
 
 
 async def test_questions_by_a_prompt_of_the_user() -> None:
     """Both recipes send the user's prompt alone, filled in, braces of the paper included."""
     expected = f"1 on On Mills (): {PAPER.text}"
     lines = scripted("1. What does a mill grind?")
-    await llama_index(512, PROMPTS["ask"])(PAPER, 1, lines)
+    await llama_index(512, PROMPTS["ask"])(WANTED, lines)
     pairs = scripted(json.dumps({"pairs": []}), forever=True)
     for chooses in (True, False):
-        await grounded(Grounded(own=PROMPTS["ask"], chooses=chooses), lambda _: None)(PAPER, 1, pairs)
+        await grounded(Grounded(own=PROMPTS["ask"], chooses=chooses), lambda _: None)(WANTED, pairs)
     for request in (*lines.requests, *pairs.requests):
         assert request.messages == [{"role": "user", "content": expected}]
     assert all(request.schema for request in pairs.requests)
@@ -128,8 +141,8 @@ async def test_language_and_audience_are_said_before_each_prompt() -> None:
     manner = Manner(language="German", audience="nurses")
     call = scripted("1. What does a mill grind?", json.dumps({"pairs": []}), "Flour.")
     job = answer(max_tokens=9, manner=manner, fingerprint={}, slots=1)
-    await llama_index(512, "", manner)(PAPER, 1, call)
-    await grounded(Grounded(manner=manner), lambda _: None)(PAPER, 1, call)
+    await llama_index(512, "", manner)(WANTED, call)
+    await grounded(Grounded(manner=manner), lambda _: None)(WANTED, call)
     await processed(job, ShardRows(0, {"questions": [question("q", chunk="c")], "chunks": [PAPER]}), call)
     for request in call.requests:
         system, user = request.messages
@@ -137,7 +150,7 @@ async def test_language_and_audience_are_said_before_each_prompt() -> None:
         assert "You write for nurses: choose what they want to know" in system["content"]
         assert PAPER.text in user["content"]
     assert call.requests[1].messages[0]["content"].endswith("in words that they understand.")
-    plain = Grounded().request(PAPER, 1)
+    plain = Grounded().request(Task(chunk=PAPER, count=1))
     assert plain is not None
     assert call.requests[1].messages[0]["content"].startswith(plain.messages[0]["content"])
     assert Manner().before(plain.messages) == plain.messages

@@ -11,8 +11,8 @@ from engine.records import encode
 from engine.testing import scripted
 from jobs.config.generation import Ask
 from jobs.generation.ask import llama_index
-from jobs.generation.grounded import Grounded
-from jobs.generation.quota import Quota
+from jobs.generation.grounded import Grounded, Task
+from jobs.generation.quota import Quota, Wanted
 from jobs.generation.worth_asking import WorthAsking, worth_asking
 from jobs.parsing.section_names import BACK_MATTER
 from jobs.records import Chunk, Question
@@ -81,8 +81,8 @@ def test_the_asker_sees_the_section() -> None:
     """It stands between the title and the text; without one the prompt is as it was."""
     text = "The old mill of the village grinds the grain of all of its farmers in the autumn."
     small = Grounded(chooses=True)
-    shown = small.request(msgspec.structs.replace(chunk("c", ("Results", "Grain")), text=text), 2)
-    plain = small.request(msgspec.structs.replace(chunk("c"), text=text), 2)
+    shown = small.request(Task(chunk=msgspec.structs.replace(chunk("c", ("Results", "Grain")), text=text), count=2))
+    plain = small.request(Task(chunk=msgspec.structs.replace(chunk("c"), text=text), count=2))
     assert shown is not None
     assert plain is not None
     assert "Paper: On Mills\nSection: Results > Grain\nExcerpt:\n" in shown.messages[1]["content"]
@@ -93,7 +93,7 @@ async def test_the_recipe_of_llama_index_shows_the_section_before_the_text() -> 
     """Its own prompt is not touched."""
     call = scripted("1. What does a mill grind?", "1. What does a mill grind?")
     for each in (chunk("c", ("Results", "Grain")), chunk("d")):
-        await llama_index(512)(each, 1, call)
+        await llama_index(512)(Wanted(chunk=each, count=1), call)
     shown, plain = (request.messages[0]["content"] for request in call.requests)
     assert shown == plain.replace("A mill grinds.", "Section: Results > Grain\n\nA mill grinds.")
     assert shown != plain

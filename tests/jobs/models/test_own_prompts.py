@@ -168,5 +168,9 @@ def test_a_prompt_that_would_never_be_sent_is_refused() -> None:
         resolved({"ask": {"recipe": "grounded"}, **texts(answer=GOOD["answer"])})
     with pytest.raises(BadInput, match="<quote> is missing"):
         resolved({"answer": {"quotes": True}, **texts(answer=GOOD["answer"])})
+    with pytest.raises(
+        BadInput, match=r"\{types\} is missing; the prompt ask must hold \{text\}, \{count\} and \{types\}"
+    ):
+        resolved({"ask": {"types": {"why": 1.0}}, **texts(ask=GOOD["ask"])})
     quoting = "{text} Quote between <quote> and </quote>, then answer {question}"
     assert resolved({"answer": {"quotes": True}, **texts(answer=quoting)}).prompts.text("answer") == quoting

@@ -136,3 +136,49 @@ async def test_rows_hold_nothing_strange(retriever: Retriever) -> None:
     """An example survives being written and read."""
     for row in await examples(retriever, top_k=2):
         assert msgspec.json.decode(encode(row), type=Example) == row
+
+
+async def over_two(retriever: Retriever, *, split: str = "train", **settings: Any) -> list[Example]:
+    """The examples of one pair over the chunks c1 and c2, whose question is nearest to c1, then c3."""
+    both = msgspec.structs.replace(PAIRS[0], second_chunk_id="c2", type="multi_step", split=split)
+    job = Augmenter(retriever=retriever, settings=Augment(**settings)).job(fingerprint={}, slots=1)
+    call = scripted(embedder(lambda text: QUESTIONS[text]), forever=True)
+    return await processed(job, ShardRows(0, {"pairs": [both], "chunks": CHUNKS}), call)
+
+
+@pytest.mark.parametrize(
+    ("top_k", "expected"),
+    [
+        (1, [("c1", "source"), ("c2", "source")]),
+        (2, [("c1", "source"), ("c2", "source")]),
+        (3, [("c1", "source"), ("c3", "retrieved"), ("c2", "source")]),
+    ],
+)
+async def test_a_training_pair_over_two_chunks_has_both(
+    retriever: Retriever, top_k: int, expected: list[tuple[str, str]]
+) -> None:
+    """In place of the last that retrieval found; each with its cosine, and its type in the row."""
+    [made] = await over_two(retriever, top_k=top_k, scope="paper")
+    assert [(context.chunk_id, context.role) for context in made.contexts] == expected
+    assert [context.rank for context in made.contexts] == list(range(len(expected)))
+    assert made.type == "multi_step"
+    assert all(f"{text}" in made.prompt for text in ("The mill grinds {papers}.", "A seal is final."))
+    scores = [context.score or 0 for context in made.contexts]
+    assert scores == sorted(scores, reverse=True)
+
+
+async def test_a_validation_pair_over_two_chunks_has_what_is_retrieved(retriever: Retriever) -> None:
+    """A user has no more; with one context each, the two of a training pair stand together."""
+    assert found(await over_two(retriever, split="val", top_k=2, scope="paper")) == [["c1", "c3"]]
+    separate = await over_two(retriever, top_k=3, scope="paper", separate_context=True)
+    assert found(separate) == [["c1", "c2"], ["c3"]]
+
+
+@pytest.mark.parametrize("without", [0.0, 1.0])
+async def test_distractors_beside_two_chunks(retriever: Retriever, without: float) -> None:
+    """Both are sources, and neither is a distractor; without them both are gone."""
+    [made] = await over_two(retriever, distractors=2, without_source=without, without_source_answer="answer")
+    roles = {context.chunk_id: context.role for context in made.contexts}
+    assert {id_ for id_, role in roles.items() if role == "source"} == (set() if without else {"c1", "c2"})
+    assert {id_ for id_, role in roles.items() if role == "distractor"} <= {"c3", "d1", "d2"}
+    assert made.contexts
