@@ -20,7 +20,8 @@ from engine.errors import GristmillError, Permanent
 from engine.events import Event, InputDone, InputDropped, InputFailed, ShardOpened
 from engine.failed_replies import REPLY_CHARACTERS
 from engine.job import Item, Job, ShardRows
-from engine.records import encode, make_id
+from engine.pending import source_of
+from engine.records import encode
 from engine.requests import Call
 from engine.shards import Entry, Failure, Seal
 from engine.signals import Stop, Stopped, uninterrupted
@@ -73,8 +74,7 @@ class JobContext:
 
     def source(self, index: int) -> str:
         """The source of shard `index`: the checksums of the shards that it reads, and the job's variant. Blocks."""
-        stamps = [dataset.stamp(index) for dataset in self.inputs]
-        return make_id(*(stamp for stamp in stamps if stamp is not None), self.job.variant())
+        return source_of(self.job, self.inputs, index)
 
     def items(self, index: int) -> dict[str, Item]:
         """The inputs of shard `index` by id, in order. Blocks."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from engine.batches.batches import Batches
@@ -47,7 +47,7 @@ from jobs.work import Work
 if TYPE_CHECKING:
     from jobs.report.data import ReportData
 
-__all__ = ["Outcome", "Session", "opened"]
+__all__ = ["Outcome", "Session", "looked_at", "opened"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,22 @@ class Session:
             failed=self.counts.failed,
             report=self.reports[-1] if self.reports else None,
         )
+
+
+@asynccontextmanager
+async def looked_at(work: Work, *, embedded: str) -> AsyncIterator[tuple[RunContext, Pipeline]]:
+    """The context and the jobs of a run that is there, under the settings of `work`; it is locked meanwhile.
+
+    `embedded` names the weights behind "local", which need not be there.
+
+    Raises `BadInput` where the run cannot go on under these settings, and while another process works on it.
+    """
+    async with AsyncExitStack() as stack:
+        context = replace(await _context(stack, work, [], stop=Stop(), hook=lambda event: None), embedded=embedded)
+        pipeline = with_own_jobs(build(context), work.own, context.datasets)
+        _refuse_changes(pipeline, context.datasets, ())
+        stack.enter_context(work.folder.held(None))
+        yield context, pipeline
 
 
 @asynccontextmanager

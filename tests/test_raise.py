@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -154,6 +155,44 @@ def check_done(raised: list[str], url: str, out: Path, capsys: pytest.CaptureFix
     assert "ask has made more than that: max_questions was 300, is 200. What was paid for is not dropped" in told
     assert main(raised[:4]) == 0
     assert (snapshot(out), counters(url)["answered"]) == before
+
+
+def estimated(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
+    """The requests of each job that a dry run tells."""
+    capsys.readouterr()
+    assert main([*arguments, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "nothing was sent" in told
+    found = re.findall(r"^(\w+) +up to ([\d,]+) requests", told, re.MULTILINE)
+    return {job: int(count.replace(",", "")) for job, count in found}
+
+
+def test_a_dry_run_tells_the_difference(
+    papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a raise asks for more, job by job, before it is made; of a finished run nothing, of a refused one all."""
+    url = simulate()
+    out = pilot(tmp_path, url, configured, papers)
+    before, cost, heard = snapshot(out), paid(out), counters(url)["answered"]
+    run = ["run", str(papers), "--out", str(out)]
+    nothing = estimated(run, capsys)
+    assert set(nothing.values()) == {0}
+    sample = estimated([*run, "--set", "evaluate.sample=14"], capsys)
+    assert {job: count for job, count in sample.items() if count} == {
+        **dict.fromkeys(("respond", "similarity", "judge"), 16),
+        "together": 48,
+    }
+    raised = [*run, "--set", "ask.max_questions=300", "--set", "evaluate.sample=7"]
+    told = estimated(raised, capsys)
+    assert (told["ask"], told["answer"], told["critique"], told["index"]) == (200, 200, 200, 0)
+    assert told["respond"] == told["similarity"] == told["judge"] == 2
+    assert estimated([*run, "--set", "ask.max_questions=50"], capsys)["ask"] == 50
+    assert (snapshot(out), counters(url)["answered"]) == (before, heard)
+    assert main([*raised, "--no-preflight"]) == 0
+    more = grown(paid(out), cost)
+    assert (more["questions"], more["pairs"], more["responses"], more["verdicts"]) == (200, 200, 2, 2)
+    assert 190 <= more["critiques"] <= 200
+    assert set(estimated(raised, capsys).values()) == {0}
 
 
 def test_kills_in_a_raise_leave_no_trace(

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine.errors import BadInput
 from engine.records import make_id
 from jobs.cli.both_ways import both_ways
 from jobs.cli.estimate import Corpus, corpus_of, estimate_of, estimated_lines
+from jobs.cli.left import left_of
 from jobs.cli.working import STOPPED, prepared, work_on
 from jobs.config import Config
 from jobs.models.roles import served_by, used
@@ -19,7 +21,7 @@ from jobs.parsing.find import find_papers
 from jobs.run import configfile
 from jobs.run.folder import RunFolder
 from jobs.run.model_names import model_name
-from jobs.work import Selection
+from jobs.work import Selection, Work
 
 __all__ = ["SAMPLE", "dry_run", "print_estimate"]
 
@@ -44,7 +46,7 @@ def dry_run(folder: RunFolder, papers: Sequence[Path], table: Mapping[str, Any],
         work = prepared(folder, papers, table, Selection(until="parse"))
         code = work_on(replace(work, keeps_settings=folder.exists))
         if code != STOPPED:
-            print_estimate(work.config, corpus_of(folder.datasets()["chunks"]))
+            print_estimate(work.config, replace(corpus_of(folder.datasets()["chunks"]), left=_left(work)))
         return code
     with tempfile.TemporaryDirectory(prefix="gristmill-") as scratch:
         elsewhere = RunFolder(Path(scratch) / "run")
@@ -55,6 +57,18 @@ def dry_run(folder: RunFolder, papers: Sequence[Path], table: Mapping[str, Any],
             times = sample.total / len(sample.files)
             print_estimate(work.config, corpus_of(elsewhere.datasets()["chunks"], times=times))
         return code
+
+
+def _left(work: Work) -> Mapping[str, int] | None:
+    """What is left of a run that has questions; None for one that would have to be done again."""
+    try:
+        left = left_of(work)
+    except BadInput as error:
+        print(f"{error}; all of it:")
+        return None
+    if left is not None:
+        print(f"left to do in {work.folder.path}:")
+    return left
 
 
 def print_estimate(config: Config, corpus: Corpus) -> None:

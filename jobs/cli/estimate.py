@@ -33,10 +33,14 @@ _RUBRIC_TOKENS = 150
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """How many chunks a run has, and how many characters all of them."""
+    """How many chunks a run has, and how many characters all of them. ``left`` has the inputs that each job has left.
+
+    None stands for all of them.
+    """
 
     chunks: int
     characters: int
+    left: Mapping[str, int] | None = None
 
 
 def corpus_of(chunks: Dataset[Chunk], *, times: float = 1.0) -> Corpus:
@@ -56,7 +60,7 @@ def estimate(config: Config, chunks: Dataset[Chunk]) -> dict[str, Usage]:
 def estimate_of(config: Config, corpus: Corpus) -> dict[str, Usage]:
     """For each job, an upper bound of its requests, and about how many tokens and dollars it takes.
 
-    Dollars are at the batch price where a model is asked in batches.
+    Dollars are at the batch price where a model is asked in batches. Of a run that is there, what is left.
     """
     count, characters = corpus.chunks, corpus.characters
     chunk_tokens = characters // (_CHARACTERS_PER_TOKEN * count) if count else 0
@@ -72,7 +76,7 @@ def estimate_of(config: Config, corpus: Corpus) -> dict[str, Usage]:
     answered = (evaluated + bare, prompts, (evaluated + bare) * _ANSWER_TOKENS)
     answers = len(compared) * (evaluated + bare)
     per_batch = vectors.batch_size
-    return {
+    whole = {
         "ask": _usage(
             generator,
             asked,
@@ -92,6 +96,22 @@ def estimate_of(config: Config, corpus: Corpus) -> dict[str, Usage]:
         "similarity": _usage(vectors, answers, 2 * answers * _ANSWER_TOKENS, 0),
         **_judging(config, judge, answers, len(compared), contexts),
     }
+    inputs = {"ask": asked, "index": count, "probe": questions, "augment": questions}
+    return whole if corpus.left is None else _left(whole, inputs, corpus.left)
+
+
+def _left(whole: Mapping[str, Usage], inputs: Mapping[str, int], left: Mapping[str, int]) -> dict[str, Usage]:
+    """The share of each job that it has `left`, of its `inputs` or, where each is a request, of its requests."""
+    found = {}
+    for job, usage in whole.items():
+        part, of = left[job], max(1, inputs.get(job, usage.requests))
+        found[job] = Usage(
+            requests=-(-usage.requests * part // of),
+            prompt_tokens=usage.prompt_tokens * part // of,
+            completion_tokens=usage.completion_tokens * part // of,
+            cost_usd=usage.cost_usd * part / of,
+        )
+    return found
 
 
 def _judging(config: Config, judge: Model, answers: int, models: int, contexts: int) -> dict[str, Usage]:

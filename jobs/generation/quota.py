@@ -113,22 +113,30 @@ class Quota:
 
     def _prepare(self) -> None:
         made = self._questions.made()
-        if made is None or not (made.raised or self.capped):
+        if made is None:
             self._shares = Shares(steps=[self._step()])
             if self.capped:
                 self._spread(self._shares)
                 write_shares(self._path, self._shares)
             return
-        settings = [*(self._step(**values) for values in made.raised), self._step()]
+        # Where the settings are not yet those of the rows, somebody only asks what a raise would do.
+        before = {key: made.fingerprint[key] for key in RAISABLE if key in made.fingerprint}
+        raised = made.raised if self._step(**before) == self._step() else [*made.raised, before]
+        if self._planned([*(self._step(**values) for values in raised), self._step()]) and raised == made.raised:
+            write_shares(self._path, self._shares)
+
+    def _planned(self, settings: Sequence[Step]) -> bool:
+        """Find the shares of a run that has questions; returns whether they differ from those that are written down."""
+        if len(settings) == 1 and not self.capped:
+            return False
         self._shares = shares = read_shares(self._path) or Shares(steps=[])
         if len(shares.steps) > len(settings):
             raise unusable(self._path, "does not fit the rows beside it")
-        if len(shares.steps) < len(settings):
-            self._questions.settle()
-            self._raise(shares, settings) if made.raised else self._find(shares)
-        elif not (self.capped and self._spread_new(shares)):
-            return
-        write_shares(self._path, shares)
+        if len(shares.steps) == len(settings):
+            return self.capped and self._spread_new(shares)
+        self._questions.settle()
+        self._raise(shares, settings) if len(settings) > 1 else self._find(shares)
+        return True
 
     def _step(self, **values: Any) -> Step:
         return Step(**{"questions_per_chunk": self._per_chunk, "max_questions": self._cap, **values})

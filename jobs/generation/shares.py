@@ -16,6 +16,7 @@ import msgspec
 from engine.datasets import Dataset
 from engine.errors import Fatal
 from engine.files import make_folder, naming_the_disk, write_atomic
+from engine.pending import finished
 from jobs.records import Question
 
 __all__ = ["Shares", "Spread", "Step", "asked_ids", "item_id", "read_shares", "unusable", "write_shares"]
@@ -94,13 +95,7 @@ def item_id(chunk_id: str, step: int) -> str:
 
 def asked_ids(questions: Dataset[Question], shard: int) -> Counter[str]:
     """The inputs of a shard that have been asked, whatever came of it, each with the number of its rows; blocks."""
-    files = questions.shard(shard)
-    seal = files.seal()
-    if seal is None:
-        return Counter({entry.id: entry.rows for entry in files.peek() if entry.id})
-    found = Counter(item_id(row.chunk_id, row.raised) for row in questions.read(shard))
-    found.update(dict.fromkeys((*seal.empty, *(failed.id for failed in seal.failures)), 0))
-    return found
+    return finished(questions, shard, lambda row: item_id(row.chunk_id, row.raised))
 
 
 def read_shares(path: Path) -> Shares | None:
