@@ -112,7 +112,7 @@ def test_the_first_five_minutes(
         for line in commands(DOCS / "start.md")
         if "YOUR-MODEL" not in line and line.split()[1] not in ("simulate", "serve")
     ]
-    assert [line.split()[1] for line in typed] == ["init", "run", "run", "status"]
+    assert [line.split()[1] for line in typed] == ["init", "run", "run", "run", "run", "status"]
     for line in typed:
         assert main([filled.get(word, word) for word in shlex.split(line)[1:]]) == 0, capsys.readouterr().err
     assert (tmp_path / "run" / "report.html").is_file()

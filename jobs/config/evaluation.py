@@ -14,7 +14,9 @@ __all__ = ["Evaluate"]
 class Evaluate(Section):
     """How models are compared."""
 
-    sample: int = Field(50, gt=0, description="Pairs of each split that are evaluated, chosen by hash.")
+    sample: int = Field(
+        50, gt=0, description="Pairs of each split that are evaluated, chosen by hash; may be raised later."
+    )
     without_retrieval: bool = Field(
         False,
         description="Whether every model also answers the bare questions, so that the table shows what retrieval adds.",

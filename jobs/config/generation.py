@@ -27,12 +27,12 @@ class Ask(Section):
         '"evidence": the same, held to single sentences, as "grounded" is for a local generator. '
         '"auto": "grounded" for a local generator, else "llama-index".',
     )
-    questions_per_chunk: int = Field(2, gt=0, description="Questions about each chunk.")
+    questions_per_chunk: int = Field(2, gt=0, description="Questions about each chunk; may be raised later.")
     max_questions: int | None = Field(
         None,
         gt=0,
-        description="Most questions of the run, spread evenly over all chunks. Papers that are added later get their "
-        "share on top. Unset: no cap.",
+        description="Most questions of the run, spread evenly over all chunks; may be raised later. Papers that are added "
+        "get their share on top. Unset: no cap.",
     )
     skip_sections: tuple[str, ...] = Field(
         (
