@@ -277,16 +277,20 @@ def test_fine_tuning_between(
     assert "tuned, training" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("approximate_from", [1, 50_000])
 def test_two_clones_make_the_same_bytes(
-    example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured
+    example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured, approximate_from: int
 ) -> None:
-    """Same papers in another place, same configuration, same answers: identical bytes in dataset/."""
+    """Same papers in another place, same configuration, same answers: identical bytes in dataset/, with an index too."""
+    indexed = ["--set", f"index.approximate_from={approximate_from}"]
     config = configured(simulate("--latency-mean-s", "0.02", "--latency-sigma", "1"))
     made = []
     for name in ("one", "two"):
         papers = shutil.copytree(example_papers, tmp_path / name / "papers")
         out = tmp_path / name / "run"
-        assert main(["run", str(papers), "--out", str(out), "--config", str(config), "--until", "export"]) == 0
+        command = ["run", str(papers), "--out", str(out), "--config", str(config), "--until", "export", *indexed]
+        assert main(command) == 0
+        assert (out / "index" / "store" / "inverted").exists() == (approximate_from == 1)
         made.append({path.name: path.read_bytes() for path in (out / "dataset").iterdir()})
     assert made[0] == made[1]
     assert made[0]["train.jsonl"]

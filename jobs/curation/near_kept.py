@@ -210,8 +210,8 @@ class Kept:
         (hashes, _), (places, _) = self._paths(run)
         with hashes.open("wb") as hash_file, places.open("wb") as place_file:
             for some_hashes, some_places in entries:
-                some_hashes.tofile(hash_file)
-                some_places.tofile(place_file)
+                hash_file.write(some_hashes.data)
+                place_file.write(some_places.data)
             for file in (hash_file, place_file):
                 file.flush()
                 os.fsync(file.fileno())

@@ -13,8 +13,10 @@ The same vectors in the same order make the same file, and a search gives the sa
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,9 @@ PROBED, MOST_PROBED = 16, 128  # cells
 COMPARED = 4_096  # vectors, if so many are in the most cells that are probed
 ROUNDS = 8
 LEARNED = 64  # vectors, for each centroid
-BLOCK = 32_768
-ALONE = 8  # fewer searches than this in a pass are not worth the threads of BLAS
+BLOCK = 16_384
+ALONE = 8  # fewer searches than this in a pass are not worth threads, BLAS's or ours
+THREADS = 8
 SLACK = 4e-6
 """Cosines that are further apart than this keep their order from float32 to float64, rounded to 6 places."""
 
@@ -90,14 +93,18 @@ class InvertedFile:
         rough = asked.astype(np.float32)
         alone = len(asked) < ALONE
         near = np.stack([_dots(self._cells, at) for at in rough]) if alone else rough @ self._cells.T
-        found = [
-            self._nearest(at, self._near(at, cells), top_k, without) for at, cells in zip(asked, near, strict=True)
-        ]
-        everything = np.arange(len(self._rows))
-        return [
-            each if len(each) >= min(top_k, len(everything)) else self._nearest(at, everything, top_k, without)
-            for at, each in zip(asked, found, strict=True)
-        ]
+
+        def one(number: int) -> list[Found]:
+            at = asked[number]
+            found = self._nearest(at, self._near(at, near[number]), top_k, without)
+            if len(found) >= min(top_k, len(self._rows)):
+                return found
+            return self._nearest(at, np.arange(len(self._rows)), top_k, without)
+
+        if alone:
+            return list(map(one, range(len(asked))))
+        with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
+            return list(threads.map(one, range(len(asked))))
 
     def _near(self, at: NDArray[np.float64], rough: NDArray[np.float32]) -> NDArray[np.int64]:
         """The places of the vectors in the nearest cells, sorted; `rough` has the nearness of each centroid."""
@@ -164,7 +171,8 @@ def _centroids(vectors: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """The directions of `count` clusters, by spherical k-means; shape (≤ count, dimension)."""
     found = _spread(vectors, count)
     for _ in range(ROUNDS):
-        nearest = np.argmax(vectors @ found.T, axis=1)
+        blocks = (vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK))
+        nearest = np.concatenate([np.argmax(block @ found.T, axis=1) for block in blocks])
         for cluster, members in _by_number(nearest):
             found[cluster] = vectors[members].sum(axis=0)
         found = unit(found)
@@ -222,7 +230,7 @@ def _deal(
         written["cell"], written["vector"] = cell, block
         for number, members in _by_number(group):
             with (folder / str(number)).open("ab") as file:
-                written[members].tofile(file)
+                file.write(written[members].data)
 
 
 def _learned(path: Path, dimension: int, count: int) -> NDArray[np.float64]:
@@ -247,7 +255,7 @@ def _divide(folder: Path, path: Path, dimension: int, cells: int) -> NDArray[np.
         for start in range(0, len(part), BLOCK):
             block = part[order[start : start + BLOCK]]
             for name, file in (("vector", vectors), ("row", rows), ("mark", marks)):
-                block[name].tofile(file)
+                file.write(np.ascontiguousarray(block[name]).data)
     path.unlink()
     return np.bincount(part["cell"], minlength=cells)
 

@@ -243,7 +243,7 @@ class _Beside:
         marks = [self._splits.setdefault(chunk.split, len(self._splits)) for chunk, _ in batch]
         self._marks.append(np.array(marks, dtype=np.uint8))
         with self._raw.open("ab") as file:
-            unit(np.stack([vector for _, vector in batch])).astype("<f4").tofile(file)
+            file.write(unit(np.stack([vector for _, vector in batch])).astype("<f4").data)
 
     def finish(self) -> None:
         """Build the index; the splits are written last, and say that it is whole."""

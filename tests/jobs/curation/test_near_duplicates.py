@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.errors import Fatal
 from jobs.curation import near_blocks, near_duplicates, near_keys
 from jobs.curation.near_duplicates import Asked, Near, NearQuestions
 from jobs.models.embeddings import pack, unpack
@@ -203,6 +204,20 @@ def test_a_damaged_folder(tmp_path: Path) -> None:
         assert near(tmp_path).decide(1, second, lambda _: first).keys() == {"c"}, path
     (tmp_path / "near" / "state.json").write_bytes(b"no state at all")
     assert near(tmp_path).decide(1, second, lambda _: first).keys() == {"c"}
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A disk without room ends the run in one line that says so; with room again it goes on."""
+    questions = near(tmp_path)
+    questions.decide(0, [asked("a", 1, 0)], nothing)
+    kept = (tmp_path / "near" / "vectors.f32").read_bytes()
+    (tmp_path / "near" / "vectors.f32").unlink()
+    (tmp_path / "near" / "vectors.f32").symlink_to("/dev/full")
+    with pytest.raises(Fatal, match="the disk is full; free some space and run the same command again"):
+        questions.decide(1, [asked("b", 0, 1)], nothing)
+    (tmp_path / "near" / "vectors.f32").unlink()
+    (tmp_path / "near" / "vectors.f32").write_bytes(kept)
+    assert near(tmp_path).decide(1, [asked("b", 1, 0.01)], nothing).keys() == {"b"}
 
 
 def test_what_a_kill_left(tmp_path: Path) -> None:

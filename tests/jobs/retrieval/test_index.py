@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lancedb.index import IvfHnswSq
 from llama_index.core import VectorStoreIndex
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
@@ -278,6 +279,22 @@ async def test_another_size_builds_it_anew(tmp_path: Path) -> None:
     assert await made_at(tmp_path) != first
     await built(tmp_path)
     assert not (tmp_path / "store" / "inverted").exists()
+
+
+async def test_a_store_of_an_earlier_release(tmp_path: Path) -> None:
+    """A store with LanceDB's own index, which an earlier release built, is searched by it, and stays as it is."""
+    rows = many(300, 16)
+    chunks, written = sealed(tmp_path / "c", Chunk, [row for row, _ in rows]), [vector(row, *at) for row, at in rows]
+    retriever = Retriever(tmp_path / "store")
+    made = sealed(tmp_path / "i", Vector, written)
+    await retriever.build(chunks, made)
+    table = (await ChunkStore.open(tmp_path / "store")).client
+    await table.create_index("vector", config=IvfHnswSq(distance_type="cosine"))
+    await Retriever(tmp_path / "store").build(chunks, made)
+    opened = await ChunkStore.open(tmp_path / "store")
+    assert [index.index_type for index in await opened.client.list_indices()] == ["IvfHnswSq"]
+    found = [(await search(Retriever(tmp_path / "store"), *at.tolist(), top_k=1))[0] for _, at in rows[:20]]
+    assert found == [row.id for row, _ in rows[:20]]
 
 
 async def test_filters_that_it_has_not(tmp_path: Path) -> None:
