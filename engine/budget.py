@@ -43,13 +43,23 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     def usd(self, usage: Usage, *, batch: bool = False) -> float:
         """What `usage` costs; as a `batch`, with the discount."""
         cached, written, thoughts = usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens
-        dollars = (
-            (usage.prompt_tokens - cached - written) * self.input_usd_per_million
-            + cached * _or(self.cached_input_usd_per_million, self.input_usd_per_million)
-            + written * _or(self.cache_write_usd_per_million, self.input_usd_per_million)
-            + (usage.completion_tokens - thoughts) * self.output_usd_per_million
-            + thoughts * _or(self.reasoning_usd_per_million, self.output_usd_per_million)
-        )
+        return self.of_tokens(usage.prompt_tokens, usage.completion_tokens, cached, written, thoughts, batch=batch)
+
+    def of_tokens(
+        self, prompt: int, completion: int, cached: int = 0, written: int = 0, thoughts: int = 0, *, batch: bool = False
+    ) -> float:
+        """What so many tokens cost; `cached` and `written` are part of `prompt`, `thoughts` of `completion`.
+
+        Parameters: more than six, one for each kind of token.
+        """
+        dollars = (prompt - cached - written) * self.input_usd_per_million
+        if cached:
+            dollars += cached * _or(self.cached_input_usd_per_million, self.input_usd_per_million)
+        if written:
+            dollars += written * _or(self.cache_write_usd_per_million, self.input_usd_per_million)
+        dollars += (completion - thoughts) * self.output_usd_per_million
+        if thoughts:
+            dollars += thoughts * _or(self.reasoning_usd_per_million, self.output_usd_per_million)
         return dollars / 1e6 * (1 - self.batch_discount if batch else 1)
 
     def in_batches(self) -> Price:

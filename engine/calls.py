@@ -13,7 +13,7 @@ from itertools import islice
 import msgspec
 
 from engine.errors import GristmillError, Permanent
-from engine.requests import Call, Reply, Request, Usage
+from engine.requests import NOTHING_USED, Call, Reply, Request, Usage
 
 __all__ = ["LINGER_S", "Tally", "batched", "metered"]
 
@@ -30,7 +30,7 @@ class Tally:
     __slots__ = ("lost", "usage")
 
     def __init__(self) -> None:
-        self.usage = self.lost = Usage()
+        self.usage = self.lost = NOTHING_USED
 
     def add(self, usage: Usage, *, kept: bool = False) -> None:
         self.usage += usage

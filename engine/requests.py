@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Alternative", "AnswerSchema", "Call", "Reply", "Request", "ServerLimits", "Usage"]
+__all__ = ["NOTHING_USED", "Alternative", "AnswerSchema", "Call", "Reply", "Request", "ServerLimits", "Usage"]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -50,6 +50,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
         return self.reasoning or 0
 
     def __add__(self, other: Usage) -> Usage:
+        if self is NOTHING_USED or other is NOTHING_USED:
+            return other if self is NOTHING_USED else self
         return Usage(
             requests=self.requests + other.requests,
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
@@ -59,6 +61,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
             cache_write=self.cache_write_tokens + other.cache_write_tokens,
             reasoning=self.reasoning_tokens + other.reasoning_tokens,
         )
+
+
+NOTHING_USED = Usage()
+"""To begin sums with: adding to it costs next to nothing, and most records are done with one reply."""
 
 
 class AnswerSchema(msgspec.Struct, frozen=True, kw_only=True):

@@ -228,7 +228,7 @@ class ShardRun:
 
     def _call(self, item: Item, tally: Tally) -> Call:
         """The call of one input. One that has failed before asks again under another name."""
-        context, again = self._context, self._failures[item.id]
+        context, again = self._context, self._failures.get(item.id)
         who = f"{item.id} {again}" if again else item.id
         return metered(context.call, tally, context.job.name, context.group(self.index), context.rank, who)
 

@@ -56,7 +56,7 @@ class ShardWriter:
         self.shard = shard
         self._fence = fence
         self.finished: dict[str, Entry] = {}
-        self._least_crowd = crowd
+        self._least_crowd = self._crowd = crowd
         self._took: deque[float] = deque(maxlen=3)  # seconds of the last commits
         self._entries: list[Entry] = []
         self._end = 0
@@ -104,11 +104,6 @@ class ShardWriter:
         """The least time between the starts of two commits now, in seconds."""
         steady = len(self._took) == self._took.maxlen
         return min(GATHER_MOST_S, max(GATHER_S, min(self._took) / _SHARE)) if steady else GATHER_S
-
-    @property
-    def _crowd(self) -> int:
-        """How many inputs are committed at once although their time has not come: they hold the slots of others."""
-        return self._least_crowd * (2 if self.gather_s > 5 * GATHER_S else 1)
 
     @property
     def commits(self) -> int:
@@ -250,6 +245,7 @@ class ShardWriter:
             ]
         )
         self._took.append(took_s)
+        self._crowd = self._least_crowd * (2 if self.gather_s > 5 * GATHER_S else 1)
         self._end = end
         self._entries += entries
         self.finished.update((entry.id, entry) for entry in entries)

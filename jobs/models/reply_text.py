@@ -30,13 +30,17 @@ def said(raw: str, *, is_json: bool = False) -> Said:
     Most answers hold no sign of a mark: for these it costs a look at their characters.
     """
     text, thinks = raw, False
-    if _TAG_LIKE.search(raw) or any(sign in raw for sign in _SIGNS) or raw.startswith(_BARE):
+    if ("<" in raw or "[" in raw or "◁" in raw or raw.startswith(_BARE)) and _has_marks(raw):
         text, thinks = _without_thoughts(_final_channel(raw))
         text = _without_marks(text)
     text = readable(text).strip()
     if is_json and text.startswith("```") and text.endswith("```"):
         text = _FENCE.sub("", text[:-3]).strip()
     return Said(text, thinks)
+
+
+def _has_marks(raw: str) -> bool:
+    return bool(_TAG_LIKE.search(raw)) or any(sign in raw for sign in _SIGNS) or raw.startswith(_BARE)
 
 
 _TAG_LIKE = re.compile("<[A-Za-z/|｜]")  # "p < 0.05" and "<5" are none, and stand in many answers

@@ -6,6 +6,7 @@ Whatever a server writes there costs no answer: a number that cannot be one is n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -59,8 +60,8 @@ def price_of(model: Model) -> Price:
     )
 
 
-def usage_of(body: Any, model: Model, *, batch: bool = False) -> Usage:
-    """What the answer `body` of `model` is billed for, as one request.
+def usage_of(body: Any, model: Model, *, batch: bool = False, price: Price | None = None) -> Usage:
+    """What the answer `body` of `model` is billed for, as one request. ``price`` is that of the model, where it is known.
 
     Dollars are those of the configured price; where there is none, those that the server itself says (OpenRouter). The
     batch discount holds for the rows of a `batch`, and for answers of the service tiers "batch" and "flex".
@@ -69,23 +70,29 @@ def usage_of(body: Any, model: Model, *, batch: bool = False) -> Usage:
     counts = _counts(told)
     prompt, cached, written = _prompt(counts)
     completion, reasoning = _completion(counts, prompt)
-    usage = Usage(
+    tier = str(body.get("service_tier")) if isinstance(body, dict) else ""
+    dollars = (price or price_of(model)).of_tokens(
+        prompt, completion, cached, written, reasoning, batch=batch or tier in _BATCH_TIERS
+    )
+    return Usage(
         requests=1,
         prompt_tokens=prompt,
         completion_tokens=completion,
-        cached=cached,
-        cache_write=written,
-        reasoning=reasoning,
+        cost_usd=dollars if dollars or model.priced else _billed(told),
+        cached=cached or msgspec.UNSET,
+        cache_write=written or msgspec.UNSET,
+        reasoning=reasoning or msgspec.UNSET,
     )
-    tier = str(body.get("service_tier")) if isinstance(body, dict) else ""
-    dollars = price_of(model).usd(usage, batch=batch or tier in _BATCH_TIERS)
-    return msgspec.structs.replace(usage, cost_usd=dollars if dollars or model.priced else _billed(told))
 
 
 def _told(body: Any) -> Mapping[str, Any]:
     """The part of `body` that tells its usage, at OpenAI's place or at Gemini's."""
-    places = (body.get("usage"), body.get("usageMetadata")) if isinstance(body, dict) else ()
-    return next((place for place in places if isinstance(place, dict)), {})
+    if not isinstance(body, dict):
+        return {}
+    for name in ("usage", "usageMetadata"):
+        if isinstance(place := body.get(name), dict):
+            return place
+    return {}
 
 
 def _counts(told: Mapping[str, Any]) -> dict[str, int]:
@@ -107,7 +114,9 @@ def _prompt(counts: Mapping[str, int]) -> tuple[int, int, int]:
 
     Anthropic's own count of the prompt leaves both out, as does any that is smaller than the two.
     """
-    prompt, cached, written = _first(counts, _PROMPT), _first(counts, _CACHED), _first(counts, _WRITTEN)
+    known = _known(tuple(counts))
+    prompt, cached = _first(counts, known["prompt"]), _first(counts, known["cached"])
+    written = _first(counts, known["written"])
     native = "prompt_tokens" not in counts and ("cache_read_input_tokens" in counts or "cacheReadInputTokens" in counts)
     if native or cached + written > prompt:
         prompt += cached + written
@@ -116,7 +125,9 @@ def _prompt(counts: Mapping[str, int]) -> tuple[int, int, int]:
 
 def _completion(counts: Mapping[str, int], prompt: int) -> tuple[int, int]:
     """The completion's tokens with all thoughts, and the thoughts; xAI and Gemini count these beside the completion."""
-    completion, reasoning, total = _first(counts, _COMPLETION), _first(counts, _REASONING), _first(counts, _TOTAL)
+    known = _known(tuple(counts))
+    completion, reasoning = _first(counts, known["completion"]), _first(counts, known["reasoning"])
+    total = _first(counts, known["total"])
     beside = total - prompt - completion
     if reasoning and (reasoning > completion or beside == reasoning):
         return completion + reasoning, reasoning
@@ -125,9 +136,23 @@ def _completion(counts: Mapping[str, int], prompt: int) -> tuple[int, int]:
     return completion, reasoning
 
 
+@lru_cache(maxsize=64)
+def _known(names: tuple[str, ...]) -> dict[str, list[str]]:
+    """Which of `names` tell a number of each kind, the best first: a server writes the same names in every answer."""
+    spellings = {
+        "prompt": _PROMPT,
+        "cached": _CACHED,
+        "written": _WRITTEN,
+        "completion": _COMPLETION,
+        "reasoning": _REASONING,
+        "total": _TOTAL,
+    }
+    return {kind: [name for name in known if name in names] for kind, known in spellings.items()}
+
+
 def _first(counts: Mapping[str, int], names: Iterable[str]) -> int:
     for name in names:
-        if count := counts.get(name):
+        if count := counts[name]:
             return count
     return 0
 

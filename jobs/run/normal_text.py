@@ -20,6 +20,7 @@ UNWANTED = (
 """The characters, for a class of a regular expression, that say nothing to a reader or hide something from it."""
 
 _UNWANTED = re.compile(f"[{UNWANTED}]+")
+_UNWANTED_ASCII = bytes(code for code in range(128) if _UNWANTED.match(chr(code)))
 
 
 def words(text: str) -> list[str]:
@@ -29,7 +30,9 @@ def words(text: str) -> list[str]:
 
 def readable(text: str) -> str:
     """`text` without the characters in `UNWANTED`."""
-    if text.isascii() and text.replace("\n", "").isprintable():
-        return text
+    if text.isascii():
+        data = text.encode()
+        wanted = data.translate(None, _UNWANTED_ASCII)
+        return text if len(wanted) == len(data) else wanted.decode()
     letters = "".join(set(text))  # far fewer than the text has
     return _UNWANTED.sub("", text) if _UNWANTED.search(letters) else text

@@ -24,7 +24,7 @@ from jobs.models.openai.replies import read_reply
 from jobs.models.openai.vectors import BadVectors, Lengths
 from jobs.models.openai.words import read_words
 from jobs.models.providers import Target
-from jobs.models.usage import usage_of
+from jobs.models.usage import price_of, usage_of
 from jobs.run.outside_text import without_secrets
 
 __all__ = ["TEACHING", "Codec", "codec_of"]
@@ -55,6 +55,7 @@ class Codec:
         self._refusals = Refusals(
             role=target.role, name=target.name, key=target.api_key, key_variable=target.model.api_key_env, way=way
         )
+        self._price = price_of(target.model)
         self._lengths = Lengths()
         self._lessons: set[str] = set()
         self.answers = 0
@@ -99,7 +100,7 @@ class Codec:
 
         Raises what `read_reply` raises, and our error where the body tells one in the place of an answer.
         """
-        usage = usage_of(body, self._target.model, batch=batch)
+        usage = usage_of(body, self._target.model, batch=batch, price=self._price)
         if (refused := self._refusals.within(body, usage, answered=self.answers > 0)) is not None:
             raise refused
         reply = read_reply(body, request, usage, cut_off=self._target.cut_off)

@@ -54,7 +54,7 @@ class Endpoint:
         self._embeddings_url = (self._url / "embeddings").with_query(query)
         self.codec = codec_of(target, self._way)
         self._session: aiohttp.ClientSession | None = None
-        self._tried = False
+        self._tried = self._is_reached = False
 
     @staticmethod
     def batches(target: Target) -> AbstractAsyncContextManager[BatchService]:
@@ -113,15 +113,17 @@ class Endpoint:
         sent = _encoder.encode(self.codec.body(request))
         try:
             async with self._session.post(url, data=sent, allow_redirects=False) as response:
-                self._target.reached.add(self._url)
+                if not self._is_reached:
+                    self._is_reached = True
+                    self._target.reached.add(self._url)
                 if first_token is not None and response.content_type != _EVENTS:
                     first_token = None  # some servers know no streams
-                return (
-                    response.status,
-                    response.headers,
-                    await _whole(response, _most_bytes(request), first_token),
-                    first_token,
-                )
+                most = _most_bytes(request)
+                if (response.content_length or most + 1) <= most and "Content-Encoding" not in response.headers:
+                    data = await response.read()
+                else:
+                    data = await _bounded(response, most, first_token)
+                return response.status, response.headers, data, first_token
         except TimeoutError as error:
             raise Transient(f"no answer within {self._target.model.timeout_s:g} s", kind="timeout") from error
         except aiohttp.ClientError as error:
@@ -209,15 +211,13 @@ async def _again_where_hung_up(
         return await send(request)
 
 
-async def _whole(
+async def _bounded(
     response: aiohttp.ClientResponse, most: int, watch: Callable[[bytearray], None] | None = None
 ) -> bytes:
     """The body, unpacked; raises `Transient` when it is above `most` bytes, without reading the rest.
 
     `watch` is shown what is there, each time that more has come.
     """
-    if (response.content_length or most + 1) <= most and "Content-Encoding" not in response.headers:
-        return await response.read()
     data = bytearray()
     async for piece in response.content.iter_any():
         data += piece
