@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,6 +56,33 @@ def test_papers_are_cut_to_pages_of_english_prose(worked: dict[str, ModuleType],
     before = (tmp_path / "out" / "long.pdf").stat().st_mtime_ns
     worked["papers"].main([str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--pages", "3"])
     assert (tmp_path / "out" / "long.pdf").stat().st_mtime_ns == before
+
+
+def test_listed_papers_are_fetched_by_their_hash(
+    worked: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is listed is fetched once; other bytes and a missing file are left out and named."""
+    folder = tmp_path / "host" / "owner" / "repo" / "0a"
+    folder.mkdir(parents=True)
+    (folder / "a paper.pdf").write_bytes(b"whole")
+    (folder / "other.pdf").write_bytes(b"other bytes")
+    rows = [("one.pdf", b"whole", "a paper.pdf"), ("two.pdf", b"whole", "other.pdf"), ("three.pdf", b"", "gone.pdf")]
+    lines = [f"{name},{sha256(data).hexdigest()},owner/repo,{path},0a" for name, data, path in rows]
+    (tmp_path / "list.csv").write_text("\n".join(["file,sha256,repository,path,commit", *lines]), "utf-8")
+    host = (tmp_path / "host").as_uri()
+    found = worked["papers"].fetch(tmp_path / "list.csv", tmp_path / "kept", host)
+    assert [(path.name, path.read_bytes()) for path in found] == [("one.pdf", b"whole")]
+    said = capsys.readouterr().err
+    assert "left out, not the paper that is listed: two.pdf" in said
+    assert "cannot fetch three.pdf" in said
+    (folder / "a paper.pdf").unlink()
+    assert worked["papers"].fetch(tmp_path / "list.csv", tmp_path / "kept", host) == found
+
+
+def test_the_papers_of_the_committed_pairs_are_listed(worked: dict[str, ModuleType]) -> None:
+    with (WORKED / "papers.csv").open(encoding="utf-8", newline="") as lines:
+        listed = {row["file"] for row in csv.DictReader(lines)}
+    assert {pair["paper"] for pair in worked["written"].read_pairs(WORKED / "pairs.jsonl")} <= listed
 
 
 def test_a_missing_source_is_named(worked: dict[str, ModuleType], tmp_path: Path) -> None:

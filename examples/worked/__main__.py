@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from outcome import PRIMARY, differences_table, leakage, means_table, picture, read_outcome, secondary
-from papers import cut, papers_in
+from papers import cut, fetched, papers_in
 from plan import HERE, MAIN, Variant, estimate_min, laid_over, pair_settings, read_variants
 from trainings import export, seen_questions, train, write_questions
 from written import read_pairs, server
@@ -39,7 +40,9 @@ _LEAKING, _CLEAN = "notebook", "separate"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make worked", description=__doc__.partition("\n")[0])
-    parser.add_argument("papers", nargs="+", type=Path, help="PDF files and folders of them, at least 20 papers")
+    parser.add_argument(
+        "papers", nargs="+", type=Path, help="PDF files, folders of them, or papers.csv, which is fetched"
+    )
     parser.add_argument("--out", type=Path, default=Path("worked"))
     parser.add_argument("--base", choices=BASES, default="small", help="the model that is tuned (%(default)s)")
     parser.add_argument(
@@ -91,7 +94,7 @@ def gather(sources: Sequence[Path], target: Path) -> None:
     """A few pages of each paper of `sources` that `target` does not have yet."""
     target.mkdir(parents=True, exist_ok=True)
     if sources != [target]:
-        for path in papers_in(sources):
+        for path in papers_in(fetched(sources, target.with_name("papers-whole"))):
             if not (target / path.name).exists():
                 cut(path, target / path.name)
 
@@ -113,7 +116,7 @@ async def compare(folder: Path, base: Path, done: Sequence[Variant], settings: d
     """Let the base and every adapter of `done` answer the questions that they have not answered yet."""
     named = {path.name.rpartition("-")[0]: path.name for path in (folder / "adapters").iterdir()}
     with answering(base, folder / "adapters") as url:
-        here = {"base_url": url, "api_key_env": "", "max_tokens": MOST_TOKENS, "max_concurrency": 16}
+        here = {"base_url": url, "api_key_env": "", "max_tokens": MOST_TOKENS, "max_concurrency": 64, "timeout_s": 3600}
         candidates = {variant.name: {**here, "model": named[variant.name]} for variant in done}
         table = {
             "seed": settings["seed"],
@@ -130,7 +133,8 @@ async def compare(folder: Path, base: Path, done: Sequence[Variant], settings: d
 def answering(base: Path, adapters: Path) -> Iterator[str]:
     """The address of `batch_server.py` over `base`, which ends with the block."""
     command = [sys.executable, str(HERE / "batch_server.py"), str(base), str(adapters), "0", str(MOST_TOKENS)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    quiet = {"OMP_WAIT_POLICY": "PASSIVE", "TQDM_DISABLE": "1", **os.environ}  # idle threads leave the cores to others
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet) as child:
         try:
             assert child.stdout
             url = child.stdout.readline().strip()

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-_TOGETHER = 16
+_TOGETHER = 32
 _WAIT_S = 0.4  # for others to come
 
 
