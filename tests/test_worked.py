@@ -1,4 +1,4 @@
-"""The programs of the worked example: papers are cut, written pairs are served, examples dealt, answers compared."""
+"""The programs of the worked example: papers are cut, pairs of a file are served, examples dealt, answers compared."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import pytest
 
 from jobs.generation.grounded import Grounded
 from jobs.records import Chunk, Context, Example
+from jobs.run.configfile import validate
 
 WORKED = Path(__file__).resolve().parents[1] / "examples" / "worked"
 _OWN = ("outcome", "papers", "plan", "trainings", "written", "batch_server")
@@ -177,6 +178,9 @@ def test_variants_begin_with_the_main_one(worked: dict[str, ModuleType], tmp_pat
     assert slow.settings["finetune"]["learning_rate"] < variants[0].settings["finetune"]["learning_rate"]
     assert slow.settings["finetune"]["rank"] == variants[0].settings["finetune"]["rank"]
     assert plan.estimate_min(variants, base="default") > plan.estimate_min(variants, base="small") > 10
+    for variant in variants:
+        config = validate(plan.laid_over(plan.pair_settings(), variant.settings))
+        assert (config.finetune.backend, config.split.by, config.augment.top_k) == ("lora", "paper", 2)
     (tmp_path / "variants.toml").write_text('[common]\n[variants.other]\nwhy = "x"\n', "utf-8")
     with pytest.raises(SystemExit, match="the first variant is to be 'joined'"):
         plan.read_variants(tmp_path / "variants.toml")

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("worked"))
     parser.add_argument("--base", choices=BASES, default="small", help="the model that is tuned (%(default)s)")
     parser.add_argument(
-        "--pairs", type=Path, help="pairs that people wrote, as in pairs.jsonl; else the model writes them"
+        "--pairs", type=Path, help="pairs that exist already, as in pairs.jsonl; else the model writes them"
     )
     parser.add_argument("--only", nargs="*", help="these trainings; the main one is always done")
     asked = parser.parse_args(arguments)
@@ -101,7 +101,7 @@ def gather(sources: Sequence[Path], target: Path) -> None:
 
 @contextmanager
 def generator(pairs: Path | None) -> Iterator[dict[str, Any]]:
-    """The section [models] of who writes the pairs: people, served from the file `pairs`, or the embedded model."""
+    """The section [models] of who writes the pairs: the file `pairs`, which is served, or the embedded model."""
     if pairs is None:
         yield {}
         return

@@ -1,8 +1,8 @@
-"""Pairs that people wrote, served as a generator's answers: python examples/worked/written.py PAIRS.jsonl PORT.
+"""Pairs from a file, served as a generator's answers: python examples/worked/written.py PAIRS.jsonl PORT.
 
 Each line of the file has `evidence` (a sentence, word for word as it stands in a paper), `question` and `answer`. The
 recipe "evidence" asks about one chunk at a time; the answer holds the pairs whose evidence stands in that chunk. So
-written pairs pass the same checks, curation, retrieval and split as those of a model.
+pairs that exist already pass the same checks, curation, retrieval and split as those that a run makes.
 """
 
 from __future__ import annotations

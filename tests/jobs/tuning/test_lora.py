@@ -16,7 +16,6 @@ from engine.errors import BadInput
 from jobs.config import Config, Model
 from jobs.models import gguf
 from jobs.models.roles import local_file
-from jobs.run.configfile import load, validate
 from jobs.tuning.lora import tune
 from jobs.tuning.lora.chats import IGNORED, Tokens, read_chats, shortened, tokens
 from jobs.tuning.lora.checkpoints import Checkpoints
@@ -273,13 +272,3 @@ def test_a_folder_is_turned_into_a_file_once(tmp_path: Path, monkeypatch: pytest
     assert (first.read_bytes(), second.read_bytes(), made) == (b"one", b"two", [base, base])
     assert gguf.runtime_file(base / "model.safetensors") == base / "model.safetensors"
     assert local_file(Model(model=f"local:{base}"), None) == base
-
-
-def test_the_worked_example_is_configured_to_tune_here() -> None:
-    """Its file passes, tunes a local base, and answers with and without retrieval, as its document says."""
-    config = validate(load(Path(__file__).resolve().parents[3] / "examples" / "worked.toml"))
-    assert (config.finetune.backend, config.models.base.local, config.evaluate.without_retrieval) == (
-        "lora",
-        True,
-        True,
-    )
