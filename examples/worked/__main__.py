@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,6 +89,8 @@ async def work(asked: argparse.Namespace, stop: Stop) -> None:
             done.append(variant)
             await compare(folder, base, done, settings, stop)
             write_outcome(folder, done, seed=settings["seed"])
+        await judge(folder, base, done, settings, stop)
+        write_outcome(folder, done, seed=settings["seed"])
 
 
 def gather(sources: Sequence[Path], target: Path) -> None:
@@ -114,6 +117,26 @@ def generator(pairs: Path | None) -> Iterator[dict[str, Any]]:
 
 async def compare(folder: Path, base: Path, done: Sequence[Variant], settings: dict[str, Any], stop: Stop) -> None:
     """Let the base and every adapter of `done` answer the questions that they have not answered yet."""
+    await answer(folder, folder / "compared", base, done, settings, stop, until="similarity")
+    if [variant.name for variant in done] == [MAIN] and not (folder / "judged").exists():
+        partial = folder / "judged.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(folder / "compared", partial, ignore=shutil.ignore_patterns("run.lock"))
+        partial.rename(folder / "judged")
+
+
+async def judge(folder: Path, base: Path, done: Sequence[Variant], settings: dict[str, Any], stop: Stop) -> None:
+    """The verdicts on the answers of the base and of the main training: those of all would take as long as the rest."""
+    await answer(folder, folder / "judged", base, done[:1], settings, stop, until="judge")
+
+
+async def answer(
+    folder: Path, run: Path, base: Path, done: Sequence[Variant], settings: dict[str, Any], stop: Stop, *, until: str
+) -> None:
+    """The jobs of `run` up to `until`, with the base and the adapters of `done` behind an endpoint.
+
+    Parameters: more than six, since it is the two above in one.
+    """
     named = {path.name.rpartition("-")[0]: path.name for path in (folder / "adapters").iterdir()}
     with answering(base, folder / "adapters") as url:
         here = {"base_url": url, "api_key_env": "", "max_tokens": MOST_TOKENS, "max_concurrency": 64, "timeout_s": 3600}
@@ -124,8 +147,7 @@ async def compare(folder: Path, base: Path, done: Sequence[Variant], settings: d
             "models": {"base": {**here, "model": "base"}, "candidates": candidates},
             "evaluate": {"sample": 10_000, "metrics": ["token_f1"], "method": "agreement"},
         }
-        questions = folder / "questions.jsonl"
-        await run_pipeline(out=folder / "compared", pairs=questions, settings=table, until="similarity", stop=stop)
+        await run_pipeline(out=run, pairs=folder / "questions.jsonl", settings=table, until=until, stop=stop)
         stop.check()
 
 
