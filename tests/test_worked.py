@@ -17,8 +17,7 @@ from urllib.error import HTTPError
 import pymupdf
 import pytest
 
-from jobs.generation.grounded import Grounded
-from jobs.records import Chunk, Context, Example
+from jobs.records import Context, Example
 from jobs.run.configfile import validate
 
 WORKED = Path(__file__).resolve().parents[1] / "examples" / "worked"
@@ -92,11 +91,7 @@ def test_a_missing_source_is_named(worked: dict[str, ModuleType], tmp_path: Path
 
 
 def test_written_pairs_answer_for_their_chunk_alone(worked: dict[str, ModuleType], tmp_path: Path) -> None:
-    """Over HTTP, a chunk gets the pairs whose evidence it holds, which pass the checks of the recipe; another gets none."""
-    text = "A shard holds the rows of thirty two papers in one file. The seal of a shard says how many rows it has."
-    chunk = Chunk(
-        id="c", parent="p", paper_id="p", title="T", position=0, text=text, page_first=0, page_last=0, split="train"
-    )
+    """Over HTTP, a chunk gets the pairs whose evidence it holds, whatever its line breaks; another gets none."""
     pair = {
         "paper": "p.pdf",
         "evidence": "A shard holds the rows of\nthirty two papers in one file.",
@@ -107,10 +102,11 @@ def test_written_pairs_answer_for_their_chunk_alone(worked: dict[str, ModuleType
     served = worked["written"].server(worked["written"].read_pairs(tmp_path / "pairs.jsonl"))
     threading.Thread(target=served.serve_forever, daemon=True).start()
     try:
-        request = Grounded(chooses=True).request(chunk, 2)
-        assert request is not None
-        found = Grounded(chooses=True).read(asked(served.server_port, request.messages), chunk, 2)
-        assert [(each.question, each.answer) for each in found.pairs] == [(pair["question"], pair["answer"])]
+        text = "Excerpt:\nA shard holds the rows of thirty two\npapers in one file. Its seal counts them."
+        found = json.loads(asked(served.server_port, [{"role": "user", "content": text}]))
+        assert list(found) == ["pair_1"]
+        assert (found["pair_1"]["question"], found["pair_1"]["answer"]) == (pair["question"], pair["answer"])
+        assert "\n" not in found["pair_1"]["evidence"]
         other = asked(served.server_port, [{"role": "user", "content": "Excerpt: Seals are small."}])
         assert json.loads(other) == {}
     finally:
