@@ -38,6 +38,9 @@ class Dataset(Generic[R]):
     Methods that block belong in a thread. They raise `Fatal` for a damaged file and for a disk that cannot be used.
     """
 
+    remembered = False
+    """Whether its rows are what this process found when it began: another process may find others."""
+
     def __init__(self, folder: Path, row: type[R]) -> None:
         self.name = folder.name
         self.folder = folder

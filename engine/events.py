@@ -67,11 +67,12 @@ class ShardSealed(Event, frozen=True, kw_only=True):
 
 
 class InputDone(Event, frozen=True, kw_only=True):
-    """One input's rows are on disk."""
+    """One input's rows are on disk; or those of so many ``inputs``, without an id, that another process has finished."""
 
     id: str
     rows: int
     usage: Usage
+    inputs: int = 1
 
 
 class InputFailed(Event, frozen=True, kw_only=True):

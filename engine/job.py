@@ -16,7 +16,7 @@ from engine.errors import BadInput, Permanent
 from engine.records import Record
 from engine.requests import Call
 
-__all__ = ["Flaw", "Item", "Job", "Pipeline", "ShardRows", "Step", "downstream", "find", "until"]
+__all__ = ["Flaw", "Item", "Job", "Pipeline", "Prepared", "ShardRows", "Step", "downstream", "find", "until"]
 
 
 class ShardRows(dict[str, Sequence[Any]]):
@@ -47,6 +47,24 @@ class Flaw:
     reason: Callable[[Any], str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a job knows by `Job.prepare`, its own or another job's, for a process in which nothing was prepared.
+
+    ``dump`` gives it in values that JSON has; ``load`` takes what JSON returns of them.
+    """
+
+    dump: Callable[[], Any]
+    load: Callable[[Any], None]
+
+    def __add__(self, other: Prepared) -> Prepared:
+        def load(both: Sequence[Any]) -> None:
+            self.load(both[0])
+            other.load(both[1])
+
+        return Prepared(dump=lambda: [self.dump(), other.dump()], load=load)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """How to process each record of a dataset.
@@ -58,7 +76,11 @@ class Job:
     ``waits_for`` names jobs and steps that must have ended first; then ``prepare`` runs, once. ``variant`` is called
     after that: a sealed shard made under another variant is opened again, and only its new items are processed.
     ``review`` gets the rows of a finished shard, in shard order, before its seal; it returns failures by item id, and
-    these items are dropped and counted as failed. ``conclude`` runs when every shard is sealed.
+    these items are dropped and counted as failed. With ``claims`` it gets, instead of the rows, what ``claims`` makes of
+    them in a thread: values that JSON has. ``conclude`` runs when every shard is sealed.
+
+    With ``head`` the shards of the job are never worked on in another process: it keeps more in memory than ``prepared``
+    ships.
 
     With ``keeps`` the rows of a former item, which `expand` no longer gives, stay behind those of all others. Without it
     they are dropped when the shard is opened again.
@@ -88,7 +110,10 @@ class Job:
     waits_for: tuple[str, ...] = ()
     prepare: Callable[[], Awaitable[None]] | None = None
     variant: Callable[[], str] = lambda: ""
-    review: Callable[[Sequence[Any]], Awaitable[Mapping[str, Permanent]]] | None = None
+    review: Callable[[Any], Awaitable[Mapping[str, Permanent]]] | None = None
+    claims: Callable[[Sequence[Any]], Any] | None = None
+    prepared: Prepared | None = None
+    head: bool = False
     conclude: Callable[[], Awaitable[None]] | None = None
     flaw: Flaw | None = None
     keeps: bool = False

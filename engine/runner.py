@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.datasets import Dataset
 from engine.deferrals import Deferrals, NothingDeferred
+from engine.elsewhere import Elsewhere, OpenShard
 from engine.errors import BadInput
 from engine.events import Hook, JobFinished, JobStarted, ShardSealed
 from engine.job import Job, Pipeline, Step
@@ -39,15 +40,17 @@ async def run(
     hook: Hook,
     retry: Retry = lambda job, failure: False,
     deferrals: Deferrals | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> None:
-    """Run every job and step to its end, or to the stop. `deferrals` knows what `call` defers.
+    """Run every job and step to its end, or to the stop. `deferrals` knows what `call` defers; `elsewhere` has workers.
 
-    Parameters: seven, because it joins jobs, data, calls and their observers.
+    Parameters: eight, because it joins jobs, data, calls and their observers.
 
     Raises the `Fatal` that ended the run, or `Stopped` after a requested stop; all answers are committed by then.
     """
     ended = {step.name: asyncio.Event() for step in pipeline}
-    shared = {"call": call, "stop": stop, "emit": hook, "retry": retry, "deferrals": deferrals or NothingDeferred()}
+    shared = {"call": call, "stop": stop, "emit": hook, "retry": retry, "elsewhere": elsewhere}
+    shared["deferrals"] = deferrals or NothingDeferred()
     contexts = _contexts(pipeline, datasets, shared)
 
     async def run_step(step: Job | Step) -> None:
@@ -121,8 +124,10 @@ class _JobRun:
         self._stop = context.stop
         self._context = context
         self._deferrals = context.deferrals
-        self._places = asyncio.Semaphore(OPEN_SHARDS)
-        self._open: set[ShardRun] = set()
+        elsewhere = context.elsewhere
+        self._elsewhere = elsewhere if elsewhere is not None and elsewhere.takes(self._job.name) else None
+        self._places = asyncio.Semaphore(OPEN_SHARDS * (self._elsewhere.size if self._elsewhere else 1))
+        self._open: set[OpenShard] = set()
         self._older = ""  # why no rows may be added, if the present ones are of an earlier version
 
     async def run(self) -> None:
@@ -161,12 +166,13 @@ class _JobRun:
                 await shard.feed(tasks)
             previous_sealed = sealed
 
-    async def _opened(self, index: int, begun: int | None = None) -> ShardRun:
+    async def _opened(self, index: int, begun: int | None = None) -> OpenShard:
         """Take a place and open the shard."""
         await self._context.take(self._places)
         self._deferrals.begin_work()
         try:
-            shard = await ShardRun.open(self._context, index, begun)
+            opening = self._elsewhere.open if self._elsewhere is not None else ShardRun.open
+            shard = await opening(self._context, index, begun)
         except BaseException:
             self._deferrals.end_work()
             self._places.release()
@@ -177,7 +183,7 @@ class _JobRun:
     async def _finish(
         self,
         index: int,
-        shard: ShardRun | None,
+        shard: OpenShard | None,
         tasks: asyncio.TaskGroup,
         previous_sealed: asyncio.Future[bool],
         sealed: asyncio.Future[bool],
@@ -205,18 +211,18 @@ class _JobRun:
         finally:
             sealed.set_result(done)
 
-    async def _feed(self, shard: ShardRun, tasks: asyncio.TaskGroup) -> None:
+    async def _feed(self, shard: OpenShard, tasks: asyncio.TaskGroup) -> None:
         with self._stop.on_error():
             await shard.feed(tasks)
 
-    async def _ended(self, shard: ShardRun, previous_sealed: asyncio.Future[bool]) -> Seal | None:
+    async def _ended(self, shard: OpenShard, previous_sealed: asyncio.Future[bool]) -> Seal | None:
         """The seal, or None if the shard has to be opened again. In both cases it is closed and its place is free."""
         try:
             return await shard.finish(previous_sealed)
         finally:
             await self._close(shard)
 
-    async def _close(self, shard: ShardRun) -> None:
+    async def _close(self, shard: OpenShard) -> None:
         await shard.close()
         self._open.discard(shard)
         self._places.release()

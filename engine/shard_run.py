@@ -1,5 +1,7 @@
 """One shard of a job, from its opening to its seal: open, feed, finish, seal.
 
+A shard that another process has handed out ends here with the mark: take over, feed, work off, decide.
+
 `run_item` follows one record: `feed` takes its slot, the job makes its rows, they are committed, and the slot is
 released. A record ends in one of three ways: committed, stopped, or deferred until its answer has arrived. A shard
 with deferred records is closed, and opened again later.
@@ -9,13 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Self
 
 from engine.calls import Tally, metered
 from engine.datasets import Dataset
 from engine.deferrals import Deferrals, Deferred, NothingDeferred
+from engine.elsewhere import Elsewhere
 from engine.errors import GristmillError, Permanent
 from engine.events import Event, InputDone, InputDropped, InputFailed, ShardOpened
 from engine.failed_replies import REPLY_CHARACTERS
@@ -27,7 +31,7 @@ from engine.shards import Entry, Failure, Seal
 from engine.signals import Stop, Stopped, uninterrupted
 from engine.writers import ShardWriter
 
-__all__ = ["JobContext", "Retry", "ShardRun"]
+__all__ = ["Handed", "JobContext", "Retry", "ShardRun", "reviewed"]
 
 Retry = Callable[[str, Failure], bool]
 """Whether a failure of the job of that name is retried."""
@@ -51,6 +55,12 @@ class JobContext:
     retry: Retry
     slots: asyncio.Semaphore
     deferrals: Deferrals = field(default_factory=NothingDeferred)
+    elsewhere: Elsewhere | None = None
+
+    @property
+    def crowd(self) -> int:
+        """How many finished records of one shard are committed at once, because they hold the slots that others need."""
+        return max(1, self.job.slots // 4)
 
     def group(self, index: int) -> str:
         """The name under which the requests of shard `index` are kept."""
@@ -76,10 +86,10 @@ class JobContext:
         """The source of shard `index`: the checksums of the shards that it reads, and the job's variant. Blocks."""
         return source_of(self.job, self.inputs, index)
 
-    def items(self, index: int) -> dict[str, Item]:
-        """The inputs of shard `index` by id, in order. Blocks."""
-        rows = ShardRows(index, {dataset.name: dataset.read(index) for dataset in self.inputs})
-        return {item.id: item for item in self.job.expand(rows)}
+    def items(self, index: int, beside: Mapping[str, Sequence[Any]] = MappingProxyType({})) -> dict[str, Item]:
+        """The inputs of shard `index` by id, in order. `beside` are rows that are known already, by dataset. Blocks."""
+        rows = {dataset.name: dataset.read(index) for dataset in self.inputs if dataset.name not in beside}
+        return {item.id: item for item in self.job.expand(ShardRows(index, {**rows, **beside}))}
 
     async def take(self, semaphore: asyncio.Semaphore) -> None:
         """Take a place of `semaphore`, or raise `Stopped` once the run is stopping."""
@@ -89,11 +99,26 @@ class JobContext:
             self.stop.check()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Handed:
+    """A shard that was handed out to this process, with what only the one who did so knows.
+
+    ``again`` are the ids of failures in its journal that are tried again, ``beside`` the rows of datasets that are not read
+    here. ``source`` is that of the seal.
+    """
+
+    index: int
+    fence: str
+    source: str
+    again: Collection[str] = ()
+    beside: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+
 class ShardRun:
     """An open shard: its writer, the order of its inputs, and how many of them are in flight.
 
-    ``begun`` is how many entries its journal had when this process opened it first: failures after that are new, and not
-    tried again. ``deferred`` counts the inputs that wait for a batch.
+    ``begun`` is how many entries its journal had when this run of the pipeline opened it first: failures after that are
+    new, and not tried again. ``deferred`` counts the inputs that wait for a batch.
     """
 
     def __init__(
@@ -103,10 +128,10 @@ class ShardRun:
         writer: ShardWriter,
         items: Mapping[str, Item],
         source: str,
-        begun: int | None = None,
+        retried: Callable[[Entry], bool],
     ) -> None:
         self.index = index
-        self.begun = writer.commits if begun is None else begun
+        self.begun = writer.commits
         self.deferred = 0
         self._context = context
         self._writer = writer
@@ -114,10 +139,7 @@ class ShardRun:
         self._kept = _kept(writer, items) if context.job.keeps else []
         self._order = {id_: position for position, id_ in enumerate([*items, *self._kept])}
         found = [writer.finished[id_] for id_ in items if id_ in writer.finished]
-        recent = writer.since(self.begun)
-        self._finished = [
-            entry for entry in found if entry.error is None or entry.id in recent or not context.retries(entry.error)
-        ]
+        self._finished = [entry for entry in found if entry.error is None or not retried(entry)]
         finished = {entry.id for entry in self._finished}
         self._todo = [item for item in items.values() if item.id not in finished]
         self._failures = writer.failures() if context.deferrals.active else Counter[str]()
@@ -134,20 +156,31 @@ class ShardRun:
         source = await asyncio.to_thread(context.source, index)
         await uninterrupted(asyncio.to_thread(shard.reopen, job.row, job.origin, context.retries, context.flaw))
         items = await asyncio.to_thread(context.items, index)
-        writer = await ShardWriter(shard, crowd=max(1, job.slots // 4)).__aenter__()
-        run = cls(context, index, writer, items, source, begun)
+        writer = await ShardWriter(shard, crowd=context.crowd).__aenter__()
+        recent = writer.since(writer.commits if begun is None else begun)
+        run = cls(
+            context,
+            index,
+            writer,
+            items,
+            source,
+            lambda entry: entry.id not in recent and entry.error is not None and context.retries(entry.error),
+        )
         await context.deferrals.open(context.group(index), writer.finished.keys())
         if begun is None:
-            context.emit(
-                ShardOpened(
-                    job=job.name,
-                    shard=index,
-                    inputs=len(items),
-                    done=len(run._finished),
-                    failed=sum(entry.error is not None for entry in run._finished),
-                    usage=writer.usage,
-                )
-            )
+            run._tell_opened(len(items))
+        else:
+            run.begun = begun
+        return run
+
+    @classmethod
+    async def take_over(cls, context: JobContext, handed: Handed) -> Self:
+        """Open a shard that was handed out to this process. Raises `TakenOver` if it was to another one since then."""
+        items = await asyncio.to_thread(context.items, handed.index, handed.beside)
+        shard = context.output.shard(handed.index)
+        writer = await ShardWriter(shard, crowd=context.crowd, fence=handed.fence).__aenter__()
+        run = cls(context, handed.index, writer, items, handed.source, lambda entry: entry.id in handed.again)
+        run._tell_opened(len(items))
         return run
 
     async def feed(self, tasks: asyncio.TaskGroup) -> None:
@@ -188,18 +221,37 @@ class ShardRun:
         `previous_sealed`. If that may have to wait for a batch, this shard does not stay open meanwhile. Raises `Stopped`
         if the run stops before the seal.
         """
-        await self._idle.wait()
-        if not self._whole:
-            raise Stopped("the run is stopping")
+        await self.work_off()
         if self.deferred:
             return None
+        dropped: dict[str, Failure] = {}
         if self._context.job.review is not None:
             if self._context.deferrals.active and not previous_sealed.done():
                 return None
             if not await previous_sealed:
                 raise Stopped("the run is stopping")
-        dropped = await self._review()
+            dropped = await reviewed(self._context, await self.claims())
         return await self._writer.seal(self._order, source=self._source, dropped=dropped, kept=len(self._kept))
+
+    async def work_off(self) -> None:
+        """Wait until every input is committed or deferred. Raises `Stopped` if the run stops before."""
+        await self._idle.wait()
+        if not self._whole:
+            raise Stopped("the run is stopping")
+
+    async def claims(self) -> Any:
+        """What the job's review is shown of the finished shard."""
+        job = self._context.job
+
+        def find() -> Any:
+            rows = self._writer.rows(job.row, self._order)
+            return rows if job.claims is None else job.claims(rows)
+
+        return await asyncio.to_thread(find)
+
+    async def decide(self, dropped: Mapping[str, Failure]) -> Seal:
+        """Write down the seal of a shard that was handed out; whoever handed it out carries it out."""
+        return await self._writer.decide(self._order, source=self._source, dropped=dropped, kept=len(self._kept))
 
     async def close(self) -> None:
         """Close the files. A shard that is not sealed is continued later, or by the next run."""
@@ -232,16 +284,17 @@ class ShardRun:
         who = f"{item.id} {again}" if again else item.id
         return metered(context.call, tally, context.job.name, context.group(self.index), context.rank, who)
 
-    async def _review(self) -> dict[str, Failure]:
-        """The inputs that the job's review drops, by id."""
-        job = self._context.job
-        if job.review is None:
-            return {}
-        rows = await asyncio.to_thread(self._writer.rows, job.row, self._order)
-        dropped = {id_: _failure(error) for id_, error in (await job.review(rows)).items()}
-        for id_, failure in dropped.items():
-            self._context.emit(InputDropped(job=job.name, id=id_, kind=failure.kind, reason=failure.reason))
-        return dropped
+    def _tell_opened(self, inputs: int) -> None:
+        self._context.emit(
+            ShardOpened(
+                job=self._context.job.name,
+                shard=self.index,
+                inputs=inputs,
+                done=len(self._finished),
+                failed=sum(entry.error is not None for entry in self._finished),
+                usage=self._writer.usage,
+            )
+        )
 
     def _end(self, *, done: bool) -> None:
         """Called when the feeder, or one input, has ended."""
@@ -249,6 +302,17 @@ class ShardRun:
         self._pending -= 1
         if self._pending == 0:
             self._idle.set()
+
+
+async def reviewed(context: JobContext, claims: Any) -> dict[str, Failure]:
+    """The inputs that the job's review drops, by id, for what `claims` says of a finished shard."""
+    job = context.job
+    if job.review is None:
+        return {}
+    dropped = {id_: _failure(error) for id_, error in (await job.review(claims)).items()}
+    for id_, failure in dropped.items():
+        context.emit(InputDropped(job=job.name, id=id_, kind=failure.kind, reason=failure.reason))
+    return dropped
 
 
 def _kept(writer: ShardWriter, items: Mapping[str, Item]) -> list[str]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from engine.batches.batches import Batches
 from engine.breaker import Breaker
 from engine.budget import Budget
+from engine.cluster.head import Cluster
 from engine.datasets import Dataset
 from engine.deferrals import Deferrals
 from engine.errors import BadInput
@@ -25,23 +26,18 @@ from engine.runner import run
 from engine.shards import total
 from engine.signals import Stop, Stopped
 from engine.workers import Workers
-from jobs.curation.curate import kept_pairs
-from jobs.evaluation.asked import Asked
+from jobs.cluster.spread import Heard, begun, spread_jobs
 from jobs.models.preflight import Preflight, Trial
 from jobs.models.roles import ModelCalls, check_connections, used
-from jobs.parsing.deal import Catalogue
-from jobs.parsing.parse import WARM_UP
+from jobs.opening import model_calls, parser_settings, run_context
 from jobs.parsing.stage import worker_count
 from jobs.pipeline import build
-from jobs.retrieval.index import Retriever
-from jobs.review.reviewed import reviewed
 from jobs.run.context import RunContext
 from jobs.run.counts import Counts
 from jobs.run.event_log import EventLog
-from jobs.run.own_jobs import own_datasets, with_own_jobs
+from jobs.run.own_jobs import with_own_jobs
 from jobs.run.traffic import Traffic
 from jobs.trials import trials
-from jobs.tuning.tuning_jobs import served, tuned_model
 from jobs.work import Work
 
 if TYPE_CHECKING:
@@ -75,6 +71,7 @@ class Session:
     traffic: Traffic
     limits: Callable[[], Sequence[tuple[str, str, Limit]]]
     deferrals: Deferrals | None
+    cluster: Cluster | None
     reports: Sequence[ReportData]
 
     async def run(self) -> Outcome:
@@ -90,9 +87,13 @@ class Session:
                 hook=context.hook,
                 retry=self.work.selection.retry,
                 deferrals=self.deferrals,
+                elsewhere=self.cluster,
             )
         except Stopped:
             stopped = True
+        finally:
+            if self.cluster is not None:
+                await self.cluster.last_reports()
         return Outcome(
             stopped=stopped,
             worked=self.counts.worked,
@@ -126,7 +127,11 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
     counts, log, reports = Counts(), EventLog(), list["ReportData"]()
     async with AsyncExitStack() as stack:
         events = _all(counts, hook, log, Breaker(stop, spared={"parse"}))
-        context = await _context(stack, work, reports, stop=stop, hook=events)
+        heard = Heard()
+        cluster = begun(work, stop=stop, hook=events, heard=heard)
+        if cluster is not None:  # at once: a worker needs a second to get ready
+            await stack.enter_async_context(cluster)
+        context = await _context(stack, work, reports, spread=cluster is not None, stop=stop, hook=events)
         pipeline = with_own_jobs(build(context), work.own, context.datasets)
         chosen, redone = work.selection.chosen(pipeline), work.selection.redone(pipeline)
         _refuse_changes(chosen, context.datasets, redone)
@@ -140,6 +145,10 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
         await preflight.keep(lambda usage: asyncio.to_thread(work.folder.add_preflight, usage))
         await asyncio.to_thread(_discard, redone, context)
         deferrals = await _deferrals(stack, work, context, calls)
+        if cluster is not None:
+            heard.traffic = calls.traffic
+            batched = () if deferrals is None else deferrals.roles
+            cluster.serve(spread_jobs(work.config, chosen, batched), before=preflight.try_before)
         yield Session(
             work=work,
             context=context,
@@ -149,59 +158,31 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
             traffic=calls.traffic,
             limits=lambda: calls.limits,
             deferrals=deferrals,
+            cluster=cluster,
             reports=reports,
         )
 
 
 async def _context(
-    stack: AsyncExitStack, work: Work, reports: list[ReportData], *, stop: Stop, hook: Hook
+    stack: AsyncExitStack, work: Work, reports: list[ReportData], *, spread: bool = False, stop: Stop, hook: Hook
 ) -> RunContext:
-    """What the jobs are built from. Processes and files are opened at their first use and closed with `stack`."""
-    config, folder, weights = work.config, work.folder, work.weights
-    workers = Workers(
-        processes=worker_count(config),
-        timeout_s=config.parse.timeout_s,
-        memory_bytes=config.parse.memory_mb << 20,
-        initializer=WARM_UP,
-    )
+    """What the jobs are built from. With `spread` papers are parsed elsewhere."""
+    workers = Workers(**parser_settings(work.config, worker_count(work.config)))
     await stack.enter_async_context(workers)
-    if work.papers and not folder.exists:
+    if work.papers and not work.folder.exists and not spread:
         # A new run parses the two papers of its first shard at once; a child needs half a second to load the parsers.
         workers.begin(children=2)
-    reviews = {} if config.evaluate.pairs else await asyncio.to_thread(reviewed, folder)
-    datasets = {**folder.datasets(), **reviews, **own_datasets(folder, work.own)}
-    return RunContext(
-        config=config,
-        folder=folder,
-        datasets=datasets,
-        papers=work.papers,
-        workers=workers,
-        catalogue=stack.enter_context(closing(Catalogue(folder.catalogue))),
-        retriever=Retriever(folder.store, approximate_from=config.index.approximate_from),
-        asked=Asked(kept_pairs(datasets, config), datasets["examples"], config.evaluate, config.seed),
-        embedded=weights.weights.name if weights else "local",
-        weights=weights.path if weights else None,
-        tuned=lambda: tuned_model(folder.path),
-        show=reports.append,
-        stop=stop,
-        hook=hook,
-    )
+    context = await run_context(stack, work, workers, stop=stop, hook=hook)
+    return replace(context, show=reports.append)
 
 
 async def _calls(context: RunContext, work: Work) -> ModelCalls:
     budget = context.config.budget
-    return ModelCalls(
-        context.config,
-        budget=Budget(usd=budget.usd, tokens=budget.tokens, spent=await asyncio.to_thread(_spent, context)),
-        weights=context.weights,
-        stop=context.stop,
-        hook=context.hook,
-        tuned=context.tuned,
-        served=lambda: served(context.folder.path, context.name(context.config.models.base)),
-    )
+    spent = await asyncio.to_thread(_spent, context)
+    return model_calls(context, Budget(usd=budget.usd, tokens=budget.tokens, spent=spent))
 
 
-async def _deferrals(stack: AsyncExitStack, work: Work, context: RunContext, calls: ModelCalls) -> Deferrals | None:
+async def _deferrals(stack: AsyncExitStack, work: Work, context: RunContext, calls: ModelCalls) -> Batches | None:
     """The batches of the run; None where no model is asked in batches, and none are left of an earlier process."""
     folder = context.folder.batches
     if not work.asks or not (folder.exists() or any(model.batch for model in used(context.config).values())):

@@ -7,6 +7,7 @@ Each description stands beside its key; `jobs.config.reference` makes the refere
 
 from __future__ import annotations
 
+from jobs.config.cluster import Cluster
 from jobs.config.curation import Curate
 from jobs.config.evaluation import Evaluate
 from jobs.config.generation import Answer, Ask
@@ -23,6 +24,7 @@ __all__ = [
     "Ask",
     "Augment",
     "Budget",
+    "Cluster",
     "Config",
     "Curate",
     "Evaluate",

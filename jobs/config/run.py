@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from pydantic import Field
 
+from jobs.config.cluster import Cluster
 from jobs.config.curation import Curate
 from jobs.config.evaluation import Evaluate
 from jobs.config.generation import Answer, Ask
@@ -46,6 +47,7 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     prompts: Prompts = Prompts()
     budget: Budget = Budget()
+    cluster: Cluster = Cluster()
     prices: dict[str, Price] = Field({}, description="Prices by the name of the model.")
 
     def model(self, role: str) -> Model:

@@ -53,6 +53,7 @@ class Curator:
             expand=self.expand,
             process=self.process,
             origin=lambda row: row.id,
+            head=True,
             fingerprint=fingerprint,
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from engine.datasets import Dataset
+from engine.job import Prepared
 from engine.records import make_id
 from jobs.config import Evaluate
 from jobs.evaluation.sample import Sample
@@ -50,7 +51,14 @@ class Asked:
         await self.sample.draw()
         if self._settings.pairs:  # in a run of papers every pair has contexts
             rows = self._examples.rows
-            self._with_contexts = await asyncio.to_thread(lambda: {example.pair_id for example in rows()})
+            self._with_contexts.update(await asyncio.to_thread(lambda: {example.pair_id for example in rows()}))
+
+    @property
+    def prepared(self) -> Prepared:
+        """What was drawn, for a process that draws nothing."""
+        return self.sample.prepared + Prepared(
+            dump=lambda: sorted(self._with_contexts), load=self._with_contexts.update
+        )
 
     def stamp(self, models: Mapping[str, Compared]) -> str:
         """A string that changes with what is asked, for a job's ``variant``."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.datasets import Dataset
 from engine.errors import BadInput
-from engine.job import Item, Job, ShardRows
+from engine.job import Item, Job, Prepared, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.evaluation.asked import Shows
@@ -82,6 +82,7 @@ class Assessor:
             process=self.process,
             origin=lambda row: row.id,
             prepare=self.prepare,
+            prepared=Prepared(dump=lambda: self._there, load=self._there.update),
             variant=lambda: make_id(*self.metrics),
             fingerprint=fingerprint,
             keeps=True,

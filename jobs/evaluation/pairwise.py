@@ -79,6 +79,7 @@ def prefer(*, chosen: Sample, shows: Shows, max_tokens: int, fingerprint: Mappin
         origin=lambda row: row.id,
         waits_for=("respond",),  # the sample is drawn from all pairs
         prepare=chosen.draw,
+        prepared=chosen.prepared,
         variant=chosen.stamp,
         fingerprint=fingerprint,
         keeps=True,

@@ -56,6 +56,7 @@ def rejudge(*, method: Method, chosen: Sample, shows: Shows, fingerprint: Mappin
         process=process,
         waits_for=("respond",),  # the sample is drawn from all pairs
         prepare=chosen.draw,
+        prepared=chosen.prepared,
         variant=chosen.stamp,
         fingerprint=fingerprint,
         keeps=True,

@@ -67,6 +67,7 @@ class Responder:
             # The sample is drawn from all pairs; the tuned model is there when fine-tuning has ended.
             waits_for=("deal", "augment", "answer", "finetune"),
             prepare=self.asked.draw,
+            prepared=self.asked.prepared,
             # Other models, or another sample, open a sealed shard again.
             variant=lambda: self.asked.stamp(self.models()),
             fingerprint=fingerprint,

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from engine.datasets import Dataset
+from engine.job import Prepared
 from engine.records import make_id
 from jobs.records import Pair
 
@@ -36,6 +38,14 @@ class Sample:
 
     async def draw(self) -> None:
         self._chosen.update(await asyncio.to_thread(choose, self._pairs, self._size, self._seed))
+
+    @property
+    def prepared(self) -> Prepared:
+        """What was drawn, for a process that draws nothing."""
+        return Prepared(dump=lambda: self._chosen, load=self._load)
+
+    def _load(self, chosen: Mapping[str, Sequence[str]]) -> None:
+        self._chosen.update({id_: Drawn(split, version) for id_, (split, version) in chosen.items()})
 
     def __contains__(self, pair_id: str) -> bool:
         return pair_id in self._chosen

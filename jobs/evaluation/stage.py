@@ -87,17 +87,19 @@ def build_respond(context: RunContext) -> Job:
 def build_similarity(context: RunContext) -> Job:
     """The job that measures how near each answer is to its reference."""
     model = context.config.models.embedding
-    return judging.similarity(shows=shows_in(context), fingerprint=embedding_fingerprint(model), slots=slots(model))
+    job = judging.similarity(shows=shows_in(context), fingerprint=embedding_fingerprint(model), slots=slots(model))
+    return _knowing_asked(job, context)
 
 
 def build_judge(context: RunContext) -> Job:
     """The job in which the judge scores each answer."""
-    return judging.judge(
+    job = judging.judge(
         method=judge_method(context.config),
         shows=shows_in(context),
         fingerprint=_judged(context),
         slots=slots(context.config.models.judge),
     )
+    return _knowing_asked(job, context)
 
 
 def build_assess(context: RunContext) -> Job | None:
@@ -113,7 +115,7 @@ def build_assess(context: RunContext) -> Job | None:
         retriever=context.retriever,
         max_tokens=model.max_tokens,
     )
-    return assessor.job(fingerprint=_asked(context), slots=slots(model))
+    return _knowing_asked(assessor.job(fingerprint=_asked(context), slots=slots(model)), context)
 
 
 def build_rejudge(context: RunContext) -> Job | None:
@@ -121,13 +123,14 @@ def build_rejudge(context: RunContext) -> Job | None:
     config = context.config
     if not config.evaluate.rejudge:
         return None
-    return rejudge(
+    job = rejudge(
         method=judge_method(context.config),
         chosen=Sample(kept_pairs(context.datasets, config), config.evaluate.rejudge, config.seed),
         shows=shows_in(context),
         fingerprint=_judged(context),
         slots=slots(config.models.judge),
     )
+    return _knowing_asked(job, context)
 
 
 def build_prefer(context: RunContext) -> Job | None:
@@ -135,13 +138,20 @@ def build_prefer(context: RunContext) -> Job | None:
     config, model = context.config, context.config.models.judge
     if not config.evaluate.pairwise:
         return None
-    return prefer(
+    job = prefer(
         chosen=Sample(kept_pairs(context.datasets, config), config.evaluate.pairwise, config.seed),
         shows=shows_in(context),
         max_tokens=model.max_tokens,
         fingerprint=_asked(context),
         slots=slots(model),
     )
+    return _knowing_asked(job, context)
+
+
+def _knowing_asked(job: Job, context: RunContext) -> Job:
+    """`job`, which uses what `respond` has drawn, for processes too in which nothing was drawn."""
+    asked = context.asked.prepared
+    return replace(job, prepared=asked if job.prepared is None else asked + job.prepared)
 
 
 def judge_method(config: Config) -> judging.Method:

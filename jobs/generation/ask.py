@@ -85,6 +85,7 @@ def ask(
         waits_for=("parse",) if quota.capped else (),
         prepare=quota.prepare,
         variant=quota.stamp,
+        prepared=quota.prepared,
         fingerprint=fingerprint,
         raisable=RAISABLE,
         slots=slots,

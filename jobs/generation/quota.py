@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from engine.datasets import Dataset
-from engine.job import Item, ShardRows
+from engine.job import Item, Prepared, ShardRows
 from engine.records import decode_lines
 from jobs.generation.shares import Shares, Spread, Step, asked_ids, item_id, read_shares, unusable, write_shares
 from jobs.records import Chunk, Question
@@ -103,6 +105,14 @@ class Quota:
                     typed = self._typed(wanted, papers[chunk.paper_id])
                     yield Item(id=item_id(chunk.id, number), value=typed)
                     asked[chunk.id] += count
+
+    @property
+    def prepared(self) -> Prepared:
+        """The steps, for a process that reads no file of them."""
+        return Prepared(dump=lambda: self._shares, load=self._load)
+
+    def _load(self, shares: Any) -> None:
+        self._shares = msgspec.json.decode(msgspec.json.encode(shares), type=Shares)
 
     async def prepare(self) -> None:
         """Find out what was asked, and write down what is wanted, before anything is asked.

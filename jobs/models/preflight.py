@@ -57,6 +57,10 @@ class Preflight:
             await self._let_through(request.job)
         return await self._call(request)
 
+    async def try_before(self, job: str) -> None:
+        """Try the models of `job` and of all later ones, where that was not done: its requests come from another process."""
+        await self._let_through(job)
+
     async def try_sections(self, sections: AbstractSet[str]) -> None:
         """Try the models of these sections now. Raises `Fatal`, in one line, where one of them cannot be used."""
         async with self._turn:

@@ -138,8 +138,12 @@ class ModelCalls:
         hook: Hook,
         tuned: Callable[[], str | None],
         served: Callable[[], Served | None] = lambda: None,
+        watched: Callable[[Call], Call] = lambda call: call,
     ) -> None:
-        """Parameters: more than six, since it joins a run, its budget, its hooks and its tuned model."""
+        """Parameters: more than six, since it joins a run, its budget, its hooks and its tuned model.
+
+        `watched` wraps what sends a request, inside all limits and retries.
+        """
         self._config = config
         self._budget = budget
         self._weights = weights
@@ -147,6 +151,7 @@ class ModelCalls:
         self._hook = hook
         self._tuned = tuned
         self._served = served
+        self._watched = watched
         self._opening = asyncio.Lock()
         self._calls: dict[str, Call] = {}
         self._endpoints: dict[tuple[str, str, str], Call] = {}
@@ -226,7 +231,7 @@ class ModelCalls:
     async def _online(self, role: str) -> Call:
         model, name = self._model(role)
         endpoint = await self._endpoint(role, model, name)
-        call = limited(self.traffic.watched(endpoint), self._limit(model))
+        call = limited(self.traffic.watched(self._watched(endpoint)), self._limit(model))
         if self.capped is not None:
             call = budgeted(call, self.capped, price=_price(model))
         call = retrying(call, RetryPolicy(), sleep=self._stop.sleep, hook=self._hook)

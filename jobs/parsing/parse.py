@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -72,8 +71,8 @@ def parse(*, workers: Workers, settings: Settings, claim_text: ClaimText) -> Job
     async def process(paper: Paper, call: Call) -> Sequence[Chunk]:
         return await workers.run(read_paper, (paper, settings))
 
-    async def review(rows: Sequence[Chunk]) -> Mapping[str, Permanent]:
-        return await _duplicates(rows, claim_text)
+    async def review(claims: Sequence[Sequence[str]]) -> Mapping[str, Permanent]:
+        return await _duplicates(claims, claim_text)
 
     return Job(
         name="parse",
@@ -83,6 +82,7 @@ def parse(*, workers: Workers, settings: Settings, claim_text: ClaimText) -> Job
         expand=_papers,
         process=process,
         review=review,
+        claims=_claims,
         fingerprint=settings.fingerprint(),
         versions=frozenset(["cleaning"]),
         slots=2 * workers.processes,
@@ -159,10 +159,9 @@ def _side(settings: Settings, paper: str, text: str) -> str:
     )
 
 
-async def _duplicates(rows: Sequence[Chunk], claim_text: ClaimText) -> dict[str, Permanent]:
-    """The papers, by id, whose text belongs to another paper. Rows come in the order of the shard."""
-    claims = await asyncio.to_thread(_claims, rows)  # a shard's text takes a tenth of a second, which calls would wait
-    owners = await claim_text(claims)
+async def _duplicates(claims: Sequence[Sequence[str]], claim_text: ClaimText) -> dict[str, Permanent]:
+    """The papers, by id, whose text belongs to another paper. `claims` come in the order of the shard."""
+    owners = await claim_text([(digest, paper) for digest, paper in claims])
     return {
         paper: failed("duplicate", f"paper {owner}")
         for (_, paper), owner in zip(claims, owners, strict=True)

@@ -20,7 +20,7 @@ from engine.datasets import Dataset
 from engine.errors import Fatal, Permanent
 from engine.events import Hook, Note
 from engine.files import naming_the_disk, write_atomic
-from engine.job import Flaw, Item, Job, ShardRows
+from engine.job import Flaw, Item, Job, Prepared, ShardRows
 from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.config.retrieval import APPROXIMATE_FROM
@@ -52,7 +52,6 @@ def index(
     """The job that embeds every chunk; `retriever` builds the store from the vectors. `hook` hears of those that an
     earlier release sealed and that cannot be used.
     """
-
     usable = _Usable()
 
     async def process(chunk: Chunk, call: Call) -> Sequence[Record]:
@@ -67,10 +66,8 @@ def index(
     async def conclude() -> None:
         left_out = await retriever.build(chunks, written, usable.fault)
         if left_out:
-            text = (
-                f"{left_out} sealed vectors cannot be used and are left out: retry --only {BAD_VECTOR} makes them again"
-            )
-            hook(Note(job="index", text=text))
+            again = f"retry --only {BAD_VECTOR} makes them again"
+            hook(Note(job="index", text=f"{left_out} sealed vectors cannot be used and are left out: {again}"))
 
     return Job(
         name="index",
@@ -80,6 +77,7 @@ def index(
         expand=_expand,
         process=process,
         prepare=prepare,
+        prepared=Prepared(dump=lambda: usable.length, load=usable.know),
         conclude=conclude,
         flaw=Flaw(kind=BAD_VECTOR, reason=lambda row: usable.fault(row.vector)),
         fingerprint=fingerprint,
@@ -91,23 +89,27 @@ class _Usable:
     """Which vectors can be used: those that `unusable` lets pass, and of the length of the first that is sealed."""
 
     def __init__(self) -> None:
-        self._length = 0
+        self.length = 0
+
+    def know(self, length: int) -> None:
+        """Take the length that another process has found."""
+        self.length = length
 
     def learn(self, written: Dataset[Vector]) -> None:
         """Find the length of the sealed vectors; blocks."""
         for number in written.sealed():
             for row in written.read(number):
                 if not unusable(row.vector):
-                    self._length = len(unpack(row.vector))
+                    self.length = len(unpack(row.vector))
                     return
 
     def fault(self, packed: str) -> str:
         """Why a vector cannot be used; "" where it can."""
         found = unusable(packed)
         length = 0 if found else len(unpack(packed))
-        if found or not self._length or length == self._length:
+        if found or not self.length or length == self.length:
             return found
-        return f"the vector has {length} numbers, those of this run have {self._length}"
+        return f"the vector has {length} numbers, those of this run have {self.length}"
 
 
 class Retriever:

@@ -16,6 +16,8 @@ __all__ = ["Reviewed", "reviewed"]
 class Reviewed(Dataset[Review]):
     """The standing decisions of now: all jobs of one process see the same ones, whatever is decided meanwhile; blocks."""
 
+    remembered = True
+
     def __init__(self, log: ReviewLog) -> None:
         super().__init__(log.folder, Review)
         self._standing = {index: list(standing(log.rows(index)).values()) for index in log.shards()}

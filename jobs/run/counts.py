@@ -50,10 +50,14 @@ class JobCounts:
                 self._add_earlier(event.inputs, event.done, event.failed, event.usage)
             case ShardSealed(found=True):
                 self._add_earlier(event.inputs, event.inputs, event.failed, event.usage)
-            case InputDone() | InputFailed():
+            case InputDone():
+                self.done += event.inputs
+                self.worked += event.inputs
+                self.usage += event.usage
+            case InputFailed():
                 self.done += 1
                 self.worked += 1
-                self.failed += isinstance(event, InputFailed)
+                self.failed += 1
                 self.usage += event.usage
             case InputDropped():
                 self.failed += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 
 from engine.requests import Call, Reply, Request
 
@@ -22,6 +23,16 @@ class Traffic:
         self.in_flight = 0
         self.jobs = Counter[str]()
         self.mean_s: float | None = None
+        self._elsewhere: dict[str, Mapping[str, int]] = {}
+
+    def hear(self, process: str, in_flight: Mapping[str, int]) -> None:
+        """Another process of the run has so many requests under way now, by job."""
+        before = self._elsewhere.pop(process, {})
+        if in_flight:
+            self._elsewhere[process] = in_flight
+        self.jobs.subtract(before)
+        self.jobs.update(in_flight)
+        self.in_flight += sum(in_flight.values()) - sum(before.values())
 
     def watched(self, call: Call) -> Call:
         """`call`, whose requests count while they are under way."""

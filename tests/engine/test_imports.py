@@ -144,6 +144,8 @@ ROOMS = [
     {"pipeline"},
     {"trials"},
     {"work"},
+    {"opening"},
+    {"cluster"},
     {"session"},
     {"api"},
     {"bench", "simulator"},

@@ -1,0 +1,144 @@
+"""The head's side of a cluster: keeps its workers alive, hears them, and gives each shard to one of them.
+
+A worker that ends, or is not heard for `LOST_S`, is lost: it is ended for good, another one takes its place, and its shards
+are handed out again. Whatever it might still do reaches nothing (`engine.shards`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+from engine.cluster.members import Member, Members
+from engine.cluster.messages import Orders, Report
+from engine.cluster.place import BEAT_S, LOST_S, Lost, Places
+from engine.cluster.remote_shard import RemoteShard
+from engine.errors import Fatal, GristmillError
+from engine.events import Hook, Note
+from engine.shard_run import JobContext
+from engine.signals import Stop
+
+__all__ = ["Cluster"]
+
+START_ATTEMPTS = 3
+"""So many workers in a row may end before they are ready."""
+
+_PAUSE_S = 0.05
+"""The least time between two reports of one worker."""
+
+
+class Cluster:
+    """`size` workers of `places`, up while inside. It is the runner's `Elsewhere`, once it is told to `serve` some jobs.
+
+    `heard` is called with the name of a worker and its report, which is None once the worker is lost.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        size: int,
+        *,
+        stop: Stop,
+        hook: Hook,
+        heard: Callable[[str, Report | None], None] = lambda name, report: None,
+    ) -> None:
+        self.size = size
+        self._places = places
+        self._stop = stop
+        self._hook = hook
+        self._spread: Collection[str] = ()
+        self._before: Callable[[str], Awaitable[None]] | None = None
+        self._heard = heard
+        self._members = Members(stop=stop, hook=hook)
+        self._up: set[str] = set()
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._keep(number)) for number in range(1, self.size + 1)]
+        self._stop.when_requested(self._pass_stop_on)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(self._places.end(name) for name in list(self._up)))
+
+    def serve(self, jobs: Collection[str], *, before: Callable[[str], Awaitable[None]] | None = None) -> None:
+        """Work on the shards of these jobs. `before` is awaited with the name of a job before a shard of it is handed out."""
+        self._spread, self._before = jobs, before
+
+    def takes(self, job: str) -> bool:
+        return job in self._spread
+
+    async def open(self, context: JobContext, index: int, begun: int | None) -> RemoteShard:
+        if self._before is not None:
+            await self._before(context.job.name)
+        return RemoteShard(context, index, self._members, await self._members.free(context.job.name))
+
+    async def last_reports(self) -> None:
+        """Hear each worker once more, at the end of a run."""
+        await asyncio.gather(*(self._beat(member, wait_s=0.0) for member in list(self._members.alive)))
+
+    def _pass_stop_on(self) -> None:
+        for member in list(self._members.alive):
+            self._tasks.append(asyncio.create_task(self._beat(member, wait_s=0.0)))
+
+    async def _keep(self, number: int) -> None:
+        """Keep one worker alive until the run stops, whoever of them it is."""
+        failed = 0
+        for life in count(1):
+            name = f"{number}.{life}"
+            self._up.add(name)
+            try:
+                place = await self._places.start(name)
+            except GristmillError as error:
+                self._stop.request(error)
+                return
+            except Lost:
+                failed += 1
+                how = await self._end(name)
+                if failed == START_ATTEMPTS:
+                    self._stop.request(Fatal(f"workers do not start: the last one {how}"))
+                    return
+                continue
+            failed = 0
+            member = Member(name, place)
+            self._members.add(member)
+            await self._beat_on(member)
+            how = await self._end(name)
+            if self._stop.requested:
+                return
+            self._hook(Note(job="cluster", text=f"worker {number} {how}: its shards are handed out again"))
+
+    async def _beat_on(self, member: Member) -> None:
+        """Hear the worker until it is lost."""
+        while await self._beat(member, wait_s=BEAT_S):  # noqa: ASYNC110 - a report comes when there is news
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _beat(self, member: Member, *, wait_s: float) -> bool:
+        """Give the worker orders, and hear it. Returns whether it lives."""
+        orders = Orders(stop=self._stop.requested, wait_s=wait_s)
+        try:
+            async with asyncio.timeout(LOST_S):
+                report = await member.ask(member.place.beat(orders))
+        except (Lost, TimeoutError):
+            self._members.lose(member)
+            return False
+        except GristmillError as error:
+            self._stop.request(error)
+            return True
+        self._members.hear(member, report.told, report.fed)
+        self._heard(member.name, report)
+        return True
+
+    async def _end(self, name: str) -> str:
+        how = await self._places.end(name)
+        self._up.discard(name)
+        self._heard(name, None)
+        return how

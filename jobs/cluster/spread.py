@@ -1,0 +1,87 @@
+"""Which jobs of a run workers work on, and how the workers of a run are started."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from engine.cluster.head import Cluster
+from engine.cluster.messages import Report
+from engine.cluster.place import Places
+from engine.events import Hook
+from engine.job import Job, Pipeline
+from engine.processes import usable_cores
+from engine.signals import Stop
+from jobs.cluster.setup import Setup
+from jobs.config import Config
+from jobs.opening import parser_settings
+from jobs.registry import Declaration, declared
+from jobs.review.log import ReviewLog
+from jobs.run.traffic import Traffic
+from jobs.work import Work
+
+__all__ = ["Heard", "begun", "spread_jobs"]
+
+_CHILD = "jobs.cluster.child:main"
+
+
+class Heard:
+    """Takes in what workers report of their requests, once `traffic` is there."""
+
+    def __init__(self) -> None:
+        self.traffic: Traffic | None = None
+
+    def __call__(self, worker: str, report: Report | None) -> None:
+        if self.traffic is not None:
+            self.traffic.hear(worker, report.in_flight if report is not None else {})
+
+
+def begun(work: Work, *, stop: Stop, hook: Hook, heard: Heard) -> Cluster | None:
+    """The workers of a run, to be entered; None where one process does all, and where no step is asked for that workers do."""
+    count = work.config.cluster.workers
+    steps = {job.name for job in declared("pairs" if work.config.evaluate.pairs else "papers").values() if job.writes}
+    if not count or steps.isdisjoint(work.selection.steps()):
+        return None
+    return Cluster(_places(work, count), count, stop=stop, hook=hook, heard=heard)
+
+
+def _places(work: Work, count: int) -> Places:
+    from engine.cluster.subprocesses import Processes
+
+    config = work.config
+    setup = Setup(
+        folder=str(work.folder.path.absolute()),
+        config=config.model_dump_json(),
+        embedded=work.weights.weights.name if work.weights else "local",
+        parsers=parser_settings(config, config.parse.workers or max(1, usable_cores() // count)),
+        begins=bool(work.papers) and not work.folder.exists,
+        reviewed=not config.evaluate.pairs and bool(ReviewLog(work.folder.reviews).shards()),
+        share=1 / count,
+    )
+    return Processes(_CHILD, lambda name: setup.encoded())
+
+
+def spread_jobs(config: Config, pipeline: Pipeline, batched: Collection[str]) -> frozenset[str]:
+    """The names of the jobs whose shards workers work on.
+
+    The others stay where the run was started: those that keep more in memory than they ship, a user's own, those that ask
+    a model on this machine, which one server answers, those that ask one in batches, and all that ask one where a budget
+    has a cap. `batched` are the roles of
+    batches that are still at a provider.
+    """
+    known = declared("pairs" if config.evaluate.pairs else "papers")
+    jobs = (step for step in pipeline if isinstance(step, Job) and not step.head and step.name in known)
+    return frozenset(job.name for job in jobs if _is_spread(config, known[job.name], batched))
+
+
+def _is_spread(config: Config, job: Declaration, batched: Collection[str]) -> bool:
+    if job.role is None:
+        return True
+    if config.budget.usd is not None or config.budget.tokens is not None:
+        return False
+    sections = [job.role]
+    if job.role == "base":
+        sections += ["tuned", *(name for name in config.models.sections() if name.startswith("candidates."))]
+    models = [config.model("base" if section == "tuned" else section) for section in sections]
+    if any(model.batch for model in models) or set(batched) & set(sections):
+        return False
+    return job.role == "embedding" or not any(model.local for model in models)
