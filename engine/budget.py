@@ -7,6 +7,9 @@ the cap applies to the run and not to the process.
 Most requests cost less than their reservation. So a request that does not fit waits in line while other requests are in
 flight, because they may free a part of theirs. If none is in flight, the budget is spent, and every later request
 fails.
+
+In a process that shares the budget with others, `Budget.lease` sets what this process may pay. What does not fit then
+waits for a larger allowance; only who grants them knows that nothing is left.
 """
 
 from __future__ import annotations
@@ -20,72 +23,12 @@ from typing import Self
 
 import msgspec
 
+from engine.demands import Allowance, BudgetDemand
 from engine.errors import BadInput, Fatal, GristmillError
+from engine.prices import Price
 from engine.requests import Call, Reply, Request, Usage
 
-__all__ = ["Budget", "Price", "PromptLength", "Reservation", "budgeted", "most_usage"]
-
-
-class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """Dollars per million input tokens and per million output tokens.
-
-    Tokens read from a provider's cache, tokens written to it, and reasoning tokens have prices of their own; None is
-    the price of input, of input, and of output. ``batch_discount`` is the share by which batch prices are lower.
-    """
-
-    input_usd_per_million: float
-    output_usd_per_million: float
-    cached_input_usd_per_million: float | None = None
-    cache_write_usd_per_million: float | None = None
-    reasoning_usd_per_million: float | None = None
-    batch_discount: float = 0.0
-
-    def usd(self, usage: Usage, *, batch: bool = False) -> float:
-        """What `usage` costs; as a `batch`, with the discount."""
-        cached, written, thoughts = usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens
-        return self.of_tokens(usage.prompt_tokens, usage.completion_tokens, cached, written, thoughts, batch=batch)
-
-    def of_tokens(
-        self, prompt: int, completion: int, cached: int = 0, written: int = 0, thoughts: int = 0, *, batch: bool = False
-    ) -> float:
-        """What so many tokens cost; `cached` and `written` are part of `prompt`, `thoughts` of `completion`.
-
-        Parameters: more than six, one for each kind of token.
-        """
-        dollars = (prompt - cached - written) * self.input_usd_per_million
-        if cached:
-            dollars += cached * _or(self.cached_input_usd_per_million, self.input_usd_per_million)
-        if written:
-            dollars += written * _or(self.cache_write_usd_per_million, self.input_usd_per_million)
-        dollars += (completion - thoughts) * self.output_usd_per_million
-        if thoughts:
-            dollars += thoughts * _or(self.reasoning_usd_per_million, self.output_usd_per_million)
-        return dollars / 1e6 * (1 - self.batch_discount if batch else 1)
-
-    def in_batches(self) -> Price:
-        """The price of a row of a batch."""
-        share = 1 - self.batch_discount
-        return Price(
-            input_usd_per_million=self.input_usd_per_million * share,
-            output_usd_per_million=self.output_usd_per_million * share,
-            cached_input_usd_per_million=_times(self.cached_input_usd_per_million, share),
-            cache_write_usd_per_million=_times(self.cache_write_usd_per_million, share),
-            reasoning_usd_per_million=_times(self.reasoning_usd_per_million, share),
-        )
-
-    def most_usd(self, *, prompt_tokens: int, completion_tokens: int) -> float:
-        """What so many tokens cost at most: nothing found in a cache, all written to it, and all of it thought."""
-        dearest_in = max(self.input_usd_per_million, self.cache_write_usd_per_million or 0)
-        dearest_out = max(self.output_usd_per_million, self.reasoning_usd_per_million or 0)
-        return (prompt_tokens * dearest_in + completion_tokens * dearest_out) / 1e6
-
-
-def _times(price: float | None, share: float) -> float | None:
-    return None if price is None else price * share
-
-
-def _or(price: float | None, otherwise: float) -> float:
-    return otherwise if price is None else price
+__all__ = ["Budget", "PromptLength", "Reservation", "budgeted", "lacks", "most_usage"]
 
 
 def budgeted(call: Call, budget: Budget, *, price: Price | None = None) -> Call:
@@ -138,6 +81,8 @@ class Budget:
         self._reserved_tokens = 0
         self._queue: deque[tuple[Reservation, asyncio.Future[None]]] = deque()
         self._exhausted: Fatal | None = None
+        self._allowance: Allowance | None = None
+        self._starved: Callable[[], None] = lambda: None
 
     @property
     def spent(self) -> Usage:
@@ -146,6 +91,34 @@ class Budget:
     @property
     def in_flight(self) -> int:
         return len(self._reserved)
+
+    def lease(self, allowance: Allowance, starved: Callable[[], None] | None = None) -> None:
+        """Go by `allowance` from now on; what is paid and reserved already stays. ``starved`` is called when a request has
+        to wait for a larger one."""
+        self._starved = starved or self._starved
+        self._allowance = msgspec.structs.replace(
+            allowance,
+            usd=max(allowance.usd, self._spent.cost_usd + self._reserved_usd),
+            tokens=max(allowance.tokens, _tokens(self._spent) + self._reserved_tokens),
+        )
+        if allowance.exhausted:
+            self._refuse_all(Fatal(allowance.exhausted))
+        else:
+            self._wake()
+
+    def demand(self) -> BudgetDemand:
+        """What is needed here, for whoever grants allowances."""
+        allowance = self._allowance or Allowance()
+        waiting = [reservation.most for reservation, future in self._queue if not future.done()]
+        return BudgetDemand(
+            spent=self._spent,
+            reserved=Usage(cost_usd=self._reserved_usd, prompt_tokens=self._reserved_tokens),
+            allowed_usd=max(allowance.usd, self._spent.cost_usd + self._reserved_usd),
+            allowed_tokens=max(allowance.tokens, _tokens(self._spent) + self._reserved_tokens),
+            waiting=sum(waiting, Usage()),
+            first=waiting[0] if waiting else None,
+            active=not all(reservation.passive for reservation in self._reserved),
+        )
 
     def reserve(self, most: Usage) -> AbstractAsyncContextManager[Reservation]:
         """A context manager: entering reserves `most`, the most that a request can cost. Call `settle` with its true
@@ -205,36 +178,32 @@ class Budget:
                 self._keep(reservation)
                 future.set_result(None)
             self._queue.popleft()
-        if self._queue and all(reservation.passive for reservation in self._reserved):
-            self._refuse_all(self._queue[0][0].most)
+        if not self._queue:
+            return
+        if self._allowance is not None:
+            self._starved()
+        elif all(reservation.passive for reservation in self._reserved):
+            self._refuse_all(Fatal(self._lacks(self._queue[0][0].most) or ""))
 
     def _keep(self, reservation: Reservation) -> None:
         self._reserved[reservation] = None
         self._reserved_usd += reservation.most.cost_usd
         self._reserved_tokens += _tokens(reservation.most)
 
-    def _refuse_all(self, most: Usage) -> None:
-        self._exhausted = Fatal(self._lacks(most) or "")
+    def _refuse_all(self, exhausted: Fatal) -> None:
+        self._exhausted = exhausted
         while self._queue:
             _, future = self._queue.popleft()
             if not future.done():
-                future.set_exception(self._exhausted)
+                future.set_exception(exhausted)
 
     def _lacks(self, most: Usage) -> str | None:
         """Why a request that may cost `most` does not fit, in one line; None when it fits."""
-        usd = self._spent.cost_usd + self._reserved_usd + most.cost_usd
-        if self.usd is not None and usd > self.usd * (1 + 1e-9):
-            return (
-                f"the budget of ${self.usd:.2f} is spent (${self._spent.cost_usd:.4f} paid, the next request may cost "
-                f"${most.cost_usd:.4f}): raise budget.usd in the configuration and run the same command again"
-            )
-        tokens = _tokens(self._spent) + self._reserved_tokens + _tokens(most)
-        if self.tokens is not None and tokens > self.tokens:
-            return (
-                f"the budget of {self.tokens} tokens is spent ({_tokens(self._spent)} used, the next request may take "
-                f"{_tokens(most)}): raise budget.tokens in the configuration and run the same command again"
-            )
-        return None
+        usd, tokens = self.usd, self.tokens
+        if self._allowance is not None:
+            usd = None if usd is None else self._allowance.usd
+            tokens = None if tokens is None else self._allowance.tokens
+        return lacks(usd, tokens, self._spent, most, self._reserved_usd, self._reserved_tokens)
 
     def _settle(self, reservation: Reservation, usage: Usage) -> None:
         if self._reserved_no_more(reservation):
@@ -252,6 +221,23 @@ class Budget:
         self._reserved_usd = self._reserved_usd - reservation.most.cost_usd if self._reserved else 0.0
         self._reserved_tokens -= _tokens(reservation.most)
         return True
+
+
+def lacks(
+    usd: float | None, tokens: int | None, spent: Usage, most: Usage, reserved_usd: float, reserved_tokens: int
+) -> str | None:
+    """Why a request that may cost `most` does not fit under caps beside what is spent and reserved, in one line."""
+    if usd is not None and spent.cost_usd + reserved_usd + most.cost_usd > usd * (1 + 1e-9):
+        return (
+            f"the budget of ${usd:.2f} is spent (${spent.cost_usd:.4f} paid, the next request may cost "
+            f"${most.cost_usd:.4f}): raise budget.usd in the configuration and run the same command again"
+        )
+    if tokens is not None and _tokens(spent) + reserved_tokens + _tokens(most) > tokens:
+        return (
+            f"the budget of {tokens} tokens is spent ({_tokens(spent)} used, the next request may take "
+            f"{_tokens(most)}): raise budget.tokens in the configuration and run the same command again"
+        )
+    return None
 
 
 class Reservation:

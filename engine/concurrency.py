@@ -55,6 +55,20 @@ class Concurrency:
         if self._uncut_from == 0:
             self.window = self._ceiling
 
+    def begin(self, workers: int) -> None:
+        """Begin as one of so many processes, where nothing is known yet: together they begin as one alone would."""
+        if self.window == _START:
+            self.window = max(1.0, _START // workers)
+
+    def lease(self, share: int | None) -> None:
+        """Go by a share of the ceiling from now on: a window that was at the ceiling follows it. 0 lets none start, None is
+        no ceiling but `CEILING`."""
+        ceiling = float(CEILING if share is None else share)
+        self.window = ceiling if self.window >= self._ceiling else min(self.window, ceiling)
+        self._ceiling = ceiling
+        if self._uncut_from == 0:
+            self.slow_until = ceiling
+
     def succeeded(self) -> None:
         """An answer arrived; its request still counts as in flight."""
         self._trouble -= self._trouble * _MEMORY
@@ -77,7 +91,7 @@ class Concurrency:
             return
         self._trouble = 0.0
         self._uncut_from = next_number
-        self.window = max(1.0, _DECREASE * min(self.window, self.in_flight))
+        self.window = min(self._ceiling, max(1.0, _DECREASE * min(self.window, self.in_flight)))
         # While nothing is answered at all, cuts do not show where the limit is: the earlier value of `slow_until`
         # stays, and slow start leads back to it.
         if not self._unproven:

@@ -108,9 +108,20 @@ class Tariff:
     remains is assumed to count the greatest tokens, as OpenAI does; one that reports nothing, the generated ones.
     """
 
-    __slots__ = ("_characters", "_from", "_from_remaining", "_likely_factor", "_most_factor", "_most_output", "_output")
+    __slots__ = (
+        "_characters",
+        "_from",
+        "_from_remaining",
+        "_likely_factor",
+        "_most_factor",
+        "_most_output",
+        "_output",
+        "_span_s",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, span_s: float = 0.5) -> None:
+        """Replies are compared that lie ``span_s`` seconds of the rate apart, or more."""
+        self._span_s = span_s
         self._characters = 0.0
         self._output = 0.0
         self._most_output = 0.0
@@ -138,6 +149,21 @@ class Tariff:
     def sums(self, at: float) -> Sent:
         return Sent(at, self._characters, self._output, self._most_output)
 
+    def hear(self, sent: Sent) -> None:
+        """The server reports what remains; what it counts is learned elsewhere, from the replies to all processes."""
+        if self._from is None:
+            self._from = sent
+
+    def follow(self, likely_factor: float | None, most_factor: float | None) -> None:
+        """Go by factors that were learned elsewhere, of a server that reports what remains."""
+        self._from = self._from or self.sums(0.0)
+        self._likely_factor, self._most_factor = likely_factor, most_factor
+
+    @property
+    def factors(self) -> tuple[float | None, float | None] | None:
+        """What `follow` needs; None while the server has reported nothing."""
+        return None if self._from is None else (self._likely_factor, self._most_factor)
+
     def learn(self, sent: Sent, remaining: float, *, rate: float, tokens_per_character: float, near_full: bool) -> None:
         """Learn from what remained after the request of `sent`; ``rate`` is the refill in tokens per second."""
         start = self._from
@@ -147,7 +173,7 @@ class Tariff:
             return
         prompt = (sent.characters - start.characters) * tokens_per_character
         likely, most = prompt + sent.output - start.output, prompt + sent.most_output - start.most_output
-        if likely < rate * _SPAN_S or sent.at < start.at:
+        if likely < rate * self._span_s or sent.at < start.at:
             return
         counted = self._from_remaining - remaining + rate * (sent.at - start.at)
         self._likely_factor = _mixed(self._likely_factor, counted / likely)
@@ -155,7 +181,6 @@ class Tariff:
         self._from, self._from_remaining = sent, remaining
 
 
-_SPAN_S = 0.5
 _NEW = 0.3
 _SURELY = 1.2  # how much better `likely` must fit: taking too little is rejected, taking too much is corrected
 

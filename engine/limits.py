@@ -1,6 +1,6 @@
 """One object per endpoint that decides when each request may be sent.
 
-It joins three limits: requests per minute and tokens per minute (meters.py), and requests in flight (concurrency.py).
+It joins three limits: requests per minute and tokens per minute (rates.py), and requests in flight (concurrency.py).
 The tokens of a request are estimated before it is sent (estimates.py). These invariants hold on success, failure and
 cancellation:
 
@@ -10,23 +10,27 @@ cancellation:
   than the meters allow.
 - *Return.* Leaving a slot, in whatever way, frees its place exactly once.
 - *Progress.* While requests wait and no pause holds, either one is in flight (and will leave and wake the queue) or a
-  timer is set for the instant at which the first may go: no polling, no background task.
+  timer is set for the instant at which the first may go: no polling, no background task. Under a share of 0 they wait for
+  the next `Limit.lease`.
 - *Pause.* A ``Retry-After`` in one reply delays every request that has not started; started requests continue.
+- *Lease.* In a process that shares the endpoint with others, nothing starts beyond its share, nor after the lease has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from math import inf
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
 from engine.concurrency import Concurrency
+from engine.demands import LimitDemand, Share
 from engine.errors import BadInput, Permanent, Transient
-from engine.estimates import Estimate, Estimates, Sent, Tariff
-from engine.meters import Meter, Reported
+from engine.rates import Counted, Rates, believable
 from engine.requests import Call, Reply, Request, ServerLimits, Usage
 from engine.waiting import Waiting
 
@@ -71,20 +75,22 @@ class Limit:
             tokens_per_minute=tokens_per_minute,
             max_concurrency=max_concurrency,
         )
-        self._requests = Meter(requests_per_minute)
-        self._tokens = Meter(tokens_per_minute)
+        self._rates = Rates(requests_per_minute, tokens_per_minute)
         self._concurrency = Concurrency(max_concurrency)
-        self._estimates = Estimates()
-        self._tariff = Tariff()
-        if self._requests.rate or self._tokens.rate:
+        self._max_concurrency = max_concurrency
+        if self._rates.known:
             self._concurrency.open()
         self._queue: Waiting[Slot] = Waiting()
         self._called = 0  # requests whose turn has come but whose task has not run yet: none may overtake them
         self._next_number = 1
         self._tokens_used = 0
+        self._rejected = 0
         self._unrejected_from = 1
         self._paused_until = 0.0
+        self._leased_until = inf
+        self.starved: Callable[[], None] = lambda: None  # called when a request waits that has no share at all
         self._timer: asyncio.TimerHandle | None = None
+        self._lapsing: asyncio.TimerHandle | None = None
         self._closed: BaseException | None = None
 
     def slot(self, request: Request) -> AbstractAsyncContextManager[Slot]:
@@ -104,14 +110,51 @@ class Limit:
             self._queue.remove(slot)
             if not future.done():
                 future.set_exception(error)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._lapsing):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._lapsing = None
+
+    def lease(self, share: Share, until: float) -> None:
+        """Go by `share` of the limits until the loop's time `until`, then by none where there is a limit, until the next
+        lease. It holds at once, for requests that wait as well; those in flight go on."""
+        loop = asyncio.get_running_loop()
+        self._leased_until = until
+        self._rates.lease(share, loop.time())
+        if self._max_concurrency is not None:
+            self._concurrency.lease(share.max_concurrency)
+        if self._rates.known:
+            self._concurrency.open()
+        elif self._max_concurrency is None:
+            self._concurrency.begin(share.workers)
+        if self._lapsing is not None:
+            self._lapsing.cancel()
+        self._lapsing = None if self._closed or until == inf else loop.call_at(until, self._lapse)
+        if self._queue:
+            self._wake()
+
+    def demand(self) -> LimitDemand:
+        """What is needed here, for whoever grants shares. What the server said to remain is told once."""
+        now, waiting, next_tokens = asyncio.get_running_loop().time(), len(self._queue), 0.0
+        crowded = waiting if not self._concurrency.room else 0
+        if self._queue:
+            self._ready_at(slot := self._queue.first()[0])
+            next_tokens = slot.charge
+        return msgspec.structs.replace(
+            self._rates.demand(self._next_number - 1, now),
+            max_concurrency=self._max_concurrency,
+            waiting=waiting - crowded,
+            crowded=crowded,
+            in_flight=self.in_flight,
+            rejected=self._rejected,
+            paused_s=max(0.0, self._paused_until - now),
+            next_tokens=next_tokens,
+        )
 
     @property
     def per_minute(self) -> tuple[float, float]:
         """The requests and the tokens that may be used in a minute; 0 while no limit is known."""
-        return 60 * self._requests.rate, 60 * self._tokens.rate
+        return 60 * self._rates.requests.rate, 60 * self._rates.tokens.rate
 
     @property
     def used(self) -> tuple[int, int]:
@@ -142,8 +185,11 @@ class Limit:
         """Start the request if it need not wait; most do not."""
         if self._closed is not None:
             raise self._closed
-        now, ready_at = asyncio.get_running_loop().time(), self._ready_at(slot)
-        self._refuse_too_large(slot)
+        now = asyncio.get_running_loop().time()
+        if now >= self._leased_until:
+            self._lapse()
+        ready_at = self._ready_at(slot)
+        self._rates.refuse_too_large(slot)
         if not self._queue and not self._called and self._concurrency.room and ready_at <= now:
             self._start(slot, now)
             return True
@@ -165,39 +211,30 @@ class Limit:
             raise
         self._called -= 1
 
-    def _refuse_too_large(self, slot: Slot) -> None:
-        if slot.charge > self._tokens.largest:
-            raise Permanent(
-                f"the request counts for about {slot.charge:.0f} tokens and the endpoint admits "
-                f"{self._tokens.largest:.0f} at once: shorten its prompt ({slot.request.characters} characters), lower "
-                f"max_tokens ({slot.request.max_output_tokens}) or raise tokens_per_minute",
-                kind="too_large",
-            )
-
     def _ready_at(self, slot: Slot) -> float:
-        slot.estimate = self._estimates.of(slot.request)
-        slot.charge = self._tariff.charge(slot.estimate)
-        return max(self._paused_until, self._requests.ready_at(1), self._tokens.ready_at(slot.charge))
+        return max(self._paused_until, self._rates.ready_at(slot))
 
     def _start(self, slot: Slot, now: float) -> None:
         slot.number = self._next_number
         self._next_number += 1
-        self._tariff.add(slot.request, slot.estimate)
-        slot.sent = self._tariff.sums(now)
-        slot.request_mark = self._requests.take(1, now)
-        slot.token_mark = self._tokens.take(slot.charge, now)
+        self._rates.take(slot, now)
         self._concurrency.enter()
 
     def _wake(self) -> None:
         """Start the requests at the head of the queue that may start now, and set the timer for the next."""
         loop = asyncio.get_running_loop()
         now = loop.time()
+        if now >= self._leased_until:
+            self._lapse()
         while self._queue and self._concurrency.room:
             slot, future = self._queue.first()
             if not future.done():  # else cancelled, its task not yet run
                 ready_at = self._ready_at(slot)
                 if ready_at > now:
-                    self._set_timer(loop, ready_at)
+                    if ready_at == inf:
+                        self.starved()  # the next lease wakes the queue
+                    else:
+                        self._set_timer(loop, ready_at)
                     return
                 self._start(slot, now)
                 self._called += 1
@@ -215,6 +252,13 @@ class Limit:
         self._timer = None
         self._wake()
 
+    def _lapse(self) -> None:
+        """The lease has ended, and no other has come."""
+        self._leased_until = inf
+        self._rates.lapse(asyncio.get_running_loop().time())
+        if self._max_concurrency is not None:
+            self._concurrency.lease(0)
+
     def _leave(self) -> None:
         self._concurrency.leave()
         if self._queue:
@@ -225,20 +269,11 @@ class Limit:
         self._concurrency.succeeded()
         self._count(slot, usage, now)
         if reported is not None:
-            if reported.limit_tokens is not None and reported.limit_tokens < usage.prompt_tokens:
-                # The server has just admitted more than it says to admit in a minute: it counts something else.
-                reported = msgspec.structs.replace(
-                    reported, limit_tokens=None, remaining_tokens=None, reset_tokens_s=None
-                )
-            self._hear(slot, reported, now)
+            self._hear(slot, believable(reported, usage), now)
 
     def _count(self, slot: Slot, usage: Usage, now: float) -> None:
-        """Learn from the true cost of an answer, and return what was reserved beyond it."""
-        self._estimates.learn(slot.request, usage)
-        used = usage.prompt_tokens + usage.completion_tokens
-        self._tokens_used += used
-        if used:
-            self._tokens.give_back(slot.charge - used, now)
+        self._tokens_used += usage.prompt_tokens + usage.completion_tokens
+        self._rates.count(slot, usage, now)
 
     def _fail(self, slot: Slot, error: Transient) -> None:
         now = asyncio.get_running_loop().time()
@@ -251,58 +286,37 @@ class Limit:
             if error.usage.requests:
                 self._count(slot, error.usage, now)
             elif error.kind != "timeout":  # after a timeout the server may still be writing
-                self._tokens.give_back(slot.estimate.output, now)
+                self._rates.tokens.give_back(slot.estimate.output, now)
         if error.server_limits is not None:
             self._hear(slot, error.server_limits, now)
 
     def _reject(self, slot: Slot, error: Transient, now: float) -> None:
-        self._tokens.give_back(slot.charge, now)
+        self._rejected += 1
+        self._rates.tokens.give_back(slot.charge, now)
         if slot.number >= self._unrejected_from:
             self._unrejected_from = self._next_number
-            self._requests.reject(now)
-            self._tokens.reject(now)
-        if error.retry_after_s is None or not _explains(error.server_limits, slot):
+            self._rates.reject(now)
+        if error.retry_after_s is None or not slot.explained_by(error.server_limits):
             self._concurrency.failed(slot.number, next_number=self._next_number, clear=True)
 
     def _hear(self, slot: Slot, reported: ServerLimits, now: float) -> None:
-        unlimited = not (self._requests.rate or self._tokens.rate)
-        sent = slot.sent
-        requests = Reported(reported.limit_requests, reported.remaining_requests, reported.reset_requests_s)
-        self._requests.hear(requests, mark=slot.request_mark, amount=1, sent_at=sent.at, now=now)
-        tokens, charge = (
-            Reported(reported.limit_tokens, reported.remaining_tokens, reported.reset_tokens_s),
-            slot.charge,
-        )
-        self._tokens.hear(tokens, mark=slot.token_mark, amount=charge, sent_at=sent.at, now=now)
-        if tokens.remaining is not None and self._tokens.server_rate:
-            self._tariff.learn(
-                sent,
-                tokens.remaining,
-                rate=self._tokens.server_rate,
-                tokens_per_character=self._estimates.tokens_per_character,
-                near_full=self._tokens.near_full(tokens, charge),
-            )
-        if unlimited and (self._requests.rate or self._tokens.rate):
+        unlimited = not self._rates.known
+        self._rates.hear(slot, reported, now)
+        if unlimited and self._rates.known:
             self._concurrency.open()
 
 
-class Slot:
+class Slot(Counted):
     """One request's turn at an endpoint. Call `settle` or `fail` once, when the request has ended.
 
     Leaving without either (a cancellation, another error) frees the place but keeps the reserved tokens, because the
     server may have counted them.
     """
 
-    __slots__ = ("_ended", "_limit", "charge", "estimate", "number", "request", "request_mark", "sent", "token_mark")
-
-    estimate: Estimate
-    sent: Sent
-    charge: float
-    request_mark: float
-    token_mark: float
+    __slots__ = ("_ended", "_limit", "number")
 
     def __init__(self, limit: Limit, request: Request) -> None:
-        self.request = request
+        super().__init__(request)
         self.number = 0  # in the order of sending, from 1; 0 while it waits
         self._limit = limit
         self._ended = False
@@ -328,15 +342,6 @@ class Slot:
         if not self._ended:
             self._ended = True
             self._limit._fail(self, error)
-
-
-def _explains(reported: ServerLimits | None, slot: Slot) -> bool:
-    """Whether a limit that the server states explains the rejection; else a hidden limit caused it."""
-    if reported is None:
-        return False
-    return (reported.remaining_requests is not None and reported.remaining_requests < 2) or (
-        reported.remaining_tokens is not None and reported.remaining_tokens < 2 * slot.charge
-    )
 
 
 def _check(**limits: float | None) -> None:

@@ -13,6 +13,8 @@ For each meter:
   lower the level.
 - A level that the server has saved up is used at no more than `_PEAK` times the rate, so that replies correct us in
   time.
+- *A share.* Under `lease` the rate comes from outside, and our count alone holds. Each second of a share fills the level
+  once, wherever the shares go, so processes that share a limit take no more than one alone.
 """
 
 from __future__ import annotations
@@ -45,12 +47,13 @@ class Meter:
     __slots__ = (
         "_bucket",
         "_configured",
-        "_error_at_sending",
+        "_leased",
         "_newest",
         "_pace",
         "_reserve_s",
         "_shifted",
         "_stated",
+        "_without_rate",
         "heard",
         "largest",
     )
@@ -62,6 +65,10 @@ class Meter:
         self.largest = inf if per_minute is None else per_minute  # no request above this can ever be admitted
         self._newest = 0.0  # the latest sending time among the requests whose report was used
         self._shifted = 0.0
+        self._leased = False
+        self._without_rate = (
+            0.0  # from when an amount may be taken while there is no rate: at once, or with a share of 0 never
+        )
         self._reserve_s = _RESERVE_S
         self._bucket = _Bucket()
         self._pace = _Bucket()
@@ -78,10 +85,25 @@ class Meter:
         """What the server refills per second, which may be more than the configured rate."""
         return self._stated if self._stated < inf else self._bucket.rate
 
+    @property
+    def configured(self) -> float | None:
+        """Per minute, as it was set; None for no limit."""
+        return None if self._configured == inf else 60 * self._configured
+
+    @property
+    def stated(self) -> float | None:
+        """Per minute, as the server states it; None where it does not."""
+        return None if self._stated == inf else 60 * self._stated
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether no rate is known, nor a share given."""
+        return not (self._bucket.rate or self._without_rate)
+
     def ready_at(self, amount: float) -> float:
-        """The loop's time from which `amount` may be taken, if nothing else is taken first."""
+        """The loop's time from which `amount` may be taken, if nothing else is taken first; infinite under a share of 0."""
         if not self._bucket.rate:
-            return 0.0
+            return self._without_rate
         return max(self._bucket.ready_at(amount), self._pace.ready_at(amount))
 
     def take(self, amount: float, now: float) -> float:
@@ -97,6 +119,42 @@ class Meter:
         """Return an excess of `amount` (take more, if negative); no-op once the server has reported what remains."""
         if not self.heard:
             self._bucket.take(-amount, now)
+
+    def lease(self, rate: float | None, now: float, *, saved: bool = False) -> None:
+        """Go by a share of the limit from now on, per second: with 0 nothing is taken, with None there is no limit.
+
+        The level stays as it is, whatever the share, or is filled with a second's worth where that was ``saved``.
+        """
+        if not self._leased or self.unlimited:
+            self._bucket.refill(now)
+            self._bucket.level = self._shifted = 0.0
+        if not self._leased:
+            self._pace.level = 0.0
+        self._leased = True
+        self._without_rate = inf if rate == 0 else 0.0
+        if not rate:
+            self._bucket.change(0.0, self._bucket.capacity if rate == 0 else inf, now)
+            return
+        self._pace.change(_PEAK * rate, max(1.0, _PACE_BURST_S * rate), now)
+        self._bucket.change(rate, max(1.0, _BURST_S * rate), now)
+        if saved:
+            self._bucket.level, self._pace.level = self._bucket.capacity, self._pace.capacity
+
+    def note(self, reported: Reported, amount: float) -> None:
+        """Note what a reply states to a request of `amount`, under a lease: that the server told, and what it can admit."""
+        if reported.limit and reported.limit / 60 != self._stated:
+            self._stated = reported.limit / 60
+            self.largest = 60 * min(self._configured, self._stated)
+        if reported.remaining is not None:
+            if reported.reset_s is not None and not self._own_rate_binds:
+                self.largest = max(self._full(reported, amount), self.largest if self.heard else 0.0)
+            self.heard = True
+
+    def full(self, reported: Reported, amount: float) -> float | None:
+        """The size of the server's bucket by a reply; None where it does not tell."""
+        if reported.remaining is None or reported.reset_s is None or self._stated == inf:
+            return None
+        return self._full(reported, amount)
 
     def near_full(self, reported: Reported, amount: float) -> bool:
         """Whether the server's bucket may have been full just before it admitted `amount`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.budget import Price
+from engine.prices import Price
 
 __all__ = ["BatchPolicy", "BatchTimes"]
 

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Self
 from engine.batches.batches import Batches
 from engine.batches.policy import BatchPolicy
 from engine.batches.service import BatchService
-from engine.budget import Budget, Price, budgeted
+from engine.budget import Budget, budgeted
 from engine.calls import batched
 from engine.errors import BadInput, Fatal, Transient
 from engine.events import Hook, Note
 from engine.limits import Limit, limited
+from engine.prices import Price
 from engine.records import make_id
 from engine.requests import Call, Reply, Request
 from engine.retries import RetryPolicy, retrying

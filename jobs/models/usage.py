@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from engine.budget import Price
+from engine.prices import Price
 from engine.requests import Usage
 from jobs.config import Model
 

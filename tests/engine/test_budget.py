@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.budget import Budget, Price, Reservation, budgeted
+from engine.budget import Budget, Reservation, budgeted
 from engine.errors import BadInput, Fatal, Transient
+from engine.prices import Price
 from engine.requests import Call, Reply, Request, Usage
 from engine.virtualtime import run_virtual
 

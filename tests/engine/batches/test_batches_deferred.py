@@ -15,10 +15,11 @@ from scripted_batches import Provider, killing, work
 
 from engine.batches.policy import BatchPolicy
 from engine.batches.record import read_records
-from engine.budget import Budget, Price
+from engine.budget import Budget
 from engine.errors import Fatal, Permanent
 from engine.events import BatchChanged, Event, InputFailed, Note
 from engine.job import Job
+from engine.prices import Price
 from engine.requests import Usage
 from engine.runner import run
 from engine.signals import Stop, Stopped

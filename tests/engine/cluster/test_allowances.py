@@ -1,0 +1,262 @@
+"""A budget that several processes share by allowances, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.budget import Budget
+from engine.cluster.leaseholder import Leaseholder
+from engine.cluster.leases import Leases
+from engine.demands import Allowance
+from engine.errors import Fatal
+from engine.requests import Usage
+from engine.virtualtime import run_virtual
+
+
+class Provider:
+    """Its own books: what was asked is paid, whoever hears the answer."""
+
+    def __init__(self) -> None:
+        self.paid = Usage()
+
+
+class Process:
+    """One of several that pay from one budget, and hear of the head each second."""
+
+    def __init__(self, name: str, leases: Leases, caps: dict[str, float | int], delay_s: float = 0.02) -> None:
+        self.name = name
+        self.starved = asyncio.Event()
+        self.budget = Budget(**caps)  # type: ignore[arg-type]
+        self.holder = Leaseholder(self.budget, starved=self.starved.set)
+        self.refused: list[str] = []
+        self.answered = 0
+        self._leases = leases
+        self._delay_s = delay_s
+        self._beats = asyncio.create_task(self._beat())
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def ask(self, provider: Provider, most: Usage, share: float, takes_s: float) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._ask(provider, most, share, takes_s))
+        self._tasks.append(task)
+        return task
+
+    def kill(self) -> None:
+        self._beats.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _ask(self, provider: Provider, most: Usage, share: float, takes_s: float) -> None:
+        try:
+            async with self.budget.reserve(most) as reservation:
+                cost = _part(most, share)
+                provider.paid += cost
+                await asyncio.sleep(takes_s)
+                reservation.settle(cost)
+                self.answered += 1
+        except Fatal as error:
+            self.refused.append(str(error))
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self.starved.clear()
+            demand = self.holder.demand()
+            await asyncio.sleep(self._delay_s)
+            grant = self._leases.grant(self.name, demand, loop.time())
+            await asyncio.sleep(self._delay_s)
+            self.holder.take(grant)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self.starved.wait()
+
+
+def _part(most: Usage, share: float) -> Usage:
+    return Usage(requests=1, cost_usd=most.cost_usd * share, prompt_tokens=int(most.prompt_tokens * share))
+
+
+def a_cost(dollars: float) -> Usage:
+    return Usage(requests=1, cost_usd=dollars, prompt_tokens=int(1000 * dollars))
+
+
+def test_all_that_fits_is_spent() -> None:
+    """Four processes spend the cap to less than one request, and end by the line that one process would say."""
+
+    async def scenario() -> tuple[Usage, list[str], int]:
+        provider, leases = Provider(), Leases(workers=4, now=0.0, usd=1.0)
+        processes = [Process(f"w{i}", leases, {"usd": 1.0}) for i in range(4)]
+        await asyncio.sleep(0.1)
+        tasks = [process.ask(provider, a_cost(0.01), 0.4, 1.0) for _ in range(100) for process in processes]
+        await asyncio.wait(tasks)
+        refused = [line for process in processes for line in process.refused]
+        for process in processes:
+            process.kill()
+        return provider.paid, refused, sum(process.answered for process in processes)
+
+    paid, refused, answered = run_virtual(scenario())
+    assert 0.99 < paid.cost_usd <= 1.0
+    assert answered + len(refused) == 400
+    assert answered == paid.requests
+    line = f"the budget of $1.00 is spent (${paid.cost_usd:.4f} paid, the next request may cost $0.0100): "
+    assert set(refused) == {line + "raise budget.usd in the configuration and run the same command again"}
+
+
+def test_one_alone_may_spend_all() -> None:
+    """What the others do not need is for the one that does; nobody waits long for an allowance."""
+
+    async def scenario() -> tuple[float, float]:
+        provider, leases = Provider(), Leases(workers=4, now=0.0, usd=1.0)
+        processes = [Process(f"w{i}", leases, {"usd": 1.0}) for i in range(4)]
+        await asyncio.sleep(0.1)
+        for _ in range(90):
+            await processes[0].ask(provider, a_cost(0.01), 1.0, 0.1)
+        for process in processes:
+            process.kill()
+        return provider.paid.cost_usd, asyncio.get_running_loop().time()
+
+    paid, took_s = run_virtual(scenario())
+    assert paid == pytest.approx(0.9)
+    assert took_s < 10.5
+
+
+def test_a_lost_process() -> None:
+    """What a lost process was allowed stays counted, since nobody knows what it had in flight; the others go on."""
+
+    async def scenario() -> tuple[Usage, list[str]]:
+        provider, leases = Provider(), Leases(workers=2, now=0.0, usd=1.0)
+        first, second = (Process(f"w{i}", leases, {"usd": 1.0}) for i in range(2))
+        await asyncio.sleep(0.1)
+        tasks = [first.ask(provider, a_cost(0.02), 1.0, 60.0) for _ in range(10)]
+        await asyncio.sleep(2.0)
+        first.kill()
+        await asyncio.wait(tasks)
+        leases.lost("w0")
+        leases.recovered("w0", Usage())
+        tasks = [second.ask(provider, a_cost(0.02), 1.0, 1.0) for _ in range(60)]
+        await asyncio.wait(tasks)
+        second.kill()
+        return provider.paid, second.refused
+
+    paid, refused = run_virtual(scenario())
+    assert 0.9 < paid.cost_usd <= 1.0
+    assert refused[0].startswith("the budget of $1.00 is spent (")
+
+
+def test_one_that_ended_in_order() -> None:
+    """What a process was allowed and has not paid is free when it has ended with nothing in flight."""
+
+    async def scenario() -> Usage:
+        provider, leases = Provider(), Leases(workers=2, now=0.0, tokens=1000)
+        first, second = (Process(f"w{i}", leases, {"tokens": 1000}) for i in range(2))
+        await asyncio.sleep(0.1)
+        await first.ask(provider, a_cost(0.5), 0.2, 0.1)
+        await asyncio.sleep(1.5)
+        first.kill()
+        leases.ended("w0")
+        await second.ask(provider, a_cost(0.9), 1.0, 1.0)
+        second.kill()
+        assert not second.refused
+        return provider.paid
+
+    assert run_virtual(scenario()).prompt_tokens == 1000
+
+
+def test_a_lower_allowance_leaves_what_is_reserved() -> None:
+    """An allowance that shrinks ends nothing that is under way, and what is left of it is told."""
+
+    async def scenario() -> None:
+        budget, starved = Budget(usd=1.0), []
+        budget.lease(Allowance(), lambda: starved.append(1))
+        waiting = asyncio.create_task(_reserved(budget, 0.3, 5.0))
+        await asyncio.sleep(1.0)
+        assert starved
+        assert budget.demand().first == Usage(requests=1, cost_usd=0.3)
+        budget.lease(Allowance(usd=0.5))
+        await asyncio.sleep(1.0)
+        budget.lease(Allowance(usd=0.1))
+        assert budget.demand().allowed_usd == pytest.approx(0.3)
+        assert budget.demand().active
+        await waiting
+        assert budget.demand().allowed_usd == pytest.approx(0.3)
+        budget.lease(Allowance(usd=0.0, exhausted="nothing is left"))
+        with pytest.raises(Fatal, match="nothing is left"):
+            await _reserved(budget, 0.1, 0.0)
+
+    run_virtual(scenario())
+
+
+async def _reserved(budget: Budget, dollars: float, takes_s: float) -> None:
+    most = Usage(requests=1, cost_usd=dollars)
+    async with budget.reserve(most) as reservation:
+        await asyncio.sleep(takes_s)
+        reservation.settle(most)
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 1000),
+    caps=st.sampled_from([{"usd": 0.5}, {"tokens": 400}, {"usd": 0.5, "tokens": 300}]),
+    asks=st.lists(
+        st.tuples(st.integers(0, 2), st.floats(0, 4), st.floats(0.002, 0.12), st.floats(0, 1), st.floats(0.1, 5)),
+        max_size=40,
+    ),
+    kills=st.lists(st.tuples(st.integers(0, 2), st.floats(0, 8)), max_size=3),
+    delay_s=st.sampled_from([0.0, 0.05, 1.5]),
+)
+@pytest.mark.slow
+def test_the_cap_holds_whoever_is_lost(
+    seed: int,
+    caps: dict[str, float | int],
+    asks: list[tuple[int, float, float, float, float]],
+    kills: list[tuple[int, float]],
+    delay_s: float,
+) -> None:
+    """By the provider's books no more than the cap is paid, whoever is killed in mid-request; each request ends, and
+    where one is refused, too little was left for it beside what the lost ones were allowed."""
+    random.seed(seed)
+    provider = Provider()
+
+    async def scenario() -> None:
+        leases = Leases(workers=3, now=0.0, **caps)  # type: ignore[arg-type]
+        processes = {f"w{i}": Process(f"w{i}", leases, caps, delay_s) for i in range(3)}
+        names = list(processes)
+        killed = set()
+
+        def within() -> None:
+            dollars, tokens = leases.allowances.outstanding
+            assert dollars <= caps.get("usd", 1e9) * (1 + 1e-6)
+            assert tokens <= caps.get("tokens", 1e9)
+
+        async def ask(who: int, at: float, dollars: float, share: float, takes_s: float) -> None:
+            await asyncio.sleep(at)
+            within()
+            if names[who] not in killed:
+                with suppress(asyncio.CancelledError):
+                    await processes[names[who]].ask(provider, a_cost(dollars), share, takes_s)
+
+        async def kill(who: int, at: float) -> None:
+            await asyncio.sleep(at)
+            if names[who] not in killed and len(killed) < 2:
+                killed.add(names[who])
+                processes[names[who]].kill()
+                await asyncio.sleep(0.5)
+                leases.lost(names[who])
+            within()
+
+        async with asyncio.timeout(3600), asyncio.TaskGroup() as group:
+            for plan in asks:
+                group.create_task(ask(*plan))
+            for who, at in kills:
+                group.create_task(kill(who, at))
+        within()
+        for process in processes.values():
+            process.kill()
+
+    run_virtual(scenario())
+    assert provider.paid.cost_usd <= caps.get("usd", 1e9) * (1 + 1e-6)
+    assert provider.paid.prompt_tokens <= caps.get("tokens", 1e9)
