@@ -38,6 +38,7 @@ class ShownPair(msgspec.Struct, frozen=True, kw_only=True):
     split: str = ""
     reason: str = ""
     detail: str = ""
+    type: str = ""
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +54,13 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
-    """The pairs of a run: counts, a sample of those that are kept and of those that were refused, and their lengths."""
+    """The pairs of a run: counts, a sample of those that are kept and of those that were refused, and their lengths.
+
+    ``types`` counts the kept pairs by the type of their question; it is empty where they have none.
+    """
 
     kept: int = 0
+    types: dict[str, int] = {}
     sample: list[ShownPair] = []
     refused: list[ShownPair] = []
     lengths: list[Spread] = []
@@ -68,12 +73,14 @@ def product(config: Config, datasets: Mapping[str, Dataset[Any]], papers: int = 
     kept, refused = _Sample(_KEPT), dict[str, _Sample]()
     lengths = {"words of a question": Counter[int](), "words of an answer": Counter[int]()}
     pairs_of_papers: Counter[int] = Counter()
+    types: Counter[str] = Counter()
     used = kept_pairs(datasets, config)
     for shard in used.sealed():
         of_paper: Counter[str] = Counter()
         for pair in used.read(shard):
             kept.offer(_key(config, pair.id), shard, pair)
             of_paper[pair.paper_id] += 1
+            types[pair.type] += 1
             for counter, text in zip(lengths.values(), (pair.question, pair.answer), strict=True):
                 counter[len(text.split())] += 1
         pairs_of_papers.update(of_paper.values())
@@ -84,6 +91,7 @@ def product(config: Config, datasets: Mapping[str, Dataset[Any]], papers: int = 
         pairs_of_papers[0] += max(0, papers - pairs_of_papers.total())
     return Product(
         kept=kept.seen,
+        types=dict(sorted(types.items())) if any(types) else {},
         sample=_shown(kept.chosen(), datasets["chunks"]),
         refused=_shown([each for _, sample in sorted(refused.items()) for each in sample.chosen()], datasets["chunks"]),
         lengths=[spread(name, counts) for name, counts in lengths.items() if counts],
@@ -174,6 +182,7 @@ def _shown(chosen: list[tuple[int, Pair | Curated]], chunks: Dataset[Chunk]) -> 
             split=row.split,
             reason=row.reason if isinstance(row, Curated) else "",
             detail=row.detail if isinstance(row, Curated) else "",
+            type=row.type if isinstance(row, Pair) else "",
         )
         for _, row in chosen
     ]

@@ -28,7 +28,10 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def spans_of(pair: Pair, chunk: Chunk) -> list[Span]:
-    """Where the quotes of `pair`, or else its evidence, stand in the text of `chunk`."""
+    """Where the quotes of `pair`, or else its evidence, stand in the text of `chunk`, which is one of its chunks."""
+    if chunk.id == pair.second_chunk_id:
+        place = find_passage(pair.second_evidence, chunk.text)
+        return [Span(*place)] if place else []
     if pair.quotes:
         return [Span(max(0, quote.start), min(len(chunk.text), quote.end)) for quote in pair.quotes]
     place = find_passage(pair.evidence, chunk.text)

@@ -34,7 +34,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PairStory(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the run holds of one pair. ``text`` is the text of its chunk, with what it relies on marked.
+    """All that the run holds of one pair. ``text`` is the text of its chunk, with what it relies on marked, and
+    ``second`` and ``second_text`` are the other chunk of a pair over two.
 
     ``passages`` are the chunks that contexts name, by id, as far as they were found: ``looked`` says how far.
     """
@@ -44,6 +45,8 @@ class PairStory(msgspec.Struct, frozen=True, kw_only=True):
     paper: rows.Paper | None
     chunk: rows.Chunk | None
     text: list[Part]
+    second: rows.Chunk | None
+    second_text: list[Part]
     curated: rows.Curated | None
     review: rows.Review | None
     critique: rows.Critique | None
@@ -67,9 +70,9 @@ def pair_story(site: Site, shard: int, id_: str, seconds: float = SECONDS) -> Pa
     answers = _answers(site, shard, id_)
     contexts = [context for each in examples for context in each.contexts]
     contexts += [context for each in answers for context in each.response.contexts]
-    wanted = {name for name in (pair.chunk_id, *(context.chunk_id for context in contexts)) if name}
+    wanted = {name for name in (*pair.chunk_ids, *(context.chunk_id for context in contexts)) if name}
     passages, looked = site.chunks.find(wanted, shard, seconds)
-    chunk = passages.get(pair.chunk_id)
+    chunk, second = passages.get(pair.chunk_id), passages.get(pair.second_chunk_id)
     probes = _rows(site, "probes", shard, rows.Probe)
     return PairStory(
         shard=shard,
@@ -77,6 +80,8 @@ def pair_story(site: Site, shard: int, id_: str, seconds: float = SECONDS) -> Pa
         paper=next((row for row in _rows(site, "papers", shard, rows.Paper) if row.id == pair.paper_id), None),
         chunk=chunk,
         text=marked(chunk.text, {pair.id: spans_of(pair, chunk)}) if chunk else [],
+        second=second,
+        second_text=marked(second.text, {pair.id: spans_of(pair, second)}) if second else [],
         curated=next((row for row in _rows(site, "curated", shard, rows.Curated) if row.pair_id == id_), None),
         review=standing(ReviewLog(site.folder.reviews).rows(shard)).get(id_),
         critique=next((row for row in _rows(site, "critiques", shard, rows.Critique) if row.parent == id_), None),

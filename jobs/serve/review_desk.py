@@ -62,7 +62,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """One pair as it is reviewed: in the words of now, with its chunk, its page, and what was decided before.
 
     ``at`` is its place in the queue, from 0, of ``total`` pairs, of which ``decided`` have a decision. ``printed`` are
-    the pages of its paper, 0 where they cannot be drawn.
+    the pages of its paper, 0 where they cannot be drawn. ``second`` is the other chunk of a pair over two.
     """
 
     shard: int
@@ -71,6 +71,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     review: Review | None
     chunk: rows.Chunk | None
     text: list[Part]
+    second: rows.Chunk | None
+    second_text: list[Part]
     paper: rows.Paper | None
     critique: rows.Critique | None
     printed: int
@@ -137,7 +139,10 @@ class Desk:
         chunks = committed["chunks"].rows(shard, rows.Chunk)
         papers = committed["papers"].rows(shard, rows.Paper)
         critiques = committed["critiques"].rows(shard, rows.Critique)
-        chunk = next((row for row in chunks if row.id == original.chunk_id), None)
+        chunk, second = (
+            next((row for row in chunks if row.id == id_), None)
+            for id_ in (original.chunk_id, original.second_chunk_id)
+        )
         paper = next((row for row in papers if row.id == original.paper_id), None)
         texts = (row.paper_text for row in chunks if row.paper_id == original.paper_id and row.paper_text)
         printed = next((text.pages for text in texts), 0) if paper is not None and paper.offset is None else 0
@@ -148,6 +153,8 @@ class Desk:
             review=review,
             chunk=chunk,
             text=marked(chunk.text, {pair_id: spans_of(original, chunk)}) if chunk else [],
+            second=second,
+            second_text=marked(second.text, {pair_id: spans_of(original, second)}) if second else [],
             paper=paper,
             printed=printed,
             critique=next((row for row in critiques if row.parent == pair_id), None),

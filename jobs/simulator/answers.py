@@ -39,6 +39,7 @@ _QUESTIONS = re.compile(
 )
 _BESIDE = re.compile(r"\[The Start of [^\]]+\]\n(.*?)\n\[The End of", re.DOTALL)
 _YES_OR_NO = re.compile(r"\byes\s?(?:or|/) no\b", re.IGNORECASE)
+_SCORED = re.compile(r"\bscore from 1\b[^\n]{0,40}\bto 5\b", re.IGNORECASE)
 _SECOND = "\n\nSecond excerpt:\n"
 _TYPES = re.compile(r"types, in this order: ([a-z_]+(?:, [a-z_]+)*)")
 _OVER_TWO = "multi_step"
@@ -49,14 +50,18 @@ def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: An
     """The answer to `prompt` (all messages, one per line), built from the prompt's own words.
 
     A question-writing prompt gets numbered questions; LlamaIndex's correctness prompt a score and a reason, its pairwise
-    prompt a preference; a prompt that says "Yes or No" one of the two; a JSON `schema` JSON that conforms to it; any other
-    one sentences of its context, after one in ``<quote>`` where the prompt asks for quotes.
+    prompt a preference; one that asks for a score from 1 to 5 a score; a prompt that says "Yes or No" one of the two; a
+    JSON `schema` JSON that conforms to it; any other one sentences of its context, after one in ``<quote>`` where the
+    prompt asks for quotes.
     """
     context, around = _parts(prompt)
     if schema is not None:
         return msgspec.json.encode(_Conforming(simulation.seed, key, prompt, schema).value(schema, "$")).decode()
     if "## Generated Answer" in prompt:
         return _verdict(prompt, draw(simulation.seed, key, "score"))
+    if _SCORED.search(around):
+        score = 1 + round(8 * draw(simulation.seed, key, "score")) / 2
+        return f"{score}\nThe simulated judge gives this score by chance."
     if len(_BESIDE.findall(prompt)) >= 3:
         return _preference(prompt, draw(simulation.seed, key, "score"))
     if "question" in around and (asked := _QUESTIONS.search(around)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from samples import chunk, pair, processed
 
@@ -70,3 +71,13 @@ def test_the_lowest_rating_decides() -> None:
     assert found is not None
     assert (found.reason, found.detail) == ("critic", "useful 2 of 5: So.")
     assert refused(rated(useful=2), Curate(critic_passing=2)) is None
+
+
+async def test_the_critic_of_a_pair_over_two_chunks_sees_both() -> None:
+    """It could not say whether the answer is grounded otherwise."""
+    both = msgspec.structs.replace(pair("p", chunk="c"), second_chunk_id="d")
+    settings = Curate(round_trip=False, near_duplicates=False, critic=True)
+    shard = ShardRows(0, {"pairs": [both], "chunks": [chunk("c", text="A {mill}."), chunk("d", text="A seal.")]})
+    call = scripted(GOOD)
+    await processed(critique(settings=settings, max_tokens=9, fingerprint={}, slots=1), shard, call)
+    assert "A {mill}.\n\nA seal." in call.requests[0].messages[0]["content"]

@@ -57,6 +57,18 @@ def test_the_pairs_of_a_run(tmp_path: Path) -> None:
     assert [each.name for each in found.lengths] == ["words of a question", "words of an answer"]
 
 
+def test_types_are_counted(tmp_path: Path) -> None:
+    """Of the kept pairs, and those without one, too; where no pair has a type there is nothing to say."""
+    there = datasets(tmp_path, [curated(number, "critic" if number == 3 else "") for number in range(4)])
+    assert product(ON, there).types == {}
+    types = ("why", "why", "", "how")
+    typed = [msgspec.structs.replace(made(number), type=name) for number, name in enumerate(types)]
+    there["pairs"].write_sealed(0, typed)
+    found = product(ON, there)
+    assert found.types == {"": 1, "why": 2}
+    assert sorted(each.type for each in found.sample) == ["", "why", "why"]
+
+
 def test_the_sample_does_not_depend_on_shards(tmp_path: Path) -> None:
     """The same pairs in other shards and another order give the same sample; another seed gives another."""
     rows = [curated(number) for number in range(200)]

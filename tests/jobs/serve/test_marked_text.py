@@ -31,3 +31,14 @@ def test_quotes_stand_before_evidence() -> None:
     assert spans_of(replace(plain, evidence="Nowhere."), source) == []
     quoted = replace(plain, evidence="The mill grinds.", quotes=[Quote(text="stone", start=4, end=9)])
     assert spans_of(quoted, source) == [Span(4, 9)]
+
+
+def test_the_second_chunk_has_its_own_evidence() -> None:
+    """Of a pair over two chunks each is marked by what stands in it; quotes are those of the first."""
+    two = replace(
+        pair("p", chunk="a"), evidence="The mill grinds.", second_chunk_id="b", second_evidence="It sleeps at night."
+    )
+    second = chunk("b", text="Rain falls.\nIt sleeps\nat night.")
+    assert spans_of(two, chunk("a", text="The mill grinds.")) == [Span(0, 16)]
+    assert spans_of(two, second) == [Span(12, 31)]
+    assert spans_of(replace(two, second_evidence="It wakes."), second) == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from browser import Reader
 from served import client, site
@@ -62,6 +63,21 @@ async def test_a_pair_with_all_that_was_said_of_it(tmp_path: Path) -> None:
     for words in ("Because of the stones.", "Correctness 2.5", "Not all of it."):
         assert words in text
     assert "<mark" in html
+
+
+async def test_a_pair_over_two_chunks(tmp_path: Path) -> None:
+    """Its type stands beside it in the table and on its page, which has both chunks with the evidence marked in each."""
+    run = sealed_run(tmp_path)
+    first, *others = run.datasets()["pairs"].rows()
+    two = {"type": "multi_step", "second_chunk_id": "a-1", "second_evidence": "The text of a-1."}
+    run.datasets()["pairs"].write_sealed(0, [msgspec.structs.replace(first, **two), *others])
+    _, html = await read(tmp_path, "/pairs/0/p1")
+    text = Reader(html).text
+    for words in ("multi step", "Its second chunk", "The text of a-1."):
+        assert words in text
+    assert html.count("<mark") == 2
+    _, table = await read(tmp_path, "/pairs")
+    assert Reader(table).text.count("multi step") == 1
 
 
 async def test_a_paper_with_its_chunks_and_pairs(tmp_path: Path) -> None:
