@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from jobs.config import Curate
 from jobs.records import Pair
@@ -58,9 +59,15 @@ def _length(part: str, text: str, shortest: int, longest: int) -> Fault | None:
     return None
 
 
-def _found(pattern: re.Pattern[str], reason: str, part: str, text: str) -> Fault | None:
-    found = pattern.search(text)
+def _found(pattern: str, reason: str, part: str, text: str) -> Fault | None:
+    found = _compiled(pattern).search(text)
     return Fault(reason=reason, detail=f"the {part} says “{found[0].strip()}”") if found else None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """At its first use: it takes a twentieth of a second, and a run that starts has no pair yet."""
+    return re.compile(pattern, re.IGNORECASE)
 
 
 def _repetition(question: str, answer: str) -> Fault | None:
@@ -91,56 +98,50 @@ _PAPER = r"(?:paper|article|study|text|document|manuscript|report)"
 _SAYS = r"(?:say|state|mention|discuss|describe|explain|provide|indicate|suggest|tell|present|list|report)"
 
 # Where something stands in the document: useless to a reader who does not have it before him.
-_POINTER = re.compile(
-    "|".join(
-        (
-            rf"\b(?:fig(?:ure|s?\.)?|figures|tab(?:le|s?\.)|tables|algorithm|theorem|lemma|appendix)\s*{_NUMBER}",
-            r"\b(?:the|this) (?:figure|table|diagram|caption|plot)s? (?:above|below|shows?|lists?|summari[sz]es)\b",
-            r"\b(?:as )?(?:shown|listed|depicted|illustrated|summari[sz]ed) (?:in the (?:figure|table)|(?:above|below)\b)",
-            r"\beq(?:uation|n)?s?\.? ?\(?\d+",
-            r"\bsections? \d+\.\d+",
-            r"\b(?:in|see|of|from) section \d+(?= *(?:[,.;:?)]|$|(?:is|are|was|were|describe|discuss|present)))",
-            r"\b(?:on|see) page \d+|\(?\bpp\. ?\d+",
-            r"\b(?:reference|ref\.|citation|footnote) ?\[?\d+",
-            r"\b(?:by|of|does|do|did|from) \[\d+\]",
-            r"\b(?:Abbildung|Abb\.|Tabelle|Tab\.|Gleichung|Abschnitt|Fußnote) ?\(?\d+|\bauf Seite \d+",
-            r"\b(?:tableau|équation|figure) \d+|\bà la page \d+|\bla section \d+",
-            r"\b(?:figura|tabla|ecuación|tabela) \d+|\ben la página \d+|\bla sección \d+",
-            r"[图圖表] ?\d+|第 ?\d+ ?[页頁]|公式 ?[(（]?\d+",
-        )
-    ),
-    re.IGNORECASE,
+_POINTER = "|".join(
+    (
+        rf"\b(?:fig(?:ure|s?\.)?|figures|tab(?:le|s?\.)|tables|algorithm|theorem|lemma|appendix)\s*{_NUMBER}",
+        r"\b(?:the|this) (?:figure|table|diagram|caption|plot)s? (?:above|below|shows?|lists?|summari[sz]es)\b",
+        r"\b(?:as )?(?:shown|listed|depicted|illustrated|summari[sz]ed) (?:in the (?:figure|table)|(?:above|below)\b)",
+        r"\beq(?:uation|n)?s?\.? ?\(?\d+",
+        r"\bsections? \d+\.\d+",
+        r"\b(?:in|see|of|from) section \d+(?= *(?:[,.;:?)]|$|(?:is|are|was|were|describe|discuss|present)))",
+        r"\b(?:on|see) page \d+|\(?\bpp\. ?\d+",
+        r"\b(?:reference|ref\.|citation|footnote) ?\[?\d+",
+        r"\b(?:by|of|does|do|did|from) \[\d+\]",
+        r"\b(?:Abbildung|Abb\.|Tabelle|Tab\.|Gleichung|Abschnitt|Fußnote) ?\(?\d+|\bauf Seite \d+",
+        r"\b(?:tableau|équation|figure) \d+|\bà la page \d+|\bla section \d+",
+        r"\b(?:figura|tabla|ecuación|tabela) \d+|\ben la página \d+|\bla sección \d+",
+        r"[图圖表] ?\d+|第 ?\d+ ?[页頁]|公式 ?[(（]?\d+",
+    )
 )
 
 # A question that is about the paper as a thing, or that leans on a text which its reader does not see.
-_FORM = re.compile(
-    "|".join(
+_FORM = "|".join(
+    (
+        rf"\b(?:according to|based on|as per) (?:the|this|that) (?:\w+ )?{_TEXT}\b(?! of\b)(?!-)",
+        # "In this context" is a phrase, "in the main text" a place, "in the text passage" a kind of data.
         (
-            rf"\b(?:according to|based on|as per) (?:the|this|that) (?:\w+ )?{_TEXT}\b(?! of\b)(?!-)",
-            # "In this context" is a phrase, "in the main text" a place, "in the text passage" a kind of data.
-            (
-                rf"\b(?:from|in) (?:the|this|that) (?:(?:given|provided|above|following) )?{_TEXT}\b"
-                rf"(?<!in this context)(?! of\b)(?!-)(?! {_TEXT}\b)"
-            ),
-            rf"\b(?:the|this) (?:above|given|provided|following|preceding) {_TEXT}\b",
-            rf"\b(?:does|do|did) (?:the|this) {_TEXT}s? {_SAYS}\b",
-            r"\b(?:according to|based on|in|does|from) (?:the|this) (?:table|figure|diagram|caption)\b(?! of\b)",
-            r"\bwhich of the following\b|\bthe (?:above|preceding) (?:statement|question|sentence)\b",
-            r"\bauthors?['’]?s?['’]? (?:affiliations?|e-?mails?|addresses|address|institutions?|universit|departments?|names?\b)",
-            rf"\bcorresponding author|\bwho (?:is the author|wrote|authored) (?:of )?(?:this|the) {_PAPER}\b|\bwho are the authors\b",
-            r"\baffiliated with\b.*\bauthors?\b|\bauthors?\b.*\baffiliated\b",
-            rf"\b(?:title|abstract|doi|keywords?|bibliography|reference list|acknowledge?ments?) of (?:the|this) {_PAPER}\b",
-            r"\bhow many (?:pages|figures|tables|references|sections|citations) (?:does|are in|has)\b",
-            r"\b(?:laut|gemäß|nach|in) (?:dem|diesem|des) (?:vorliegenden |obigen )?(?:Text|Abschnitt|Kontext|Auszug|Dokument)\b",
-            r"\bwer (?:hat|sind) (?:die Autoren|diesen (?:Artikel|Aufsatz))\b",
-            r"\b(?:selon|d['’]après|dans) (?:le|ce|cet) (?:texte|passage|contexte|document|extrait|paragraphe)\b",
-            r"\bauteurs?\b.*\baffiliation|\baffiliation\b.*\bauteurs?\b",
-            r"\b(?:según|de acuerdo con|en) (?:el|este) (?:texto|pasaje|contexto|documento|fragmento|párrafo)\b",
-            r"\bafiliación\b.*\bautor|\bautor(?:es)?\b.*\bafiliación",
-            r"(?:根据|按照|依据|上述|以上|这段|该段|在)(?:本|此|这|该|上)?(?:文|段落|文本|文章|上下文|文档|资料)(?:中|，|,|所|的内容)|作者(?:的)?(?:单位|机构|邮箱)",
-        )
-    ),
-    re.IGNORECASE,
+            rf"\b(?:from|in) (?:the|this|that) (?:(?:given|provided|above|following) )?{_TEXT}\b"
+            rf"(?<!in this context)(?! of\b)(?!-)(?! {_TEXT}\b)"
+        ),
+        rf"\b(?:the|this) (?:above|given|provided|following|preceding) {_TEXT}\b",
+        rf"\b(?:does|do|did) (?:the|this) {_TEXT}s? {_SAYS}\b",
+        r"\b(?:according to|based on|in|does|from) (?:the|this) (?:table|figure|diagram|caption)\b(?! of\b)",
+        r"\bwhich of the following\b|\bthe (?:above|preceding) (?:statement|question|sentence)\b",
+        r"\bauthors?['’]?s?['’]? (?:affiliations?|e-?mails?|addresses|address|institutions?|universit|departments?|names?\b)",
+        rf"\bcorresponding author|\bwho (?:is the author|wrote|authored) (?:of )?(?:this|the) {_PAPER}\b|\bwho are the authors\b",
+        r"\baffiliated with\b.*\bauthors?\b|\bauthors?\b.*\baffiliated\b",
+        rf"\b(?:title|abstract|doi|keywords?|bibliography|reference list|acknowledge?ments?) of (?:the|this) {_PAPER}\b",
+        r"\bhow many (?:pages|figures|tables|references|sections|citations) (?:does|are in|has)\b",
+        r"\b(?:laut|gemäß|nach|in) (?:dem|diesem|des) (?:vorliegenden |obigen )?(?:Text|Abschnitt|Kontext|Auszug|Dokument)\b",
+        r"\bwer (?:hat|sind) (?:die Autoren|diesen (?:Artikel|Aufsatz))\b",
+        r"\b(?:selon|d['’]après|dans) (?:le|ce|cet) (?:texte|passage|contexte|document|extrait|paragraphe)\b",
+        r"\bauteurs?\b.*\baffiliation|\baffiliation\b.*\bauteurs?\b",
+        r"\b(?:según|de acuerdo con|en) (?:el|este) (?:texto|pasaje|contexto|documento|fragmento|párrafo)\b",
+        r"\bafiliación\b.*\bautor|\bautor(?:es)?\b.*\bafiliación",
+        r"(?:根据|按照|依据|上述|以上|这段|该段|在)(?:本|此|这|该|上)?(?:文|段落|文本|文章|上下文|文档|资料)(?:中|，|,|所|的内容)|作者(?:的)?(?:单位|机构|邮箱)",
+    )
 )
 
 _LACKS = r"(?:does not|doesn['’]t|do not|don['’]t) (?:directly |explicitly |specifically |clearly )?"
@@ -149,7 +150,7 @@ _TOLD = r"(?:mentioned|specified|stated|given|provided|determined|answered|discu
 _GIVEN = rf"(?:{_TEXT}|paper|article|information)"
 
 # A refusal stands at the beginning of an answer; further on the same words are part of one.
-_REFUSAL = re.compile(
+_REFUSAL = (
     r"^\W*(?:"
     + "|".join(
         (
@@ -168,6 +169,5 @@ _REFUSAL = re.compile(
             r"抱歉|对不起|我(?:无法|不能|不知道)|(?:文中|文本|上下文|段落|文章|本文)(?:中)?(?:并)?(?:没有|未)(?:提|说|给|明)",
         )
     )
-    + ")",
-    re.IGNORECASE,
+    + ")"
 )

@@ -68,8 +68,9 @@ def usage_of(body: Any, model: Model, *, batch: bool = False, price: Price | Non
     """
     told = _told(body)
     counts = _counts(told)
-    prompt, cached, written = _prompt(counts)
-    completion, reasoning = _completion(counts, prompt)
+    known = _known(tuple(counts))
+    prompt, cached, written = _prompt(counts, known)
+    completion, reasoning = _completion(counts, known, prompt)
     tier = str(body.get("service_tier")) if isinstance(body, dict) else ""
     dollars = (price or price_of(model)).of_tokens(
         prompt, completion, cached, written, reasoning, batch=batch or tier in _BATCH_TIERS
@@ -109,25 +110,24 @@ def _counts(told: Mapping[str, Any]) -> dict[str, int]:
     return counts
 
 
-def _prompt(counts: Mapping[str, int]) -> tuple[int, int, int]:
+def _prompt(counts: Mapping[str, int], known: _Known) -> tuple[int, int, int]:
     """The prompt's tokens, and of these the ones that were read from a cache and written to it.
 
     Anthropic's own count of the prompt leaves both out, as does any that is smaller than the two.
     """
-    known = _known(tuple(counts))
-    prompt, cached = _first(counts, known["prompt"]), _first(counts, known["cached"])
-    written = _first(counts, known["written"])
+    prompt, cached, written = _first(counts, known.prompt), 0, 0
+    if known.cached or known.written:
+        cached, written = _first(counts, known.cached), _first(counts, known.written)
     native = "prompt_tokens" not in counts and ("cache_read_input_tokens" in counts or "cacheReadInputTokens" in counts)
     if native or cached + written > prompt:
         prompt += cached + written
     return prompt, cached, written
 
 
-def _completion(counts: Mapping[str, int], prompt: int) -> tuple[int, int]:
+def _completion(counts: Mapping[str, int], known: _Known, prompt: int) -> tuple[int, int]:
     """The completion's tokens with all thoughts, and the thoughts; xAI and Gemini count these beside the completion."""
-    known = _known(tuple(counts))
-    completion, reasoning = _first(counts, known["completion"]), _first(counts, known["reasoning"])
-    total = _first(counts, known["total"])
+    completion, total = _first(counts, known.completion), _first(counts, known.total)
+    reasoning = _first(counts, known.reasoning) if known.reasoning else 0
     beside = total - prompt - completion
     if reasoning and (reasoning > completion or beside == reasoning):
         return completion + reasoning, reasoning
@@ -136,18 +136,22 @@ def _completion(counts: Mapping[str, int], prompt: int) -> tuple[int, int]:
     return completion, reasoning
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """The names in an answer that tell a number of each kind, the best first."""
+
+    prompt: list[str]
+    completion: list[str]
+    total: list[str]
+    cached: list[str]
+    written: list[str]
+    reasoning: list[str]
+
+
 @lru_cache(maxsize=64)
-def _known(names: tuple[str, ...]) -> dict[str, list[str]]:
-    """Which of `names` tell a number of each kind, the best first: a server writes the same names in every answer."""
-    spellings = {
-        "prompt": _PROMPT,
-        "cached": _CACHED,
-        "written": _WRITTEN,
-        "completion": _COMPLETION,
-        "reasoning": _REASONING,
-        "total": _TOTAL,
-    }
-    return {kind: [name for name in known if name in names] for kind, known in spellings.items()}
+def _known(names: tuple[str, ...]) -> _Known:
+    """What of `names` is known: a server writes the same ones in every answer."""
+    spellings = (_PROMPT, _COMPLETION, _TOTAL, _CACHED, _WRITTEN, _REASONING)
+    return _Known(*([name for name in known if name in names] for known in spellings))
 
 
 def _first(counts: Mapping[str, int], names: Iterable[str]) -> int:

@@ -13,7 +13,6 @@ from engine.job import Item, Job, ShardRows
 from engine.records import make_id
 from engine.requests import Call
 from engine.workers import Workers
-from jobs.parsing import chunks, pdf
 from jobs.parsing.cleaning import CLEANING_VERSION, clean, letters_and_digits, printable
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import failed
@@ -95,6 +94,8 @@ def _papers(rows: ShardRows) -> list[Item]:
 
 def warm_up() -> None:
     """Import what every paper needs, before the first one's time is measured."""
+    from jobs.parsing import chunks, pdf
+
     pdf.warm_up()
     chunks.warm_up()
     gc.freeze()  # what is loaded stays: no collection needs to look at it again
@@ -102,6 +103,10 @@ def warm_up() -> None:
 
 def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
     """All of the work on one paper, for a worker process; raises `Permanent` with a kind of `jobs.parsing.failures.Kind`."""
+    from jobs.parsing.chunks import (
+        chunk_pages,
+    )  # in the worker alone: the run's own process sends its first request sooner
+
     paper, settings = job
     source = Source.of(paper)
     data = read_source(source, max_bytes=settings.max_bytes)
@@ -109,7 +114,7 @@ def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
     extracted = parser(data, source.path, settings.options)
     key = paper_key(extracted.title, "\n".join(extracted.pages))
     title = extracted.title or clean(source.label) or paper.id
-    pieces = chunks.chunk_pages(
+    pieces = chunk_pages(
         extracted.pages,
         chunk_size=settings.chunk_size,
         chunk_overlap=settings.chunk_overlap,

@@ -76,7 +76,6 @@ _MAIN = (
     r"摘要|绪论|緒論|引言|前言|研究背景|相关工作|研究方法|实验(结果)?|结果(与讨论|与分析)?|讨论|结论|总结(与展望)?|附录|"
     r"要旨|概要|はじめに|序論|序章|背景|関連研究|(提案)?手法|実験(結果)?|評価|結果(と考察)?|考察|結論|おわりに|まとめ|今後の課題|付録"
 )
-_NAMES = re.compile(f"{_MAIN}|{_BACK}", re.IGNORECASE)
 REFERENCE_HEADINGS = frozenset(
     "references reference referencesandnotes notesandreferences referencesandfurtherreading referencescited citedreferences "
     "referencelist listofreferences bibliography selectedbibliography bibliographyandreferences literaturecited literature "
@@ -114,8 +113,18 @@ LABEL = re.compile(
     "software(article)?|technical(note|report)|(working|discussion)paper(series)?|tutorial|untitled(document)?|"
     "(doctoral|ph\\.?d|masters?|bachelors?|diploma)?(thesis|dissertation)|(博士|硕士|碩士|学士|學士|修士|卒業)?(学位)?(论文|論文)|摘要|目录|目錄|目次|要旨|概要|résumé|resumen|resumo|zusammenfassung"
 )
-_KINDS = {kind: re.compile(names, re.IGNORECASE) for kind, names in BACK_MATTER.items()}
 _BEHIND_NAME = r"\s?(?:[.:—–]\s*(?=\S)|\s(?-i:(?=[A-Z][a-z]* [a-z])))"
+
+
+# Compiled at their first use: it takes a tenth of a second, and a run that starts looks at no heading yet.
+@cache
+def _names() -> re.Pattern[str]:
+    return re.compile(f"{_MAIN}|{_BACK}", re.IGNORECASE)
+
+
+@cache
+def _kinds() -> dict[str, re.Pattern[str]]:
+    return {kind: re.compile(names, re.IGNORECASE) for kind, names in BACK_MATTER.items()}
 
 
 def _parts(pattern: str) -> list[str]:
@@ -153,14 +162,14 @@ def _run_in(letter: str) -> re.Pattern[str] | None:
 def is_section_name(text: str) -> bool:
     """Whether `text`, without a number before it, is a name that sections bear in every field."""
     bare = _bare(text)
-    return bool(_NAMES.fullmatch(bare)) or _is_reference_heading(bare)
+    return bool(_names().fullmatch(bare)) or _is_reference_heading(bare)
 
 
 @lru_cache(maxsize=4096)
 def back_matter(text: str) -> str:
     """The kind of section that bears the name `text` and says nothing of the paper's subject; "" if it does."""
     bare = _bare(text)
-    found = next((kind for kind, names in _KINDS.items() if names.fullmatch(bare)), "")
+    found = next((kind for kind, names in _kinds().items() if names.fullmatch(bare)), "")
     return found or ("references" if _is_reference_heading(bare) else "")
 
 

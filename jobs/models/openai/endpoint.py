@@ -87,18 +87,11 @@ class Endpoint:
         most = self.codec.dialect.most_texts
         if most is not None and len(request.texts) > most:
             return await self._in_parts(request, most)
-        try:
-            return await self._ask(request)
-        except _Taught:
-            return await self(request)
-
-    async def _ask(self, request: Request) -> Reply:
-        """One attempt; raises `_Taught` where the refusal has taught how to ask."""
         version = self.codec.dialect.version
         status, headers, data, first_token = await self._send(request)
-        limits = server_limits(headers)
         if status in TEACHING and self.codec.learn(request, data, version):
-            raise _Taught
+            return await self(request)  # the refusal has named what the server wants otherwise
+        limits = server_limits(headers)
         try:
             if status != 200:
                 raise await self._refused(status, headers, data, limits)
@@ -182,10 +175,6 @@ class Endpoint:
             usage += parts[-1].usage
         vectors = [vector for part in parts for vector in part.vectors]
         return Reply(vectors=vectors, usage=usage, server_limits=parts[-1].server_limits)
-
-
-class _Taught(Exception):
-    """The refusal has named what the server wants otherwise, and the next request has it."""
 
 
 def _most_bytes(request: Request) -> int:

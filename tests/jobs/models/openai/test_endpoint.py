@@ -719,11 +719,12 @@ def test_parts_that_were_answered_are_paid_for(monkeypatch: pytest.MonkeyPatch) 
     """Where a later part of a divided request fails, its error says what the earlier ones have cost."""
     asked: list[int] = []
 
-    async def answer_once(_: Endpoint, request: Request) -> Reply:
+    async def answer_once(_: Endpoint, request: Request) -> tuple[int, dict[str, str], bytes, None]:
         asked.append(len(request.texts))
         if len(asked) == 3:
             raise Transient("broken", kind="reset", usage=Usage(requests=1))
-        return Reply(vectors=[[1.0]] * len(request.texts), usage=Usage(requests=1, prompt_tokens=10))
+        vectors = [{"index": index, "embedding": [1.0]} for index in range(len(request.texts))]
+        return 200, {}, json.dumps({"data": vectors, "usage": {"prompt_tokens": 10}}).encode(), None
 
     async def body() -> Usage:
         async with endpoint("http://127.0.0.1:1/v1", role="embedding") as opened:
@@ -732,7 +733,7 @@ def test_parts_that_were_answered_are_paid_for(monkeypatch: pytest.MonkeyPatch) 
                 await opened(Request(to="embedding", texts=["a"] * 7, characters=7))
         return raised.value.usage
 
-    monkeypatch.setattr(Endpoint, "_ask", answer_once)
+    monkeypatch.setattr(Endpoint, "_send", answer_once)
     assert asyncio.run(body()) == Usage(requests=3, prompt_tokens=20)
     assert asked == [2, 2, 2]
 
