@@ -8,7 +8,6 @@ a time as a large run gathers. Both must decide alike.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from bench_index import Watch
+from bench_index import Watch, alone
 from tables import Row, options, show, show_rows, write
 
 from jobs.curation import near_duplicates
@@ -97,8 +96,9 @@ def told(gathered: Sequence[Found], one_by_one: Sequence[Found]) -> list[Row]:
 
 
 def in_a_process(questions: int, *, gathered: bool) -> Found:
-    command = [sys.executable, __file__, "--one", str(questions), str(int(gathered))]
-    return msgspec.json.decode(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout, type=Found)
+    return msgspec.json.decode(
+        alone([sys.executable, __file__, "--one", str(questions), str(int(gathered))]), type=Found
+    )
 
 
 def measured(count: int, *, gathered: bool) -> Found:

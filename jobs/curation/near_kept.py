@@ -1,9 +1,9 @@
 """The questions of a run that are kept so far, on disk, found by the hashes of `jobs.curation.near_keys`.
 
-Each question has a place: 0 is the first one kept. Hashes stand in runs, as in a log-structured merge tree: a run has
-the sorted hashes of the questions of some consecutive places, each with its place, and a run at least twice as large as
+Each question has a place: 0 is the first one kept. Hashes stand in segments, as in a log-structured merge tree: a segment
+has the sorted hashes of the questions of some consecutive places, each with its place, and is at least twice as large as
 the next. So there are few, each entry is merged a few times, and reading and writing go from beginning to end. Files are
-mapped into memory; what is held there is the run that is merged now, one of its keys at a time.
+mapped into memory; what is held there is the part of two segments that is merged now, one key at a time.
 
 `state.json` is written last and says what counts: files, or ends of files, that it does not name are left over from a
 kill. Where anything that it names is missing, nothing counts. All of it is made of rows, and can be deleted.
@@ -29,7 +29,7 @@ __all__ = ["Kept"]
 _FILES = {"vectors.f32": "<f4", "ids": "u1", "id_ends.u64": "<u8"}
 
 
-class _Run(msgspec.Struct, frozen=True):
+class _Segment(msgspec.Struct, frozen=True):
     """The places from `first` up to `end`."""
 
     first: int
@@ -37,17 +37,17 @@ class _Run(msgspec.Struct, frozen=True):
 
 
 class _State(msgspec.Struct):
-    """How many questions are kept up to the end of each shard, the runs, the bytes of `ids`, and what `made` them."""
+    """How many questions are kept up to the end of each shard, the segments, the bytes of `ids`, and what `made` them."""
 
     made: str
     shards: list[int]
-    runs: list[_Run]
+    segments: list[_Segment]
     dimension: int = 0
     id_bytes: int = 0
 
     @property
     def count(self) -> int:
-        return self.runs[-1].end if self.runs else 0
+        return self.segments[-1].end if self.segments else 0
 
 
 class Kept:
@@ -74,19 +74,19 @@ class Kept:
         """Forget all shards from number `shards` on, and what was entered of one that has not ended."""
         state = self._state
         left = state.shards[:shards]
-        kept, runs = left[-1] if left else 0, []
+        kept, segments = left[-1] if left else 0, []
         if left == state.shards and kept == state.count:
             return
         with naming_the_disk(self._folder):
-            for run in state.runs:
-                if run.end <= kept:
-                    runs.append(run)
-                elif run.first < kept:
-                    runs.append(_Run(run.first, kept))
-                    self._write(runs[-1], self._below(run, kept))
+            for segment in state.segments:
+                if segment.end <= kept:
+                    segments.append(segment)
+                elif segment.first < kept:
+                    segments.append(_Segment(segment.first, kept))
+                    self._write(segments[-1], self._below(segment, kept))
             ends = self._mapped("id_ends.u64")
             id_bytes = int(ends[kept - 1]) if kept else 0
-            self._commit(_State(state.made, left, runs, state.dimension, id_bytes))
+            self._commit(_State(state.made, left, segments, state.dimension, id_bytes))
 
     def enter(
         self, ids: Sequence[str], vectors: NDArray[np.float32], hashes: NDArray[np.uint64], *, ends: Sequence[int]
@@ -100,20 +100,24 @@ class Kept:
             raise ValueError(f"a vector has {vectors.shape[1]} numbers, those before have {state.dimension}")
         names = [id_.encode("utf-8", "surrogatepass") for id_ in ids]
         id_ends = state.id_bytes + np.cumsum([len(name) for name in names], dtype="<u8")
-        runs = list(state.runs)
+        segments = list(state.segments)
         with naming_the_disk(self._folder):
             if len(ids):
                 for name, data in zip(_FILES, (vectors.tobytes(), b"".join(names), id_ends.tobytes()), strict=True):
                     _append(self._folder / name, data)
-                runs.append(_Run(first, first + len(ids)))
+                segments.append(_Segment(first, first + len(ids)))
                 order = np.argsort(hashes, axis=1, kind="stable")
                 sorted_hashes = np.take_along_axis(hashes, order, axis=1)
-                self._write(runs[-1], zip(sorted_hashes, (order + first).astype("<u4"), strict=True))
-            while len(runs) > 1 and runs[-2].end - runs[-2].first < 2 * (runs[-1].end - runs[-1].first):
-                runs[-2:] = [self._merged(*runs[-2:])]
+                self._write(segments[-1], zip(sorted_hashes, (order + first).astype("<u4"), strict=True))
+            while len(segments) > 1 and segments[-2].end - segments[-2].first < 2 * (
+                segments[-1].end - segments[-1].first
+            ):
+                segments[-2:] = [self._merged(*segments[-2:])]
             entered = [*state.shards, *(first + end for end in ends)]
             dimension = vectors.shape[1] if len(ids) else state.dimension
-            self._commit(_State(state.made, entered, runs, dimension, int(id_ends[-1]) if len(ids) else state.id_bytes))
+            self._commit(
+                _State(state.made, entered, segments, dimension, int(id_ends[-1]) if len(ids) else state.id_bytes)
+            )
 
     def candidates(self, hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
         """Pairs of a column of `hashes` and the place of a kept question that share a hash; shape (pairs, 2).
@@ -121,8 +125,8 @@ class Kept:
         A pair may come several times.
         """
         orders = np.argsort(hashes, axis=1)
-        for run in self._state.runs:
-            run_hashes, places = self._opened(run)
+        for segment in self._state.segments:
+            run_hashes, places = self._opened(segment)
             for key in range(KEYS):
                 wanted = hashes[key][orders[key]]
                 low = np.searchsorted(run_hashes[key], wanted, side="left")
@@ -153,8 +157,12 @@ class Kept:
         except (FileNotFoundError, msgspec.DecodeError):
             return None
         there = all(_size(self._folder / name) >= size for name, size in _sizes(state).items())
-        runs = [(path, width * (run.end - run.first)) for run in state.runs for path, width in self._paths(run)]
-        if state.made != made or not there or any(_size(path) != KEYS * size for path, size in runs):
+        segments = [
+            (path, width * (segment.end - segment.first))
+            for segment in state.segments
+            for path, width in self._paths(segment)
+        ]
+        if state.made != made or not there or any(_size(path) != KEYS * size for path, size in segments):
             return None
         self._cut_files(state)
         return state
@@ -168,8 +176,8 @@ class Kept:
         write_atomic(self._folder / "state.json", msgspec.json.encode(state))
         self._state = state
         self._cut_files(state)
-        counted = {path for run in state.runs for path, _ in self._paths(run)}
-        for path in self._folder.glob("run-*"):
+        counted = {path for segment in state.segments for path, _ in self._paths(segment)}
+        for path in self._folder.glob("segment-*"):
             if path not in counted:
                 path.unlink()
 
@@ -177,37 +185,37 @@ class Kept:
         for name, size in _sizes(state).items():
             cut_off(self._folder / name, size)
 
-    def _paths(self, run: _Run) -> list[tuple[Path, int]]:
-        """The files of a run, each with its bytes for one entry: hashes, and their places."""
-        name = f"run-{run.first}-{run.end}"
+    def _paths(self, segment: _Segment) -> list[tuple[Path, int]]:
+        """The files of a segment, each with its bytes for one entry: hashes, and their places."""
+        name = f"segment-{segment.first}-{segment.end}"
         return [(self._folder / f"{name}.u64", 8), (self._folder / f"{name}.u32", 4)]
 
     def _mapped(self, name: str) -> NDArray[Any]:
         path = self._folder / name
         return np.memmap(path, dtype=_FILES[name], mode="r") if _size(path) > 0 else np.empty(0, dtype=_FILES[name])
 
-    def _opened(self, run: _Run) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    def _opened(self, segment: _Segment) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """Its hashes, sorted, and their places, each of shape (`KEYS`, questions), mapped from the disk."""
-        (hashes, _), (places, _) = self._paths(run)
-        shape = (KEYS, run.end - run.first)
+        (hashes, _), (places, _) = self._paths(segment)
+        shape = (KEYS, segment.end - segment.first)
         return np.memmap(hashes, dtype="<u8", mode="r", shape=shape), np.memmap(
             places, dtype="<u4", mode="r", shape=shape
         )
 
-    def _below(self, run: _Run, kept: int) -> Iterator[_Entries]:
-        """The entries of a run with places below `kept`, key by key."""
-        for hashes, places in zip(*self._opened(run), strict=True):
+    def _below(self, segment: _Segment, kept: int) -> Iterator[_Entries]:
+        """The entries of a segment with places below `kept`, key by key."""
+        for hashes, places in zip(*self._opened(segment), strict=True):
             stays = places < kept
             yield hashes[stays], places[stays]
 
-    def _merged(self, one: _Run, two: _Run) -> _Run:
-        """A run of both."""
-        merged = _Run(one.first, two.end)
+    def _merged(self, one: _Segment, two: _Segment) -> _Segment:
+        """A segment of both."""
+        merged = _Segment(one.first, two.end)
         self._write(merged, map(_in_order, zip(*self._opened(one), *self._opened(two), strict=True)))
         return merged
 
-    def _write(self, run: _Run, entries: Iterable[_Entries]) -> None:
-        (hashes, _), (places, _) = self._paths(run)
+    def _write(self, segment: _Segment, entries: Iterable[_Entries]) -> None:
+        (hashes, _), (places, _) = self._paths(segment)
         with hashes.open("wb") as hash_file, places.open("wb") as place_file:
             for some_hashes, some_places in entries:
                 hash_file.write(some_hashes.data)
@@ -222,7 +230,7 @@ _Entries = tuple[NDArray[np.uint64], NDArray[np.uint32]]
 
 
 def _in_order(two: tuple[Any, Any, Any, Any]) -> _Entries:
-    """The entries of two runs as those of one."""
+    """The entries of two segments as those of one."""
     hashes, places, more_hashes, more_places = two
     both = np.concatenate([hashes, more_hashes])
     order = np.argsort(both, kind="stable")  # which merges what is sorted already

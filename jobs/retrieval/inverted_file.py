@@ -123,7 +123,7 @@ class InvertedFile:
             places = places[self._marks[places] != without]
         if not len(places):
             return []
-        rough = np.concatenate([_dots(self._vectors[run], at.astype(np.float32)) for run in _runs(places)])
+        rough = np.concatenate([_dots(self._vectors[part], at.astype(np.float32)) for part in _slices(places)])
         places = places[_greatest(rough, top_k)]
         cosines = np.round(_dots(self._vectors[places].astype(np.float64), at), 6)
         order = np.lexsort((self._rows[places], -cosines))[:top_k]
@@ -151,13 +151,13 @@ def _greatest(rough: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     return np.flatnonzero(rough >= least)
 
 
-def _runs(places: NDArray[np.int64]) -> Iterator[NDArray[np.int64] | slice]:
+def _slices(places: NDArray[np.int64]) -> Iterator[NDArray[np.int64] | slice]:
     """Sorted `places`, at most `BLOCK` at a time, as slices where many are neighbours: they need no copy."""
     breaks = np.flatnonzero(np.diff(places) != 1) + 1
     neighbours = len(breaks) * 16 < len(places)
-    for run in np.split(places, breaks) if neighbours else [places]:
-        for start in range(0, len(run), BLOCK):
-            part = run[start : start + BLOCK]
+    for stretch in np.split(places, breaks) if neighbours else [places]:
+        for start in range(0, len(stretch), BLOCK):
+            part = stretch[start : start + BLOCK]
             yield slice(int(part[0]), int(part[-1]) + 1) if neighbours else part
 
 

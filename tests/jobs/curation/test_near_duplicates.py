@@ -225,11 +225,11 @@ def test_what_a_kill_left(tmp_path: Path) -> None:
     first, second = [asked("a", 1, 0), asked("b", 1, 1)], [asked("c", 1, 0.01), asked("d", 0, 1)]
     near(tmp_path).decide(0, first, nothing)
     folder = tmp_path / "near"
-    (folder / "run-9-12.u64").write_bytes(b"cut off")
+    (folder / "segment-9-12.u64").write_bytes(b"cut off")
     for name in ("vectors.f32", "ids", "id_ends.u64"):
         with (folder / name).open("ab") as file:
             file.write(b"torn")
     assert near(tmp_path).decide(1, second, nothing).keys() == {"c"}
     assert near(tmp_path).decide(2, [asked("e", 0.01, 1)], nothing)["e"].id == "d"
-    assert not (folder / "run-9-12.u64").exists()
+    assert not (folder / "segment-9-12.u64").exists()
     assert near(tmp_path, 0.9).decide(1, second, lambda _: first).keys() == {"c"}, "another cosine begins anew"
