@@ -3,7 +3,7 @@
 One job over tiny records that are answered at once in the process, few and many of them: the peak of the resident memory,
 and the CPU time of each record. While the many are ground on one core, the few are ground on another, again and again,
 so that both meet the machine in every state; the ratio of CPU times is to their mean. Many records are also what many
-processes would do: shards know nothing of each other, so their work one after another is the work of so many processes.
+processes would do: shards know nothing of each other, so their work one after another is the work of as many processes.
 """
 
 from __future__ import annotations

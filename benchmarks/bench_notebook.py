@@ -45,7 +45,7 @@ class Sampled(msgspec.Struct, frozen=True, kw_only=True):
         return [seconds / pages for seconds, pages in zip(self.paper_s, self.pages, strict=True)]
 
     def scaled(self, pages: int) -> float:
-        """Seconds for a corpus of so many pages."""
+        """Seconds for a corpus of `pages` pages."""
         return self.import_s + pages * sum(self.paper_s) / sum(self.pages)
 
 

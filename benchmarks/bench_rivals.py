@@ -2,7 +2,7 @@
 
 CPU time a request with 100 in flight against an endpoint that answers at once (canned.py), job time at a latency of 1 s
 with 500 in flight, and peak memory, in ratios to the bare aiohttp loop and to ours. CPU time is counted from the end of
-the imports to the last answer on disk, threads included; that of the whole process is told beside it. The rivals'
+the imports to the last answer on disk, threads included; that of the whole process stands beside it. The rivals'
 answers are saved; none but ours and curator's survive a crash. Ours looks at each answer, the others do not.
 """
 

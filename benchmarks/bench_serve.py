@@ -120,7 +120,7 @@ def _peak_mb(process: int) -> float:
 
 
 def generate(run: Path, *, pairs: int, shards: int, papers: int) -> None:
-    """A finished run of so many rows; every tenth pair was refused."""
+    """A finished run with `pairs` pairs, of which every tenth was refused."""
     for name, job in (("papers", "deal"), ("chunks", "parse"), ("pairs", "answer"), ("curated", "curate")):
         (run / name).mkdir(parents=True)
         (run / name / "job.json").write_bytes(msgspec.json.encode({"job": job, "fingerprint": {}}))

@@ -36,7 +36,7 @@ _CHAT = _response(
 
 
 class _Connection(asyncio.Protocol):
-    """Requests one after the other, each with a Content-Length; a GET is told the counters."""
+    """Requests one after the other, each with a Content-Length; a GET gets the counters."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

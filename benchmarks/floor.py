@@ -1,7 +1,7 @@
 """The floor: a bare aiohttp loop with a semaphore that saves its answers. No limits, no journal, nothing to resume.
 
 With ``attempts`` above 1 it retries in the naive way: whatever went wrong (a status, a reset, a timeout, a body that is
-not JSON, content that is not what was asked) is asked again at once, in its place, so many times at most.
+not JSON, content that is not what was asked) is asked again at once, in its place, up to a number of times.
 """
 
 from __future__ import annotations

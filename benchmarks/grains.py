@@ -35,7 +35,7 @@ SHARD = 1000
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """``do`` is "grind", or "fill" with so many `records` in shards from `first_shard` on."""
+    """``do`` is "grind", or "fill", which writes `records` records into shards from `first_shard` on."""
 
     do: str
     folder: str

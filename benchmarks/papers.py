@@ -1,4 +1,4 @@
-"""Papers to measure with: distinct PDFs of so many pages each, cut out of the papers at hand."""
+"""Papers to measure with: distinct PDFs with the same number of pages, cut out of the papers at hand."""
 
 from __future__ import annotations
 

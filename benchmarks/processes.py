@@ -158,7 +158,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deferral(msgspec.Struct, frozen=True, kw_only=True):
-    """What `deferred.py` did, after its imports, with so many batches."""
+    """What `deferred.py` did, after its imports, and with how many batches."""
 
     wall_s: float
     cpu_s: float

@@ -109,7 +109,7 @@ class Started:
 
 
 def settings() -> Settings:
-    """What this process was told to do."""
+    """The settings that this process was started with."""
     return msgspec.json.decode(sys.argv[1], type=Settings)
 
 

@@ -60,7 +60,7 @@ def metered(call: Call, tally: Tally, job: str, group: str = "", rank: int = 0, 
 def batched(call: Call, *, size: int, characters: int | None = None) -> Call:
     """Join embedding requests, each of a list of texts, into requests of about `size` texts; others are sent unchanged.
 
-    None of them has more than so many `characters`, but for a request that alone has more; None is no bound.
+    `characters` bounds the length of each, unless a single request is longer; None is no bound.
 
     Only requests of one group (one shard) that differ only in their texts are joined, so the cost of a shard does not
     depend on the batches. A batch holds the requests that arrive within `LINGER_S` of the first. Each caller gets its

@@ -35,7 +35,7 @@ class Deferrals(Protocol):
         """The shard is open, and the inputs `committed` need no answers any more; its records are processed next."""
 
     async def close(self, group: str, deferred: int) -> None:
-        """The shard is closed; so many of its records were deferred."""
+        """The shard is closed; `deferred` of its records wait for a batch."""
 
     async def settled(self, group: str) -> None:
         """Wait until nothing of this shard is on its way. Raises `Stopped` once the run is stopping."""

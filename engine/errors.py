@@ -26,7 +26,7 @@ class GristmillError(Exception):
     """The root of all errors that gristmill raises on purpose.
 
     ``usage`` is what was paid before the error: for an answer that cannot be used, and for earlier attempts.
-    ``reply`` is what was answered, "" where nothing was: it is kept with a record that fails, for whoever looks into it.
+    ``reply`` is what was answered, "" where nothing was: it is kept with a record that fails, so that a user can look into it.
     """
 
     usage = _NOTHING

@@ -67,7 +67,7 @@ class ShardSealed(Event, frozen=True, kw_only=True):
 
 
 class InputDone(Event, frozen=True, kw_only=True):
-    """One input's rows are on disk; or those of so many ``inputs``, without an id, that another process has finished."""
+    """One input's rows are on disk; or those of ``inputs`` inputs, without an id, that another process has finished."""
 
     id: str
     rows: int

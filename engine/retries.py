@@ -196,7 +196,7 @@ class _Seen:
         self._series = kind, count + 1 if (before, answers) == (kind, self.answers) else 1, self.answers
 
     def is_series(self, kind: str, length: int) -> bool:
-        """Whether so many records in a row ended by this `kind`, and nothing was answered since."""
+        """Whether `length` records in a row ended by this `kind`, and nothing was answered since."""
         before, count, answers = self._series
         return before == kind and answers == self.answers and count >= length
 

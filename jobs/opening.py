@@ -29,7 +29,7 @@ __all__ = ["model_calls", "parser_settings", "run_context"]
 
 
 def parser_settings(config: Config, processes: int) -> dict[str, Any]:
-    """The arguments of the `Workers` that read papers, so many `processes`."""
+    """The arguments of the `Workers` that read papers, with `processes` processes."""
     return {
         "processes": processes,
         "timeout_s": config.parse.timeout_s,

@@ -259,7 +259,7 @@ class Batches:
             await self._ledger.forget(numbers)
 
     def _flush_if_quiet(self) -> None:
-        """Send all that is there: nothing of the run works, so nobody else comes before a batch has ended."""
+        """Send all that is there: no job of the run can go on, so no more requests come before a batch has ended."""
         if not self._work and self._running:
             for role in self._roles.values():
                 role.outbox.flush()

@@ -8,7 +8,7 @@
 Requests without a record were never sent: the next process deletes them, and their records ask again. A record is
 written, whole and synced, before what it announces happens and after what it reports has happened:
 
-- *meant*: both files are synced. A kill during the upload leaves a file at the provider that nobody uses.
+- *meant*: both files are synced. A kill during the upload leaves an unused file at the provider.
 - *uploaded*: the file's id is known. There is no batch before that, so there is none to lose. ``asked_at`` is written
   before each try to create the batch. Where it stands and the batch's id does not, the batch may exist: the list of batches
   is searched for the file's id, and only a list that lacks it some time after ``asked_at`` means that there is none. A

@@ -71,7 +71,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lost(self) -> bool:
-        """Whether so many of its requests failed that nothing follows from it: more than one in a hundred."""
+        """Whether more than one in a hundred of its requests failed, so that nothing follows from it."""
         return self.requests - self.answers > _FAILED * self.requests
 
 

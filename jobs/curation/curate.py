@@ -32,7 +32,7 @@ __all__ = ["Curator", "KeptPairs", "kept_pairs", "rejections"]
 
 
 class Curator:
-    """Decides which pairs are used; `hook` is told of those that are refused. It reads and writes `datasets`."""
+    """Decides which pairs are used; `hook` gets an event for those that are refused. It reads and writes `datasets`."""
 
     def __init__(self, *, settings: Curate, datasets: Mapping[str, Dataset[Any]], hook: Hook) -> None:
         self._settings = settings

@@ -125,7 +125,7 @@ def llama_index(max_tokens: int, own: str = "", manner: Manner = NO_MANNER) -> R
             query = prompts().question_query.format(num_questions_per_chunk=count) + _besides(existing)
             prompt = prompts().question_generation.format(context_str=_with_section(chunk), query_str=query)
         request = chat("generator", manner.before([{"role": "user", "content": prompt}]), max_tokens=max_tokens)
-        # A model that repeats what it was told may still write what was asked for behind it.
+        # A model that repeats its instructions may still write what was asked for behind them.
         return await ask_until_valid(call, request, lambda answer: read_questions(answer, count + len(existing)))
 
     return recipe

@@ -104,7 +104,7 @@ class Grounded:
         return Reading(pairs=tuple(kept), rejected=dict(rejected))
 
     def _typed(self, pair: GroundedPair, task: Task, place: int) -> GroundedPair:
-        """`pair` with its type: a small model is told which one each pair is of."""
+        """`pair` with its type: the prompt names the type of each pair to a small model."""
         type_ = task.types[place] if self.chooses and place < len(task.types) else pair.type
         two = type_ == MULTI_STEP and task.second is not None
         return replace(pair, type=type_, second_evidence=pair.second_evidence if two else "")

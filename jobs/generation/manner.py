@@ -20,7 +20,7 @@ class Manner:
 
     @property
     def words(self) -> str:
-        """What the model is told; "" if it is told nothing."""
+        """The sentence for the prompt; "" if there is none."""
         said = []
         if self.language:
             where = "the language of the text that you are given" if self.language == AS_THE_PAPER else self.language

@@ -37,7 +37,7 @@ _MOST_THREADS = 8
 class LocalServer:
     """A llama.cpp server of one GGUF file, up for as long as ``async with`` lasts.
 
-    ``base_url`` ends in ``/v1`` and is what an OpenAI client wants; ``api_key`` is made anew for every server. Each of
+    ``base_url`` ends in ``/v1`` and is what an OpenAI client wants; every server has an ``api_key`` of its own. Each of
     `slots` requests at a time has `context_tokens` for prompt and answer together. `lora` is an adapter in GGUF form;
     a request may switch it off with ``"lora": [{"id": 0, "scale": 0}]``. `threads` defaults to the cores we may use.
     Entering raises `BadInput` for a file that is not there and `Fatal`, in one line, for a server that does not start.

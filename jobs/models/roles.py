@@ -321,7 +321,7 @@ def _context_tokens(config: Config) -> int:
 
 
 def _characters(tokens: int | None) -> int | None:
-    """Characters that surely make no more than so many tokens, in languages that are written with an alphabet."""
+    """A number of characters that make at most `tokens` tokens in languages written with an alphabet."""
     return None if tokens is None else 3 * tokens
 
 

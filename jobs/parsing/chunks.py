@@ -1,4 +1,4 @@
-"""Chunks: pieces of a paper of at most so many tokens, made of whole sentences where they fit, overlapping.
+"""Chunks: overlapping pieces of a paper with a bounded number of tokens, made of whole sentences where they fit.
 
 They are those of LlamaIndex's `SentenceSplitter` with its default tokenizer (cl100k_base), its sentence tokenizer
 (NLTK's Punkt, untrained) and its separators: a test holds that both give the same chunks. It is done again here
@@ -191,7 +191,7 @@ def _split(text: str, offset: int, limit: int, means: _Means) -> Iterator[_Split
 
 
 def _size(text: str, limit: int, means: _Means) -> int:
-    # Where the length or the blanks show that it is too long, nobody needs the exact number.
+    # Where the length or the blanks show that it is too long, the exact number is not needed.
     at_least = max(len(text) // LONGEST_TOKEN, text.count(" ") if means is _PLAIN else 0)
     return at_least if at_least > limit else means.tokens(text)
 

@@ -1,6 +1,6 @@
 """Cleaning what a PDF says: from glyphs on lines to text that a model should learn from.
 
-`clean` is idempotent: cleaning clean text changes nothing. Characters are told apart by fixed ranges, not by the
+`clean` is idempotent: cleaning clean text changes nothing. Characters are classified by fixed ranges, not by the
 Unicode tables of the running Python, so every machine makes the same text.
 """
 

@@ -142,7 +142,7 @@ class Catalogue:
             return [database.execute(select, (digest,)).fetchone()[0] for digest, _ in claims]
 
     def forget_texts(self) -> None:
-        """Give up every claim, when the papers are parsed anew."""
+        """Give up every claim, before the papers are parsed again."""
         with self._transaction() as database:
             database.execute("delete from texts")
 
@@ -154,7 +154,7 @@ def _next_shard(papers: Dataset[Paper], catalogue: Catalogue) -> int:
     sealed = papers.sealed()
     for index in (number for number, found in enumerate(sealed) if number != found):
         papers.shard(index).verify()  # what stands behind a gap would be left out by all that follows
-    # The last shard may have been sealed just before a crash; a catalogue that was lost is written anew from them all.
+    # The last shard may have been sealed just before a crash; a lost catalogue is written again from all of them.
     for index in sealed if catalogue.is_empty() else sealed[-1:]:
         catalogue.enter(papers.read(index))
     return sealed[-1] + 1 if sealed else 0

@@ -25,9 +25,9 @@ DEPTH = 100 * UNITS  # ... and no deeper than this
 PART = 1 / 3  # of a page, from either edge, is looked at
 SHORT = 8  # characters, of which all may be blanks
 NEAR = 3 * UNITS  # how far the heights of the same head differ from page to page
-FEW_PAGES = 3  # on so many a line repeats by no accident
-LONG = 10  # so many letters repeat by no accident either, at whatever height
-COUNTED = 5  # so many numbers down a margin count lines
+FEW_PAGES = 3  # a line on as many pages is no accident
+LONG = 10  # a repeated line of as many letters is no accident either, at whatever height
+COUNTED = 5  # numbers down a margin that are line numbers, at least
 
 _NUMBER = re.compile(
     r"[\[(–—|·• -]{0,3}(?:(?:page|seite|página|стр\.?|p\.)\s*)?(\d{1,5}|[ivxlc]{1,7})(?:\s*(?:/|of|de|von)\s*\d{1,5})?[\])–—|·• -]{0,3}",

@@ -19,7 +19,7 @@ __all__ = ["Body", "Candidate", "OutlineEntry", "Style", "body_of", "candidates"
 MOST_LINES = 4
 MOST_CHARACTERS = 180
 START = 6  # letters by which a line is looked up
-MOST_WORDS = 40  # characters that have so many letters behind any number
+MOST_WORDS = 40  # longest text, in characters, that still counts as letters behind a number
 
 Style = tuple[str, int, bool]
 """The font's name without the mark of a subset, its size in half points, whether all letters are capitals."""

@@ -1,7 +1,7 @@
 """What is printed on a page, as MuPDF itself writes it in JSON: the lines by blocks, each with its font and its place.
 
 PyMuPDF's functions give the same. But `extractBLOCKS` takes a sixth of the time of a bare extraction, for the places of
-all letters, which nobody asks for here, and `extractDICT`, which builds a dictionary for every line, more than the whole
+all letters, which are not needed here, and `extractDICT`, which builds a dictionary for every line, more than the whole
 extraction of its page. A test holds that the texts are equal.
 """
 

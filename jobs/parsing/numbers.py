@@ -14,7 +14,7 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 
 def is_mostly_numbers(text: str) -> bool:
     """Whether more of its words have digits than letters: "0.37", "±", "p<.01" against "grain"; False where there are few."""
-    # Each number has a digit, so most texts are told by counting those alone.
+    # Each number has a digit, so counting those alone decides about most texts.
     if sum(map(text.count, "0123456789")) < max(FEWEST, text.count(" ") / 3):
         return False
     words = text.split()

@@ -4,7 +4,7 @@ Each line near a heading as "References", or near numbers that count entries, ge
 and pages, venues, years. The best division of the lines into text and lists is then the cheapest path through both
 (Viterbi's algorithm): a list begins at little cost with a heading and ends at little cost where another section begins; at
 any other place either needs several lines of evidence. So lists without heading, several lists, and the text between and
-behind them are told from each other by the same rule.
+behind them are distinguished by the same rule.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ OPEN, OPEN_AT_NUMBER, REOPEN = (
     -9.0,
 )  # what it costs to begin a list: at all, at an entry's number, after another
 CLOSE, CLOSE_AT_STYLE, CLOSE_AT_HEADING = -9.0, -5.0, -1.2  # what it costs to end one
-BEHIND = 80  # so many lines behind the last list none goes on
+BEHIND = 80  # lines behind the last list in which another may go on
 
 
 def find_references(layout: Layout, skipped: Collection[int] = ()) -> list[range]:

@@ -49,7 +49,7 @@ def index(
     retriever: Retriever,
     hook: Hook = lambda _: None,
 ) -> Job:
-    """The job that embeds every chunk; `retriever` builds the store from the vectors. `hook` hears of those that an
+    """The job that embeds every chunk; `retriever` builds the store from the vectors. `hook` gets an event for those that an
     earlier release sealed and that cannot be used.
     """
     usable = _Usable()

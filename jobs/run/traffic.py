@@ -26,7 +26,7 @@ class Traffic:
         self._elsewhere: dict[str, Mapping[str, int]] = {}
 
     def hear(self, process: str, in_flight: Mapping[str, int]) -> None:
-        """Another process of the run has so many requests under way now, by job."""
+        """Another process of the run has these numbers of requests under way now, by job."""
         before = self._elsewhere.pop(process, {})
         if in_flight:
             self._elsewhere[process] = in_flight

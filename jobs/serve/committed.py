@@ -31,7 +31,7 @@ _TRIES = 3
 
 
 class SealSum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The figures of one sealed shard. ``stamp`` is another once the shard was sealed anew."""
+    """The figures of one sealed shard. ``stamp`` changes when the shard is sealed again."""
 
     stamp: int
     inputs: int
@@ -95,7 +95,7 @@ class Committed:
         return self._open
 
     def stamp(self, index: int) -> int:
-        """What changes when the shard is sealed anew; 0 while it is open."""
+        """A number that changes when the shard is sealed again; 0 while it is open."""
         found = self.sums().get(index)
         return found.stamp if found else 0
 

@@ -1,4 +1,4 @@
-"""What a run has said of itself in its log, read on from where the last look ended; a log that was rotated is begun anew."""
+"""What a run has said of itself in its log, read on from where the last look ended; a rotated log is read from its start."""
 
 from __future__ import annotations
 

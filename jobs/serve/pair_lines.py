@@ -137,7 +137,7 @@ class _ShardLines:
         self._marks = marks
 
     def __call__(self, row: int) -> PairLine | None:
-        if row >= min(len(self._pairs), len(self._marks.split)):  # the shard was sealed anew in the meantime
+        if row >= min(len(self._pairs), len(self._marks.split)):  # the shard was sealed again in the meantime
             return None
         pair, marks = self._pairs[row], self._marks
         decision = self._curated.get(pair.id)

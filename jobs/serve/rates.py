@@ -15,7 +15,7 @@ _POINTS_OF_LOG = 120
 
 
 class Rates:
-    """Counted from looks at what is done; what was before the first look is told by the seals in the log."""
+    """Counted from looks at what is done; what was before the first look stands in the seals of the log."""
 
     def __init__(self) -> None:
         self._looks: deque[tuple[float, Mapping[str, int]]] = deque()

@@ -36,7 +36,7 @@ async def _review(request: web.Request) -> web.Response:
 
 
 async def _next(request: web.Request) -> web.Response:
-    """The place, from 1, of the first pair that nobody has decided on or looks at."""
+    """The place, from 1, of the first pair that is neither decided nor being looked at."""
     at = await asyncio.to_thread(_desk(request).next, _asked(request), words(request, "browser"))
     return _json({"next": None if at is None else at + 1}, 200)
 

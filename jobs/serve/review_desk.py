@@ -116,7 +116,7 @@ class Desk:
             return known[1]
 
     def next(self, asked: QueueAsked, browser: str, after: int = -1) -> int | None:
-        """The first place behind `after`, then from the start, that nobody has decided on or looks at; None for none.
+        """The first place behind `after`, then from the start, that is neither decided nor being looked at; None if there is none.
 
         Where all that are left are before other browsers, it is one of these.
         """

@@ -52,7 +52,7 @@ class _Model(msgspec.Struct, frozen=True):
 
 
 def faults(simulation: Simulation, rows: Sequence[Row], endpoint: str) -> list[dict[str, Any]]:
-    """What the validation of a batch finds wrong with its rows, at most so many faults."""
+    """The faults that the validation of a batch finds in its rows; the first ones, where there are many."""
     if len(rows) > simulation.batch_max_rows:
         most = simulation.batch_max_rows
         return [_fault("too_many_tasks", f"The batch has {len(rows)} requests: the most is {most}.")]

@@ -104,7 +104,7 @@ def _count(value: Any) -> int:
 
 
 def _time(value: Any) -> float:
-    """Seconds since 1970, where they are told as a number or as ISO's text; else 0."""
+    """Seconds since 1970, given as a number or as a text in ISO format; else 0."""
     if isinstance(value, str):
         try:
             return datetime.fromisoformat(value).timestamp()

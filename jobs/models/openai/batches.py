@@ -37,7 +37,7 @@ _FILE_READY_S = 60.0
 """How long `create` waits for a server that still looks into a file: short beside the time after which a list is trusted."""
 _DEPLOYMENT = re.compile(r"/deployments/([^/]+)/?$")
 _NO_GATEWAY = re.compile(r"api\.openai\.com|api\.groq\.com|.+\.azure\.com")
-"""Hosts that need not be told whose a file is, and may refuse a field that they do not know."""
+"""Hosts that do not ask for the owner of a file, and may refuse a field that they do not know."""
 _PAGE, _MOST_PAGES = 100, 200
 
 T = TypeVar("T")

@@ -35,7 +35,7 @@ _encoder = msgspec.json.Encoder()
 class Endpoint:
     """One model behind one URL. Enter it to open its connections; call it with a `Request` to get a `Reply`.
 
-    Raises `Transient` for what another attempt may mend, `Permanent` for what this record cannot get past, `Fatal` for
+    Raises `Transient` for what another attempt may get past, `Permanent` for what this record cannot get past, `Fatal` for
     a key, a model or an address that cannot be used. An address that never answered is `Fatal`; one that has answered
     before is an outage, and `Transient`.
     """

@@ -29,7 +29,7 @@ def retry_after_s(headers: Mapping[str, str], *, most: float = _LONGEST_WAIT_S) 
 
 
 def _until(date: str, now: str | None) -> float | None:
-    """Seconds to `date` by the server's own clock, which is told by its Date header: ours may be wrong, or jump."""
+    """Seconds to `date` by the server's own clock (its Date header): ours may be wrong, or jump."""
     try:
         told_at = parsedate_to_datetime(now) if now else datetime.now(UTC)
         return (parsedate_to_datetime(date) - told_at).total_seconds()

@@ -41,7 +41,7 @@ class Lengths:
 
 
 def read_vectors(body: Any, texts: int) -> list[Sequence[float]]:
-    """The vectors of a response to a request with so many `texts`. Raises `BadVectors` for anything else."""
+    """The vectors of a response to a request with `texts` texts. Raises `BadVectors` for anything else."""
     items = _items(body)
     if len(items) != texts:
         raise BadVectors(f"{len(items)} vectors came back for {texts} texts")

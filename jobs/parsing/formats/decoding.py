@@ -13,7 +13,7 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codec
 _DECLARED = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?([A-Za-z0-9_.:-]{2,40})")
 _NEVER_IN_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 LOOKED_AT = 2**16
-"""Characters by which it is told whether a file is text."""
+"""Characters at the start of a file that decide whether it is text."""
 
 
 def decode(data: bytes) -> str:
