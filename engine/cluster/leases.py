@@ -58,7 +58,7 @@ class Leases:
         for name, told in demand.limits.items():
             if name not in self._limits:
                 self._limits[name] = SharedLimit(
-                    workers=self._workers, now=now, quiet_until=self._quiet_until, fresh=self._fresh
+                    workers=self._workers, quiet_until=self._quiet_until, fresh=self._fresh
                 )
             shares[name] = self._limits[name].grant(worker, told, applied=applied, number=number, now=now)
         allowance = None

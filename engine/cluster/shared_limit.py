@@ -76,9 +76,8 @@ class SharedLimit:
     Nothing is granted before ``quiet_until``. ``fresh`` says that nobody used the limit before.
     """
 
-    def __init__(self, *, workers: int, now: float, quiet_until: float, fresh: bool) -> None:
+    def __init__(self, *, workers: int, quiet_until: float, fresh: bool) -> None:
         self._workers = workers
-        self._began = now
         self._quiet_until = quiet_until
         self._unsaved = 1.0 if fresh else 0.0  # the part of a second's worth that nobody was granted as saved
         self._processes: dict[str, _Process] = {}
@@ -184,11 +183,10 @@ class SharedLimit:
         """What `worker` gets of so much a second, beside what the others hold."""
         if total == inf or worker not in active:
             return 0.0
-        if self._beginning(now):
-            part = total / max(len(active), places)
-        else:
-            floor = _FLOOR * total / len(active)
-            part = fair(total, {name: self._want(self._processes[name], kind, floor) for name in active})[worker]
+        floor = _FLOOR * total / len(active)
+        wants = {name: self._want(self._processes[name], kind, floor) for name in active}
+        # What nobody needs is for all, also for those that are yet to come.
+        part = fair(total, wants)[worker] if inf in wants.values() else total / max(len(active), places)
         return max(0.0, min(part, self._most(kind, total, now) - self._others(worker, kind, now)))
 
     def _most(self, kind: str, total: float, now: float) -> float:
@@ -198,10 +196,6 @@ class SharedLimit:
         if total >= most or now - since >= LEASE_S:
             most, since = self._peaks[kind] = total, now
         return most
-
-    def _beginning(self, now: float) -> bool:
-        """Whether processes may be starting that nothing was heard of: then all parts are equal."""
-        return len(self._processes) < self._workers and now < self._began + LEASE_S
 
     def _want(self, process: _Process, kind: str, floor: float) -> float:
         if process.demand.waiting or process.waited:
@@ -218,8 +212,8 @@ class SharedLimit:
             name: inf if self._processes[name].demand.crowded else self._processes[name].demand.in_flight + 1.0
             for name in active
         }
-        if self._beginning(now):
-            missing = max(0, min(self._count, self._max_concurrency) - len(self._processes))
+        if inf not in wants.values():  # as much for each, also for those that are yet to come
+            missing = max(0, min(self._count, self._max_concurrency) - len(active))
             wants = {**dict.fromkeys(wants, inf), **{f" {place}": inf for place in range(missing)}}
         part = fair_whole(self._max_concurrency, wants)[worker]
         return max(0, min(part, int(self._max_concurrency - self._others(worker, "in_flight", now))))
