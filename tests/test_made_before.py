@@ -15,7 +15,9 @@ from pathlib import Path
 import pymupdf
 import pytest
 
+from jobs.api import run_pipeline
 from jobs.cli.main import main
+from jobs.run.folder import RunFolder
 
 pytestmark = pytest.mark.processes
 
@@ -45,6 +47,22 @@ def test_a_run_begun_before_ends_with_the_same_bytes(
     assert main(["evaluate", str(run), "--no-preflight"]) == 3, capsys.readouterr().err
     found = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in expected}
     assert found == expected
+
+
+async def test_a_run_begun_before_is_raised(tmp_path: Path, simulate: Callable[..., str]) -> None:
+    """What an earlier release asked stays and counts; only the difference is asked for."""
+    run = begun_before(tmp_path, simulate())
+    await run_pipeline(out=run, settings=None)
+    names = ("questions", "pairs", "curated", "examples")
+    shards = [run / name / f"0000{shard}.jsonl" for name in names for shard in range(2)]
+    before = {path: path.read_bytes() for path in shards}
+    table = RunFolder(run).table()
+    table["ask"]["max_questions"] += 5
+    result = await run_pipeline(out=run, settings=table)
+    asked = [json.loads(line) for path in shards[:2] for line in path.read_bytes().splitlines()]
+    assert sum("raised" in row for row in asked) == 5
+    assert result.jobs["ask"].rows == len(asked)
+    assert all(path.read_bytes().startswith(old) for path, old in before.items())
 
 
 def test_new_papers_are_refused_beside_chunks_of_an_earlier_release(

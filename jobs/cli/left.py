@@ -18,7 +18,7 @@ from jobs.cli.estimate import asked_sections
 from jobs.curation.curate import kept_pairs
 from jobs.evaluation.lexical import LEXICAL
 from jobs.evaluation.stage import compared
-from jobs.generation.quota import RAISABLE
+from jobs.generation.quota import is_raised
 from jobs.registry import declared
 from jobs.run.context import RunContext
 from jobs.session import looked_at
@@ -45,12 +45,11 @@ class _Coming:
 
 
 async def _left(work: Work) -> Mapping[str, int] | None:
-    datasets, models, ask = work.folder.datasets(), work.config.models, work.config.ask
+    datasets, models = work.folder.datasets(), work.config.models
     made = await asyncio.to_thread(datasets["questions"].made)
     if made is None:
         return None
-    before = {key: made.fingerprint.get(key) for key in RAISABLE}
-    now = {"questions_per_chunk": ask.questions_per_chunk, "max_questions": ask.max_questions}
+    raised = await asyncio.to_thread(is_raised, datasets["questions"], work.config.ask)
     embedded = str(made.fingerprint.get("model")) if models.generator.model == "local" else _judge(datasets)
     async with looked_at(work, embedded=embedded) as (context, pipeline):
         items, paid = Counter[str](), Counter[str]()
@@ -58,8 +57,7 @@ async def _left(work: Work) -> Mapping[str, int] | None:
             if job.prepare is not None:
                 await job.prepare()
             await asyncio.to_thread(_count, job, context, items, paid)
-        pairs, raised = items["answer"] + items["questions"], bool(made.raised) or before != now
-        coming = await asyncio.to_thread(_coming, context, pairs, raised)
+        coming = await asyncio.to_thread(_coming, context, items["answer"] + items["questions"], raised)
         return _with_added(context, items, paid, coming)
 
 

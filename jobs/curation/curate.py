@@ -6,6 +6,9 @@ failed has no row until a retry succeeds.
 
 The reason is part of an input's id. So when a shard is opened again (because a retry added an earlier pair), a new
 decision replaces the old one.
+
+Pairs that a raise of the number of questions has added are compared after all others, in whatever shard they are. So none
+of them takes the place of a pair that was kept before. Then all shards must be there before the first is decided.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from engine.records import Record, make_id
 from engine.requests import Call
 from jobs.config import Config, Curate
 from jobs.curation.critique import refused
-from jobs.curation.near_duplicates import Asked, NearQuestions
+from jobs.curation.near_duplicates import Asked, Near, NearQuestions
 from jobs.curation.probe import lost
 from jobs.curation.rules import Fault, fault
 from jobs.records import Curated, Pair, Review
@@ -32,10 +35,17 @@ __all__ = ["Curator", "KeptPairs", "kept_pairs", "rejections"]
 
 
 class Curator:
-    """Decides which pairs are used; `hook` gets an event for those that are refused. It reads and writes `datasets`."""
+    """Decides which pairs are used; `hook` gets an event for those that are refused. It reads and writes `datasets`.
 
-    def __init__(self, *, settings: Curate, datasets: Mapping[str, Dataset[Any]], hook: Hook) -> None:
+    ``raised`` says whether the number of questions was raised in this run.
+    """
+
+    def __init__(
+        self, *, settings: Curate, datasets: Mapping[str, Dataset[Any]], hook: Hook, raised: bool = False
+    ) -> None:
         self._settings = settings
+        self._raised = raised and settings.near_duplicates
+        self._by_raise: dict[str, Near] | None = None
         self._datasets = datasets
         self._hook = hook
         beside = [*(["probes"] if settings.embeds else []), *(["critiques"] if settings.critic else [])]
@@ -53,6 +63,7 @@ class Curator:
             expand=self.expand,
             process=self.process,
             origin=lambda row: row.id,
+            waits_for=("answer", "probe", "critique") if self._raised else (),
             head=True,
             fingerprint=fingerprint,
         )
@@ -71,13 +82,34 @@ class Curator:
 
     def _repeated(self, shard: ShardRows, judged: Iterable[tuple[Pair, Fault | None]]) -> dict[str, Fault]:
         asked = _asked(shard, judged)
-        decided = self._near.decide(shard.index, asked, self._kept, self._ready)
+        if self._raised:
+            found = self._by_raise = self._by_raise or self._decided_by_raise()
+            decided: Mapping[str, Near] = {
+                question.id: found[question.id] for question in asked if question.id in found
+            }
+        else:
+            decided = self._near.decide(shard.index, asked, self._kept, self._ready)
         return {
             id_: Fault(
                 reason="near_duplicate", detail=f"cosine {other.cosine:.3f} with the question of pair {other.id}"
             )
             for id_, other in decided.items()
         }
+
+    def _decided_by_raise(self) -> dict[str, Near]:
+        """The near-duplicates of the run, when the shards are decided once for the pairs of each raise."""
+        found: dict[str, Near] = {}
+        numbers = self._datasets["pairs"].sealed()
+        raised, highest, place = 0, 0, 0
+        while raised <= highest:
+            for index in numbers:
+                shard = ShardRows(index, {name: self._datasets[name].read(index) for name in self._reads})
+                highest = max([highest, *(pair.raised for pair in shard["pairs"])])
+                judged = ((pair, fault) for pair, fault in _judged(shard, self._settings) if pair.raised == raised)
+                found.update(self._near.decide(place, _asked(shard, judged), lambda _: ()))
+                place += 1
+            raised += 1
+        return found
 
     def _kept(self, index: int) -> Iterator[Asked]:
         """The questions that a sealed shard kept."""

@@ -12,6 +12,7 @@ from jobs.curation.critique import critique
 from jobs.curation.curate import Curator
 from jobs.curation.probe import probe
 from jobs.curation.rules import RULES_VERSION
+from jobs.generation.quota import is_raised
 from jobs.models.roles import slots
 from jobs.retrieval.stage import embedding_fingerprint, embedding_slots
 from jobs.run.context import RunContext
@@ -61,7 +62,8 @@ def build_curate(context: RunContext) -> Job | None:
     settings = context.config.curate
     if not settings.on:
         return None
-    curator = Curator(settings=settings, datasets=context.datasets, hook=context.hook)
+    raised = is_raised(context.datasets["questions"], context.config.ask)
+    curator = Curator(settings=settings, datasets=context.datasets, hook=context.hook, raised=raised)
     version = {"rules": RULES_VERSION} if settings.rules else {}
     return curator.job(fingerprint={**settings.model_dump(), **version})
 

@@ -19,10 +19,11 @@ import msgspec
 from engine.datasets import Dataset
 from engine.job import Item, Prepared, ShardRows
 from engine.records import decode_lines
+from jobs.config.generation import Ask
 from jobs.generation.shares import Shares, Spread, Step, asked_ids, item_id, read_shares, unusable, write_shares
 from jobs.records import Chunk, Question
 
-__all__ = ["RAISABLE", "Quota", "Typed", "Wanted"]
+__all__ = ["RAISABLE", "Quota", "Typed", "Wanted", "is_raised"]
 
 RAISABLE = frozenset(("questions_per_chunk", "max_questions"))
 """The settings that may be raised on a run that has questions."""
@@ -47,6 +48,13 @@ class Wanted:
 
 Typed = Callable[[Wanted, Sequence[Chunk]], Wanted]
 """A function that gives what is wanted its types, and a second chunk of those of the paper."""
+
+
+def is_raised(questions: Dataset[Question], settings: Ask) -> bool:
+    """Whether `settings` ask for more than the run was begun with; blocks."""
+    made = questions.made()
+    now = {"questions_per_chunk": settings.questions_per_chunk, "max_questions": settings.max_questions}
+    return made is not None and (bool(made.raised) or any(made.fingerprint.get(key) != now[key] for key in RAISABLE))
 
 
 class Quota:

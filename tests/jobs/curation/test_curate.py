@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from samples import chunk, pair, sealed
 
@@ -78,12 +79,12 @@ class Endpoint:
         return embedding_reply([VECTORS[text.strip()]])
 
 
-def opened(folder: Path) -> dict[str, Dataset[Any]]:
+def opened(folder: Path, pairs: Sequence[Sequence[Pair]] | None = None) -> dict[str, Dataset[Any]]:
     folder.mkdir(exist_ok=True)
     rows = {"pairs": Pair, "chunks": Chunk, "probes": Probe, "critiques": Critique, "curated": Curated}
-    if not names(folder):
+    if not names(folder) or pairs is not None:
         chunks = [[chunk(row.chunk_id, paper=row.paper_id) for row in shard[:1]] for shard in SHARDS]
-        sealed(folder / "pairs", Pair, *SHARDS)
+        sealed(folder / "pairs", Pair, *(pairs or SHARDS))
         sealed(folder / "chunks", Chunk, *chunks)
     return {name: Dataset(folder / name, row) for name, row in rows.items()}
 
@@ -93,16 +94,23 @@ def names(folder: Path) -> set[str]:
 
 
 async def curated(
-    folder: Path, call: Endpoint, *, retry: bool = False, until: str = "curate", **settings: Any
+    folder: Path,
+    call: Endpoint,
+    *,
+    retry: bool = False,
+    until: str = "curate",
+    pairs: Sequence[Sequence[Pair]] | None = None,
+    raised: bool = False,
+    **settings: Any,
 ) -> tuple[dict[str, Dataset[Any]], list[Event]]:
     chosen = Curate(**{"round_trip": False, **settings})
-    datasets = opened(folder)
+    datasets = opened(folder, pairs)
     events: list[Event] = []
     retriever = Retriever(folder / "store")
     jobs = [
         probe(retriever=retriever, settings=chosen, scope="corpus", fingerprint={}, slots=8),
         *([critique(settings=chosen, max_tokens=100, fingerprint={}, slots=8)] if chosen.critic else []),
-        Curator(settings=chosen, datasets=datasets, hook=events.append).job(fingerprint={}),
+        Curator(settings=chosen, datasets=datasets, hook=events.append, raised=raised).job(fingerprint={}),
     ]
     pipeline = [job for job in jobs if job.name == until or until == "curate"]
     pipeline = pipeline if chosen.embeds else pipeline[1:]
@@ -137,6 +145,25 @@ async def test_shards_decided_together(tmp_path: Path, monkeypatch: pytest.Monke
     assert read == [1, 2, 3], "the first shard was decided with all that were ready"
     for shard in range(len(SHARDS)):
         assert datasets["curated"].shard(shard).data.read_bytes() == others["curated"].shard(shard).data.read_bytes()
+
+
+@pytest.mark.parametrize("older", ["p", "q", "r", "pr", "pq", "pqr", ""])
+async def test_a_raise_refuses_no_pair_that_was_kept(tmp_path: Path, older: str) -> None:
+    """Whatever shards a raise adds pairs to: those of before are decided as they were, and stand there byte for byte."""
+    shards = [[row for row in shard if row.id[0] in older] for shard in SHARDS]
+    before, _ = await curated(tmp_path, Endpoint(0), pairs=shards)
+    old, lines = reasons(before), [before["curated"].shard(shard).data.read_bytes() for shard in range(len(SHARDS))]
+    again = [
+        [*shard, *(msgspec.structs.replace(row, raised=1) for row in whole if row not in shard)]
+        for shard, whole in zip(shards, SHARDS, strict=True)
+    ]
+    after, _ = await curated(tmp_path, Endpoint(1), pairs=again, raised=True)
+    assert old.items() <= reasons(after).items()
+    assert set(reasons(after)) == set(REASONS)
+    for shard, line in enumerate(lines):
+        assert after["curated"].shard(shard).data.read_bytes().startswith(line)
+    kinds = [row.question.strip() for row in kept_pairs(after, Config()).rows()]
+    assert sorted(kinds) == sorted(set(KINDS.values()) - {KINDS["form"]})
 
 
 async def test_a_refusal_is_no_failure(tmp_path: Path) -> None:
