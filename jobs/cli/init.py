@@ -98,7 +98,7 @@ def _by_questions() -> Wanted:
     from engine.errors import BadInput
 
     if not sys.stdin.isatty():
-        raise BadInput(f"nobody is there to answer questions: say --endpoint with one of {', '.join(KNOWN)}")
+        raise BadInput(f"there is no terminal to ask questions on: give --endpoint with one of {', '.join(KNOWN)}")
     try:
         return asked_for(input)
     except EOFError:

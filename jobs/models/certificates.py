@@ -55,7 +55,7 @@ def _show(context: ssl.SSLContext, certificate: str, key: str, role: str) -> Non
         _holds_no("certificate and key", f"{certificate} {key}".strip(), where)
     except _EncryptedError:
         raise BadInput(
-            f"the key of {certificate} is encrypted, and nobody is there to type its password: "
+            f"the key of {certificate} is encrypted, and its password cannot be asked for: "
             f"name a decrypted copy in client_key of [models.{role}]"
         ) from None
 

@@ -91,7 +91,9 @@ class Files:
         if "file" not in form or "purpose" not in form:
             raise Refused(400, "A form with the fields 'file' and 'purpose' is required.", param="file")
         if (field := self._simulation.batch_form_field) and field not in form:
-            raise Refused(400, f"The form has no {field}: nobody knows which provider the file is for.", param=field)
+            raise Refused(
+                400, f"The form has no {field}: it has to name the provider that the file is for.", param=field
+            )
         name, data = form["file"]
         purpose = form["purpose"][1].decode("utf-8", "replace")
         if purpose in BATCH_PURPOSES and len(data) > self._simulation.batch_max_bytes:
