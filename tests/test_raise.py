@@ -218,6 +218,25 @@ def test_kills_in_a_raise_leave_no_trace(
     assert (killed / "results.json").read_bytes() == (whole / "results.json").read_bytes()
 
 
+def test_workers_raise_as_one_process_does(
+    papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured
+) -> None:
+    """Shards that other processes work on have the same bytes, and each chunk's questions were told to the model."""
+    text = PILOT.replace("max_questions = 100", "max_questions = 30").replace(
+        "papers_per_shard = 3", "papers_per_shard = 2"
+    )
+    whole, spread = pilot(tmp_path, simulate(), configured, papers, text), tmp_path / "spread"
+    shutil.copytree(whole, spread)
+    more = ("--set", "ask.questions_per_chunk=2", "--set", "ask.max_questions=400", "--no-preflight")
+    for run, workers in ((whole, 0), (spread, 2)):
+        command = ["run", str(papers), "--out", str(run), *more, "--set", f"cluster.workers={workers}"]
+        assert main([*command, "--until", "curate"]) == 0
+    asked = Counter(row["chunk_id"] for row in rows(whole, "questions"))
+    assert set(asked.values()) == {1, 2}
+    before, after = lines(whole), lines(spread)
+    assert all(before[name] == after[name] for name in ("questions", "pairs", "probes", "critiques", "curated"))
+
+
 def url_of(settings: str) -> str:
     return settings.split('base_url = "')[1].split('"')[0]
 
