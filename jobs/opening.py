@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, closing
 from typing import Any
 
 from engine.budget import Budget
+from engine.cluster.leaseholder import Leaseholder
 from engine.events import Hook
 from engine.requests import Call
 from engine.signals import Stop
@@ -62,8 +63,13 @@ async def run_context(stack: AsyncExitStack, work: Work, workers: Workers, *, st
     )
 
 
-def model_calls(context: RunContext, budget: Budget, watched: Callable[[Call], Call] = lambda call: call) -> ModelCalls:
-    """The models of the run; `watched` wraps what sends a request."""
+def model_calls(
+    context: RunContext,
+    budget: Budget,
+    leases: Leaseholder | None = None,
+    watched: Callable[[Call], Call] = lambda call: call,
+) -> ModelCalls:
+    """The models of the run; `watched` wraps what sends a request, `leases` has a part of what processes share."""
     return ModelCalls(
         context.config,
         budget=budget,
@@ -73,4 +79,5 @@ def model_calls(context: RunContext, budget: Budget, watched: Callable[[Call], C
         tuned=context.tuned,
         served=lambda: served(context.folder.path, context.name(context.config.models.base)),
         watched=watched,
+        leases=leases,
     )

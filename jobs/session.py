@@ -26,7 +26,7 @@ from engine.runner import run
 from engine.shards import total
 from engine.signals import Stop, Stopped
 from engine.workers import Workers
-from jobs.cluster.spread import Heard, begun, spread_jobs
+from jobs.cluster.spread import Heard, begun, shared, spread_jobs
 from jobs.models.preflight import Preflight, Trial
 from jobs.models.roles import ModelCalls, check_connections, used
 from jobs.opening import model_calls, parser_settings, run_context
@@ -137,7 +137,7 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
         _refuse_changes(chosen, context.datasets, redone)
         if work.asks:
             await check_connections(work.config)
-        calls = await stack.enter_async_context(await _calls(context, work))
+        calls = await stack.enter_async_context(await _calls(context, work, cluster))
         preflight = await _preflight(work, context, calls, chosen=chosen, redone=redone)
         # The lines above only read. From here on the folder is written.
         stack.enter_context(work.folder.held(None if work.keeps_settings else work.config))
@@ -176,9 +176,10 @@ async def _context(
     return replace(context, show=reports.append)
 
 
-async def _calls(context: RunContext, work: Work) -> ModelCalls:
-    budget = context.config.budget
-    spent = await asyncio.to_thread(_spent, context)
+async def _calls(context: RunContext, work: Work, cluster: Cluster | None) -> ModelCalls:
+    budget, spent = context.config.budget, await asyncio.to_thread(_spent, context)
+    if cluster is not None:
+        return model_calls(context, *shared(cluster, work, spent))
     return model_calls(context, Budget(usd=budget.usd, tokens=budget.tokens, spent=spent))
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
+from engine.cluster.leaseholder import Leaseholder
+from engine.cluster.leases import Leases
 from engine.cluster.members import Member, Members
 from engine.cluster.messages import Orders, Report
 from engine.cluster.place import BEAT_S, LOST_S, Lost, Places
@@ -33,7 +36,8 @@ _PAUSE_S = 0.05
 class Cluster:
     """`size` workers of `places`, up while inside. It is the runner's `Elsewhere`, once it is told to `serve` some jobs.
 
-    `heard` is called with the name of a worker and its report, which is None once the worker is lost.
+    `heard` is called with the name of a worker and its report, which is None once the worker is lost. What all share is
+    divided by `serve`'s leases; the head has a part of it, since it asks models too.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class Cluster:
         self._hook = hook
         self._spread: Collection[str] = ()
         self._before: Callable[[str], Awaitable[None]] | None = None
+        self._leases: Leases | None = None
+        self._starved = asyncio.Event()
         self._heard = heard
         self._members = Members(stop=stop, hook=hook)
         self._up: set[str] = set()
@@ -68,6 +74,15 @@ class Cluster:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._places.end(name) for name in list(self._up)))
+
+    def share(self, leases: Leases, head: Leaseholder) -> None:
+        """Divide what all processes share by `leases`; `head` holds the part of this one."""
+        self._leases = leases
+        self._tasks.append(asyncio.create_task(self._grant_head(leases, head)))
+
+    def starve(self) -> None:
+        """A request of this process has to wait for a grant."""
+        self._starved.set()
 
     def serve(self, jobs: Collection[str], *, before: Callable[[str], Awaitable[None]] | None = None) -> None:
         """Work on the shards of these jobs. `before` is awaited with the name of a job before a shard of it is handed out."""
@@ -118,12 +133,13 @@ class Cluster:
 
     async def _beat_on(self, member: Member) -> None:
         """Hear the worker until it is lost."""
+        await self._beat(member, wait_s=0.0)  # its first demand
         while await self._beat(member, wait_s=BEAT_S):  # noqa: ASYNC110 - a report comes when there is news
             await asyncio.sleep(_PAUSE_S)
 
     async def _beat(self, member: Member, *, wait_s: float) -> bool:
         """Give the worker orders, and hear it. Returns whether it lives."""
-        orders = Orders(stop=self._stop.requested, wait_s=wait_s)
+        orders = Orders(stop=self._stop.requested, wait_s=wait_s, grant=member.grant)
         try:
             async with asyncio.timeout(LOST_S):
                 report = await member.ask(member.place.beat(orders))
@@ -133,12 +149,26 @@ class Cluster:
         except GristmillError as error:
             self._stop.request(error)
             return True
+        if self._leases is not None and report.demand is not None:
+            member.grant = self._leases.grant(member.name, report.demand, asyncio.get_running_loop().time())
         self._members.hear(member, report.told, report.fed)
         self._heard(member.name, report)
         return True
 
+    async def _grant_head(self, leases: Leases, head: Leaseholder) -> None:
+        """Grant this process its part, each second and whenever a request starves."""
+        while True:
+            head.take(leases.grant("head", head.demand(), asyncio.get_running_loop().time()))
+            await asyncio.sleep(_PAUSE_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_S):
+                    await self._starved.wait()
+            self._starved.clear()
+
     async def _end(self, name: str) -> str:
         how = await self._places.end(name)
         self._up.discard(name)
+        if self._leases is not None:
+            self._leases.lost(name)
         self._heard(name, None)
         return how

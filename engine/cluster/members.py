@@ -11,6 +11,7 @@ import msgspec
 from engine.cluster.folding import unfolded
 from engine.cluster.messages import Fed, Told
 from engine.cluster.place import Lost, Place
+from engine.demands import Grant
 from engine.events import Event, Hook
 from engine.job import Job
 from engine.signals import Stop
@@ -39,6 +40,7 @@ class Member:
         self.shards: dict[_Key, InHand] = {}
         self.feeding: set[_Key] = set()
         self.prepared: set[str] = set()  # the jobs of which it knows what was prepared
+        self.grant: Grant | None = None  # for its next orders
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property

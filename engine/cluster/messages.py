@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from engine.demands import Demand, Grant
 from engine.shards import Failure
 
 __all__ = ["Decision", "Fed", "Orders", "Report", "Task", "Told", "Worked"]
@@ -66,18 +67,23 @@ class Fed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """What the head says each second. After ``stop`` the worker starts no record any more.
+    """What the head says each second. After ``stop`` the worker starts no record any more. ``grant`` answers its last demand.
 
     The worker reports at once when something urgent has happened, and after ``wait_s`` seconds at the latest.
     """
 
     stop: bool = False
     wait_s: float = 1.0
+    grant: Grant | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What has happened at a worker since its last report. ``in_flight`` are requests under way now, by job."""
+    """What has happened at a worker since its last report. ``in_flight`` are requests under way now, by job.
+
+    ``demand`` is what it needs of what is shared; None in a report that a later call has ended.
+    """
 
     told: Sequence[Told] = ()
     fed: Sequence[Fed] = ()
     in_flight: Mapping[str, int] = {}
+    demand: Demand | None = None

@@ -17,6 +17,7 @@ from dataclasses import replace
 import msgspec
 
 from engine.cluster.folding import Folded
+from engine.cluster.leaseholder import Leaseholder
 from engine.cluster.messages import Decision, Fed, Orders, Report, Task, Worked
 from engine.cluster.place import LOST_S, QUIET_S
 from engine.errors import Fatal
@@ -58,7 +59,8 @@ class Events:
 class Worker:
     """A `Place` in this process. `jobs` are the contexts of the jobs that it may be given, by name.
 
-    Their call must be `alive`, and `events` the hook of all that they are made with. `end` ends the process.
+    Their requests are sent while `alive`, under what `leases` are granted; `events` is the hook of all that they are made
+    with.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Worker:
         stop: Stop,
         events: Events,
         alive: Alive,
+        leases: Leaseholder | None = None,
         in_flight: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._jobs = jobs
         self._stop = stop
         self._events = events
         self._alive = alive
+        self._leases = leases
         self._in_flight = in_flight
         self._open: dict[tuple[str, int], ShardRun] = {}
         self._fed: list[Fed] = []
@@ -98,6 +102,8 @@ class Worker:
 
     async def beat(self, orders: Orders) -> Report:
         self._alive.hear()
+        if self._leases is not None and orders.grant is not None:
+            self._leases.take(orders.grant)
         if orders.stop:
             self._stop.request()
         self._beats += 1
@@ -119,7 +125,8 @@ class Worker:
         self._events.urgent.clear()
         fed, self._fed = self._fed, []
         flying = {job: count for job, count in self._in_flight().items() if count}
-        return Report(told=self._events.folded.take(), fed=fed, in_flight=flying)
+        demand = self._leases.demand() if self._leases is not None else None
+        return Report(told=self._events.folded.take(), fed=fed, in_flight=flying, demand=demand)
 
     async def _worked(self, task: Task) -> Worked:
         context = await self._context(task)

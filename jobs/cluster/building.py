@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.budget import Budget
+from engine.cluster.leaseholder import Leaseholder
 from engine.cluster.worker import Alive, Events, Worker
 from engine.datasets import Dataset
 from engine.job import Job
@@ -39,7 +40,11 @@ async def worker(stack: AsyncExitStack, setup: Setup, workers: Workers) -> Worke
     work = Work(folder=folder, config=Config.model_validate_json(setup.config))
     context = await run_context(stack, work, workers, stop=stop, hook=events)
     context = replace(context, embedded=setup.embedded, datasets=_datasets(folder, reviewed=setup.reviewed))
-    calls = model_calls(context, Budget(), alive.watched)
+    caps = context.config.budget
+    budget = Budget(usd=caps.usd, tokens=caps.tokens)
+    capped = caps.usd is not None or caps.tokens is not None
+    leases = Leaseholder(budget if capped else None, starved=events.urgent.set)
+    calls = model_calls(context, budget, leases, alive.watched)
     await stack.enter_async_context(calls)
     jobs = {
         job.name: JobContext(
@@ -56,7 +61,7 @@ async def worker(stack: AsyncExitStack, setup: Setup, workers: Workers) -> Worke
         for rank, job in enumerate(_with_share(build(context), setup.share))
         if isinstance(job, Job)
     }
-    return Worker(jobs, stop=stop, events=events, alive=alive, in_flight=lambda: calls.traffic.jobs)
+    return Worker(jobs, stop=stop, events=events, alive=alive, leases=leases, in_flight=lambda: calls.traffic.jobs)
 
 
 def _datasets(folder: RunFolder, *, reviewed: bool) -> dict[str, Dataset[Any]]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 
+from engine.budget import Budget
 from engine.cluster.head import Cluster
+from engine.cluster.leaseholder import Leaseholder
+from engine.cluster.leases import Leases
 from engine.cluster.messages import Report
 from engine.cluster.place import Places
 from engine.events import Hook
 from engine.job import Job, Pipeline
 from engine.processes import usable_cores
+from engine.requests import Usage
 from engine.signals import Stop
 from jobs.cluster.setup import Setup
 from jobs.config import Config
@@ -19,7 +24,7 @@ from jobs.review.log import ReviewLog
 from jobs.run.traffic import Traffic
 from jobs.work import Work
 
-__all__ = ["Heard", "begun", "spread_jobs"]
+__all__ = ["Heard", "begun", "shared", "spread_jobs"]
 
 _CHILD = "jobs.cluster.child:main"
 
@@ -60,12 +65,27 @@ def _places(work: Work, count: int) -> Places:
     return Processes(_CHILD, lambda name: setup.encoded())
 
 
+def shared(cluster: Cluster, work: Work, spent: Usage | None) -> tuple[Budget, Leaseholder]:
+    """The part that the process of the run has of what it shares with its workers; to be called in a running loop.
+
+    `spent` is what earlier processes have paid, None without a budget.
+    """
+    caps, count = work.config.budget, work.config.cluster.workers
+    now = asyncio.get_running_loop().time()
+    leases = Leases(
+        workers=count + 1, now=now, restarted=work.folder.exists, usd=caps.usd, tokens=caps.tokens, spent=spent
+    )
+    budget = Budget(usd=caps.usd, tokens=caps.tokens)
+    holder = Leaseholder(None if spent is None else budget, starved=cluster.starve)
+    cluster.share(leases, holder)
+    return budget, holder
+
+
 def spread_jobs(config: Config, pipeline: Pipeline, batched: Collection[str]) -> frozenset[str]:
     """The names of the jobs whose shards workers work on.
 
     The others stay where the run was started: those that keep more in memory than they ship, a user's own, those that ask
-    a model on this machine, which one server answers, those that ask one in batches, and all that ask one where a budget
-    has a cap. `batched` are the roles of
+    a model on this machine, which one server answers, and those that ask one in batches. `batched` are the roles of
     batches that are still at a provider.
     """
     known = declared("pairs" if config.evaluate.pairs else "papers")
@@ -76,8 +96,6 @@ def spread_jobs(config: Config, pipeline: Pipeline, batched: Collection[str]) ->
 def _is_spread(config: Config, job: Declaration, batched: Collection[str]) -> bool:
     if job.role is None:
         return True
-    if config.budget.usd is not None or config.budget.tokens is not None:
-        return False
     sections = [job.role]
     if job.role == "base":
         sections += ["tuned", *(name for name in config.models.sections() if name.startswith("candidates."))]

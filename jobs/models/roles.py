@@ -20,7 +20,8 @@ from engine.batches.policy import BatchPolicy
 from engine.batches.service import BatchService
 from engine.budget import Budget, budgeted
 from engine.calls import batched
-from engine.errors import BadInput, Fatal, Transient
+from engine.cluster.leaseholder import Leaseholder
+from engine.errors import BadInput, Fatal
 from engine.events import Hook, Note
 from engine.limits import Limit, limited
 from engine.prices import Price
@@ -140,10 +141,12 @@ class ModelCalls:
         tuned: Callable[[], str | None],
         served: Callable[[], Served | None] = lambda: None,
         watched: Callable[[Call], Call] = lambda call: call,
+        leases: Leaseholder | None = None,
     ) -> None:
         """Parameters: more than six, since it joins a run, its budget, its hooks and its tuned model.
 
-        `watched` wraps what sends a request, inside all limits and retries.
+        `watched` wraps what sends a request, inside all limits and retries. `leases` has the part of this process of what
+        several share: the limits of all endpoints.
         """
         self._config = config
         self._budget = budget
@@ -163,6 +166,10 @@ class ModelCalls:
         self.traffic = Traffic()
         self._batches: Batches | None = None
         self._open = AsyncExitStack()
+        self._leases = leases
+        if leases is not None:  # now, so that the first grant holds for the first request
+            for model in used(config).values():
+                self._limit(model)
 
     @property
     def limits(self) -> list[tuple[str, str, Limit]]:
@@ -248,6 +255,8 @@ class ModelCalls:
             )
             self._stop.when_requested(lambda: limit.close(Stopped("the run is stopping")))
             self._limits[key] = limit
+            if self._leases is not None and not model.local:
+                self._leases.add("\n".join(key), limit)
         return self._limits[key]
 
     async def _endpoint(self, role: str, model: Model, name: str) -> Call:
@@ -259,6 +268,7 @@ class ModelCalls:
     async def _opened(self, role: str, model: Model, name: str) -> Call:
         if not model.local:
             return await self._open.enter_async_context(provider(model.provider)(self._target(role, model, name)))
+        from jobs.models.llama_server import while_up
         from jobs.models.minilm import LocalEmbedding
 
         if role == "embedding":
@@ -271,7 +281,7 @@ class ModelCalls:
         target = Target(
             role=role, model=patient, name=model_name(model), base_url=server.base_url, api_key=server.api_key
         )
-        return _while_up(await self._open.enter_async_context(provider("openai")(target)), server)
+        return while_up(await self._open.enter_async_context(provider("openai")(target)), server)
 
     def _target(self, role: str, model: Model, name: str) -> Target:
         return Target(
@@ -298,20 +308,6 @@ class ModelCalls:
             server = LocalServer(file, slots=LOCAL_SLOTS, context_tokens=_context_tokens(self._config), lora=lora)
             self._servers[file, lora] = await self._open.enter_async_context(server)
         return self._servers[file, lora]
-
-
-def _while_up(call: Call, server: LocalServer) -> Call:
-    """`call` to a server of ours: when that has ended nobody starts it again, so what fails then is not waited out."""
-
-    async def sent(request: Request) -> Reply:
-        try:
-            return await call(request)
-        except Transient as error:
-            if server.ended is None:
-                raise
-            raise Fatal(f"{server.ended}; run the same command again to go on") from error
-
-    return sent
 
 
 def _context_tokens(config: Config) -> int:
