@@ -26,7 +26,7 @@ from engine.signals import Stop
 
 __all__ = ["Cluster"]
 
-START_ATTEMPTS = 3
+START_ATTEMPTS = 5
 """So many workers in a row may end before they are ready."""
 
 _PAUSE_S = 0.05
