@@ -21,7 +21,7 @@ from jobs.models import providers
 from jobs.models.chat import chat, text
 from jobs.models.embeddings import embedding, vectors
 from jobs.models.openai import endpoint
-from jobs.models.roles import LOCAL_SLOTS, ModelCalls, _while_up, check, check_connections, slots
+from jobs.models.roles import LOCAL_SLOTS, ModelCalls, check, check_connections, slots
 from jobs.run.model_names import model_name
 from jobs.simulator import Fault, Seen, simulated_endpoint
 
@@ -363,7 +363,7 @@ async def test_a_local_server_that_ended() -> None:
         raise Transient("cannot connect", kind="unreachable")
 
     server = Server()
-    call = _while_up(broken, server)  # type: ignore[arg-type]
+    call = local.while_up(broken, server)  # type: ignore[arg-type]
     with pytest.raises(Transient):
         await call(request("base"))
     server.ended = "the server of weights.gguf was killed by SIGKILL; the system may be short of memory"
