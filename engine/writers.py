@@ -215,7 +215,7 @@ class ShardWriter:
 
     async def _close(self) -> None:
         await self._committed()
-        await self._files.aclose()
+        await uninterrupted(self._files.aclose())  # a file whose closing was cancelled stays open
 
     async def _commit_all(self) -> None:
         """Write batches until no input waits."""
