@@ -241,6 +241,9 @@ def test_the_table_holds_paired_differences(worked: dict[str, ModuleType]) -> No
     told = outcome.leakage(found, {"question q0", "question q1"}, "notebook", "separate")
     assert "2 in training" in told
     assert "22 not in training" in told
+    sides = outcome.by_retrieval(found, {"question q0", "question q1", "question q2"})
+    assert "token F1, 3 with their chunk" in sides
+    assert "| joined − base | +0.200 [+0.200, +0.200]" in sides
     assert outcome.secondary(found, "joined") == ""
     picture = outcome.picture(found, "token F1")
     assert picture.count("<circle") == 3

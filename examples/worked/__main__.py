@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from outcome import PRIMARY, differences_table, leakage, means_table, picture, read_outcome, secondary
+from outcome import PRIMARY, by_retrieval, differences_table, leakage, means_table, picture, read_outcome, secondary
 from papers import cut, fetched, papers_in
 from plan import HERE, MAIN, Variant, estimate_min, laid_over, pair_settings, read_variants
-from trainings import export, seen_questions, train, write_questions
+from trainings import export, found_questions, seen_questions, train, write_questions
 from written import read_pairs, server
 
 from engine.errors import GristmillError
@@ -174,7 +174,8 @@ def write_outcome(folder: Path, done: Sequence[Variant], *, seed: int) -> None:
     against = {variant.name: variant.against for variant in done}
     leaking = next((variant for variant in done if variant.name == _LEAKING), None)
     seen = seen_questions(folder, leaking, seed=seed) if leaking else set()
-    parts = [means_table(outcome, why), differences_table(outcome, against), secondary(outcome, MAIN)]
+    parts = [means_table(outcome, why), differences_table(outcome, against)]
+    parts += [by_retrieval(outcome, found_questions(folder, done[0])), secondary(outcome, MAIN)]
     parts.append(leakage(outcome, seen, _LEAKING, _CLEAN))
     text = "\n".join(filter(None, parts))
     (folder / "outcome.md").write_text(text, "utf-8")

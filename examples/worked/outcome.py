@@ -131,6 +131,24 @@ def leakage(outcome: Outcome, seen: Collection[str], leaking: str, clean: str) -
     return "\n".join(lines) + "\n"
 
 
+def by_retrieval(outcome: Outcome, found: Collection[str]) -> str:
+    """Every training against the base, on the questions whose own chunk is among the contexts (`found`), and on the others.
+
+    A gain of form alone would be the same on both.
+    """
+    there = {pair for pair, question in outcome.questions.items() if question in found}
+    sides = ((f"{len(there)} with their chunk", there), ("the others", set(outcome.questions) - there))
+    heads = [f"{metric}, {what}" for metric in PRIMARY for what, _ in sides]
+    lines = [_row(["difference", *heads]), _row(["---"] * (1 + len(heads)))]
+    for name in outcome.answers:
+        if name != "base":
+            cells = [
+                _difference(outcome.difference(name, "base", metric, among)) for metric in PRIMARY for _, among in sides
+            ]
+            lines.append(_row([f"{name} − base", *cells]))
+    return "\n".join(lines) + "\n"
+
+
 def picture(outcome: Outcome, metric: str) -> str:
     """An SVG of the differences from the base in `metric`, each with its interval, one line a model."""
     found = {name: outcome.difference(name, "base", metric) for name in outcome.answers if name != "base"}
@@ -181,7 +199,7 @@ def _mean(found: Mean) -> str:
 def _difference(found: Difference) -> str:
     if found.mean is None or found.low is None or found.high is None:
         return "–"
-    p = "" if found.p is None else f", p = {found.p:.3f}"
+    p = "" if found.p is None else ", p < 0.001" if found.p < 0.001 else f", p = {found.p:.3f}"
     return f"{_number(found.mean)} [{_number(found.low)}, {_number(found.high)}]{p}"
 
 

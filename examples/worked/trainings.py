@@ -136,6 +136,15 @@ def write_questions(run: RunFolder, path: Path) -> int:
     return len(rows)
 
 
+def found_questions(work: Path, variant: Variant) -> set[str]:
+    """The questions whose own chunk is among the contexts that retrieval found for the variant."""
+    return {
+        example.question
+        for example in _examples(work, variant)
+        if any(context.role == "source" for context in example.contexts)
+    }
+
+
 def seen_questions(work: Path, variant: Variant, *, seed: int) -> set[str]:
     """The questions that the variant was trained on."""
     return {example.question for example in deal(_examples(work, variant), variant, seed=seed)["train"]}
