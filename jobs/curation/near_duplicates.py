@@ -19,6 +19,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.records import make_id
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -60,7 +62,7 @@ class NearQuestions:
         self._folder = folder
         self._cosine = cosine
         self._kept: Kept | None = None
-        self._ahead: dict[int, tuple[Sequence[Asked], Decisions]] = {}
+        self._ahead: dict[int, tuple[str, Decisions]] = {}  # of shards decided with an earlier one, by number
 
     def decide(
         self,
@@ -79,7 +81,7 @@ class NearQuestions:
         Raises `Fatal` for a disk that cannot be used, and `ValueError` for vectors of different lengths.
         """
         before = self._ahead.pop(shard, None)
-        if before is not None and list(before[0]) == list(asked):
+        if before is not None and before[0] == _digest(asked):
             return before[1]
         self._ahead = {}
         store = self._opened()
@@ -89,10 +91,9 @@ class NearQuestions:
         block = {shard: asked}
         if store.count >= GATHERED_FROM:
             block |= dict(_following(shard + 1, BLOCK - len(asked), ready))
-        self._ahead = dict(
-            zip(block, zip(block.values(), self._decided(store, block.values()), strict=True), strict=True)
-        )
-        return self._ahead.pop(shard)[1]
+        decided = dict(zip(block, self._decided(store, block.values()), strict=True))
+        self._ahead = {number: (_digest(block[number]), decided[number]) for number in block if number != shard}
+        return decided[shard]
 
     def _opened(self) -> Kept:
         from jobs.curation.near_kept import Kept
@@ -113,7 +114,7 @@ class NearQuestions:
 
         asked, ends = [question for shard in shards for question in shard], list(accumulate(map(len, shards)))
         vectors, hashes = self._compared_by(asked)
-        found: dict[str, Near] = {}
+        found: dict[int, Near] = {}
         start, open_ends = 0, ends
         while open_ends:
             end = start + fitting(hashes[:, start:])
@@ -121,7 +122,7 @@ class NearQuestions:
             ids = [question.id for question in asked[start:end]]
             names = store.ids([other.place for other in near.values()])
             for (number, other), name in zip(near.items(), names, strict=True):
-                found[ids[number]] = Near(id=name or ids[other.number], cosine=other.cosine)
+                found[start + number] = Near(id=name or ids[other.number], cosine=other.cosine)
             kept = [number for number in range(end - start) if number not in near]
             closed, open_ends = [each for each in open_ends if each <= end], [each for each in open_ends if each > end]
             places = [start + number for number in kept]
@@ -132,13 +133,22 @@ class NearQuestions:
                 ends=[bisect_left(places, each) for each in closed],
             )
             start = end
-        return [{question.id: found[question.id] for question in shard if question.id in found} for shard in shards]
+        starts = [0, *ends[:-1]]
+        return [
+            {asked[place].id: found[place] for place in range(first, end) if place in found}
+            for first, end in zip(starts, ends, strict=True)
+        ]
 
     def _compared_by(self, asked: Sequence[Asked]) -> tuple[NDArray[np.float32], NDArray[np.uint64]]:
         from jobs.curation.near_keys import hashes, units
 
         vectors = units([question.vector for question in asked])
         return vectors, hashes(vectors, [question.question for question in asked], self._cosine)
+
+
+def _digest(asked: Sequence[Asked]) -> str:
+    """What changes with any of these questions."""
+    return make_id(*(part for question in asked for part in (question.id, question.question, question.vector)))
 
 
 def _following(

@@ -192,6 +192,9 @@ def test_shards_that_are_ready_are_decided_together(tmp_path: Path, monkeypatch:
     assert store.decide(4, shards[4], nothing, ready).keys() == {"e"}
     assert store.decide(1, shards[1], nothing, ready) == {}
     assert store.decide(2, [asked("f", 0.01, 1)], nothing, ready).keys() == {"f"}
+    later = [asked("c", 2, 1.01)]
+    assert store.decide(3, [asked("c", 2, 1)], nothing, lambda number: later if number == 4 else None) == {}
+    assert store.decide(4, later, nothing).keys() == {"c"}, "an id that stands in two shards"
 
 
 def test_a_damaged_folder(tmp_path: Path) -> None:
