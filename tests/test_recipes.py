@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from jobs import BadInput, run_pipeline
 from jobs.cli.main import main
 from jobs.generation.question_types import TYPES
+from jobs.simulator import Simulation, running
 
 pytestmark = pytest.mark.processes
 
@@ -109,6 +111,25 @@ def test_prompts_of_a_run_can_be_replaced(
     again = tomllib.loads((run / "run.toml").read_text("utf-8"))["prompts"]["texts"]
     assert again["ask"].startswith("As a critic of mills")
     assert rows(run, "pairs") != made
+
+
+async def test_prompts_and_types_from_python(tmp_path: Path, example_papers: Path) -> None:
+    """A prompt is a text of the settings there; one without its place is refused as on the command line."""
+    own = "Write {count} pairs of the types {types} about this:\n---------------------\n{text}\n---------------------"
+    async with running(Simulation(latency_mean_s=0.01, latency_sigma=0)) as endpoint:
+        model = {"model": "simulated-chat", "base_url": endpoint.base_url, "api_key_env": ""}
+        roles = dict.fromkeys(("generator", "base", "judge"), model)
+        settings = {
+            "models": {**roles, "embedding": {**model, "model": "simulated-embedding"}},
+            "ask": {"types": {"how": 0.5, "why": 0.5}, "questions_per_chunk": 4},
+            "prompts": {"texts": {"ask": own}},
+        }
+        await run_pipeline(example_papers, out=tmp_path / "run", settings=settings, until="answer")
+        bad = {**settings, "prompts": {"texts": {"ask": own.replace("{types}", "all")}}}
+        with pytest.raises(BadInput, match=r"prompts.texts.ask: \{types\} is missing"):
+            await run_pipeline(out=tmp_path / "run", settings=bad, until="answer")
+    assert {row["type"] for row in rows(tmp_path / "run", "pairs")} <= {"how", "why"}
+    assert tomllib.loads((tmp_path / "run" / "run.toml").read_text("utf-8"))["prompts"]["texts"] == {"ask": own}
 
 
 def test_a_prompt_without_its_place_is_refused_before_anything_is_written(

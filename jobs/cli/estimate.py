@@ -27,6 +27,8 @@ _CHARACTERS_PER_TOKEN = 4
 _QUESTION_TOKENS = 25
 _ANSWER_TOKENS = 100
 _PROMPT_TOKENS = 80
+_GROUNDED_TOKENS = 450
+_EVIDENCE_TOKENS = 60
 _JUDGE_TOKENS = 400
 _RUBRIC_TOKENS = 150
 
@@ -80,8 +82,8 @@ def estimate_of(config: Config, corpus: Corpus) -> dict[str, Usage]:
         "ask": _usage(
             generator,
             asked,
-            asked * (chunk_tokens + _PROMPT_TOKENS),
-            questions * (_QUESTION_TOKENS + one_call * _ANSWER_TOKENS),
+            asked * (chunk_tokens + (_GROUNDED_TOKENS if one_call else _PROMPT_TOKENS)),
+            questions * (_QUESTION_TOKENS + one_call * (_ANSWER_TOKENS + _EVIDENCE_TOKENS)),
         ),
         "answer": _usage(
             generator,

@@ -59,9 +59,6 @@ def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: An
         return msgspec.json.encode(_Conforming(simulation.seed, key, prompt, schema).value(schema, "$")).decode()
     if "## Generated Answer" in prompt:
         return _verdict(prompt, draw(simulation.seed, key, "score"))
-    if _SCORED.search(around):
-        score = 1 + round(8 * draw(simulation.seed, key, "score")) / 2
-        return f"{score}\nThe simulated judge gives this score by chance."
     if len(_BESIDE.findall(prompt)) >= 3:
         return _preference(prompt, draw(simulation.seed, key, "score"))
     if "question" in around and (asked := _QUESTIONS.search(around)):
@@ -71,6 +68,9 @@ def say(simulation: Simulation, *, key: str, model: str, prompt: str, schema: An
         return "\n".join(lines)
     if _YES_OR_NO.search(prompt):
         return "Yes" if draw(simulation.seed, key, "score") < 0.7 else "No"
+    if _SCORED.search(around):
+        score = 1 + round(8 * draw(simulation.seed, key, "score")) / 2
+        return f"{score}\nThe simulated judge gives this score by chance."
     passage = _passage(simulation, key, model, context, around)
     if "</quote>" in around:
         return f"<quote>{cut(_sentence(context, draw(simulation.seed, key, 'place')), 40)}</quote> {passage}"
