@@ -127,7 +127,9 @@ def _with_added(
 
 
 def _responses(context: RunContext, coming: _Coming) -> int:
-    """The answers to pairs that are still to come, and all answers of a model that is still to be tuned."""
-    models, there = len(asked_sections(context.config, "respond")), len(compared(context))
-    ways = 2 if context.config.evaluate.without_retrieval else 1
-    return ways * (models * coming.sampled + max(0, models - there) * coming.in_sample)
+    """The answers to pairs that are still to come, and all answers of a model that will be tuned: more pairs train anew."""
+    config = context.config
+    models, there = len(asked_sections(config, "respond")), len(compared(context))
+    trained = int(config.finetune.backend != "none" and coming.pairs > 0)
+    ways = 2 if config.evaluate.without_retrieval else 1
+    return ways * (models * coming.sampled + max(trained, models - there) * coming.in_sample)
