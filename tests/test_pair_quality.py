@@ -149,3 +149,18 @@ def test_every_paper_is_freely_licensed() -> None:
         papers = list(csv.DictReader(file))
     assert len(papers) >= 12
     assert all(paper["licence"].startswith("CC BY") and "N" not in paper["licence"][5:] for paper in papers)
+
+
+def test_the_page_has_the_tables_of_the_sheets(programs: SimpleNamespace) -> None:
+    """The tables in docs/quality.md are what table.py draws from the sheet and the costs that are kept."""
+    page = (QUALITY.parents[1] / "docs" / "quality.md").read_text("utf-8")
+    found = programs.table.lines(programs.table.judged(QUALITY / "sheets" / "first.csv"), "evidence")
+    for table in programs.table.drawn(found, programs.table.paid([QUALITY / "made" / "first"])).split("\n\n"):
+        assert table in page
+
+
+def test_the_kept_sheet_quotes_listed_papers_only(programs: SimpleNamespace) -> None:
+    """Every passage of a kept sheet comes from a paper of papers.csv."""
+    listed = {row["sha256"][:16] for row in rows_of(QUALITY / "papers.csv")}
+    for key in (QUALITY / "sheets").glob("*.key.csv"):
+        assert {row["paper_id"] for row in rows_of(key)} <= listed

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from installed import distilabel, notebook, quiet, raft, synthetic_data_kit
 from model import Model
 
-from jobs.generation.evidence import evidence_request, parse_reply
+from jobs.generation.grounded import Grounded, Task
+from jobs.models.chat import Malformed
 from jobs.records import Chunk
 
 __all__ = ["RECIPES", "Made", "Recipe"]
 
-_ANSWER_TOKENS = 300
+_ANSWER_TOKENS = 600
 _QUESTION_TOKENS = 200
 _PAIRS_TOKENS = 700
 
@@ -36,13 +37,26 @@ Recipe = Callable[[Model, Chunk, int], list[Made]]
 
 
 def evidence(model: Model, chunk: Chunk, count: int) -> list[Made]:
-    """Ours for small models: a sentence of the chunk, its question and its answer in one request, each checked."""
-    request = evidence_request(chunk.text, title=chunk.title, section=chunk.section, count=count)
+    """Ours as a local generator has it: a sentence of the chunk, its question and its answer in one request."""
+    return _grounded(Grounded(chooses=True), model, chunk, count)
+
+
+def grounded(model: Model, chunk: Chunk, count: int) -> list[Made]:
+    """Ours as any endpoint has it: the model copies its evidence, and a type is said too, in one request."""
+    return _grounded(Grounded(max_tokens=_PAIRS_TOKENS), model, chunk, count)
+
+
+def _grounded(form: Grounded, model: Model, chunk: Chunk, count: int) -> list[Made]:
+    task = Task(chunk=chunk, count=count)
+    request = form.request(task)
     if request is None:
         return []
     assert request.schema is not None
     reply = model.ask(request.messages, max_tokens=request.max_output_tokens, schema=request.schema.schema)
-    return [Made(pair.question, pair.answer) for pair in parse_reply(reply, chunk.text).pairs]
+    try:
+        return [Made(pair.question, pair.answer) for pair in form.read(reply, task).pairs]
+    except Malformed:
+        return []
 
 
 def llama_index(model: Model, chunk: Chunk, count: int) -> list[Made]:
@@ -109,6 +123,7 @@ def self_instruct(model: Model, chunk: Chunk, count: int) -> list[Made]:
 
 RECIPES: Mapping[str, Recipe] = {
     "evidence": evidence,
+    "grounded": grounded,
     "llama-index": llama_index,
     "raft": raft_pack,
     "synthetic-data-kit": kit,
