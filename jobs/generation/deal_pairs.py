@@ -27,6 +27,7 @@ from engine.shards import FailedInput, Seal
 from engine.signals import Stop, uninterrupted
 from jobs.generation.pair_file import GivenPair, check_pairs, read_pairs
 from jobs.models.prompts import qa_prompt
+from jobs.models.prompts.replaced import with_own_prompts
 from jobs.records import Chunk, Context, Example, Pair
 from jobs.run.configfile import validate
 from jobs.run.folder import RunFolder
@@ -73,7 +74,8 @@ def configured(path: Path, folder: RunFolder, settings: Mapping[str, Any] | None
     table = deepcopy(dict(settings))
     table.setdefault("evaluate", {})["pairs"] = file
     table.setdefault("export", {}).setdefault("system_prompt", _SYSTEM_PROMPT)
-    return validate(table).resolved(papers=0, before=before).model_dump(exclude_none=True)
+    config = validate(table).resolved(papers=0, before=before)
+    return with_own_prompts(config, settings, before).model_dump(exclude_none=True)
 
 
 def deal_pairs(path: Path, datasets: Mapping[str, Dataset[Any]], *, sample: int, stop: Stop, hook: Hook) -> Step:

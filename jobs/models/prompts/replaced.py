@@ -74,7 +74,8 @@ def _read(name: str, given: str, table: Mapping[str, Any], before: Config | None
 def _check(name: str, text: str, place: str, config: Config) -> None:
     """Raise `BadInput` for a prompt that lacks a place, holds an unknown one, or would never be sent."""
     known = PLACES[name]
-    all_known = [*known.needed, *known.further]
+    further = [word for word in known.further if word != "types" or config.ask.drafts]  # LlamaIndex's recipe has none
+    all_known = [*known.needed, *further]
     held = places(text)
     if unknown := next(((at, word) for at, word in held if word not in all_known), None):
         at, word = unknown

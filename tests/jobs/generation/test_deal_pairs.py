@@ -15,6 +15,7 @@ from engine.testing import scripted
 from jobs.cli.verify import damage
 from jobs.generation import deal_pairs as given
 from jobs.generation.deal_pairs import configured, deal_pairs
+from jobs.run.configfile import load
 from jobs.run.folder import RunFolder, beginning
 
 ONE = {"question": "What grinds?", "answer": "A mill.", "contexts": ["A {mill} grinds.", "Stones turn."]}
@@ -129,3 +130,12 @@ def test_the_configuration(tmp_path: Path) -> None:
     own = {"export": {"system_prompt": "Mine: {title}"}}
     assert configured(path, RunFolder(tmp_path / "run"), own)["export"]["system_prompt"] == "Mine: {title}"
     assert own == {"export": {"system_prompt": "Mine: {title}"}}
+
+
+def test_a_prompt_lies_beside_the_configuration(tmp_path: Path) -> None:
+    """As in a run of papers, whatever the working folder."""
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(ONE), "utf-8")
+    (tmp_path / "judge.txt").write_text("{question} {reference} {response}", "utf-8")
+    (tmp_path / "mill.toml").write_text('[prompts]\njudge = "judge.txt"\n', "utf-8")
+    table = configured(tmp_path / "pairs.jsonl", RunFolder(tmp_path / "run"), load(tmp_path / "mill.toml"))
+    assert table["prompts"]["texts"] == {"judge": "{question} {reference} {response}"}

@@ -119,6 +119,11 @@ def test_texts_that_toml_would_change_are_kept_as_they_are() -> None:
             "{text}\n\n{count} {chunk}",
             "line 3: nothing fills in {chunk}; the prompt ask may hold {text}, {count},",
         ),
+        (
+            "ask",
+            "{text} {count} {types}",
+            "nothing fills in {types}; the prompt ask may hold {text}, {count}, {title} and",
+        ),
         ("judge", "{question}\n{context_str}", "line 2: nothing fills in {context_str}"),
     ],
 )
