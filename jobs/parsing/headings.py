@@ -7,6 +7,7 @@ all of its lines are short and stand above body text.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
@@ -18,6 +19,15 @@ from jobs.parsing.layout import Layout
 from jobs.parsing.section_names import back_matter
 
 __all__ = ["Found", "find_headings"]
+
+
+OFTEN = 4
+_RELATION = re.compile("[=∈≤≥≈∥∑∫]")
+_WORD = re.compile(r"[^\W\d_]{4}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_SYMBOL = re.compile(r"[Α-Ωα-ω−]|(?:^|\s)[^\W\d_](?:\s|$)")
+_MATHEMATICS = re.compile(
+    r"(?:^|\+)(?:CM(?:MI|SY|EX|BSY|MIB)|MSAM|MSBM|EUFM|RSFS|MTMI|MTSY|LMMath|.*Math)", re.IGNORECASE
+)
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +50,8 @@ def find_headings(layout: Layout, outline: Sequence[OutlineEntry], skip: Collect
     body = body_of(layout)
     found = {each.lines[0]: each for each in candidates(layout, body, skip)}
     found |= {each.lines[0]: each for each in in_outline(layout, outline, skip, body, found)}
-    possible = [found[first] for first in sorted(found)]
+    possible = [found[first] for first in sorted(found) if not _is_formula(layout, found[first])]
+    possible = _without_labels(layout, possible)
     sound = _sound_numbers(possible)
     kept = _without_front(layout, _vouched_for(body, possible, sound, len(layout.lines) // 2), title)
     levels = _levels(kept)
@@ -48,6 +59,37 @@ def find_headings(layout: Layout, outline: Sequence[OutlineEntry], skip: Collect
         Found(lines=each.lines, title=each.text, level=level, runs_in=each.runs_in, certain=_is_certain(each))
         for each, level in zip(kept, levels, strict=True)
     ]
+
+
+def _is_formula(layout: Layout, each: Candidate) -> bool:
+    """Whether it is mathematics, or a line of text that only looks like a heading, as it begins with a symbol."""
+    if _is_known(each):
+        return False
+    if _MATHEMATICS.search(layout.lines[each.lines[0]].font.name) or _RELATION.search(each.text):
+        return True
+    return not _WORD.search(each.text) and bool(_SYMBOL.search(each.text))
+
+
+def _without_labels(layout: Layout, possible: Sequence[Candidate]) -> list[Candidate]:
+    """Without what stands before a colon again and again: "Question: …" is the label of an example, and no heading.
+
+    The parts of a thesis may begin alike, too, but many pages apart.
+    """
+    pages: dict[str, list[int]] = defaultdict(list)
+    for each in possible:
+        pages[_label(each)].append(layout.page_of[each.lines[0]])
+    labels = {label for label, on in pages.items() if label and len(on) >= OFTEN and on[-1] - on[0] < 2 * len(on)}
+    return [each for each in possible if _is_known(each) or _label(each) not in labels]
+
+
+def _label(each: Candidate) -> str:
+    label, colon, _ = each.text.partition(":")
+    return label.casefold() if colon else ""
+
+
+def _is_known(each: Candidate) -> bool:
+    """Whether a number, a name or the outline says that it is a heading."""
+    return bool(each.number or each.named or each.outline)
 
 
 def _is_certain(each: Candidate) -> bool:

@@ -140,3 +140,26 @@ def test_a_bold_start_of_a_paragraph_is_no_heading() -> None:
     raised = msgspec.structs.replace(box, y=box.y + 6 * 16)  # as close to the next line as lines of a paragraph are
     lines[number] = msgspec.structs.replace(lines[number], bbox=raised)
     assert titles(find_headings(msgspec.structs.replace(paper, lines=lines), [], set(), "")) == [(1, "1 Mills")]
+
+
+def test_formulas_are_no_headings() -> None:
+    """Nor lines that begin with a symbol in a print of its own; a numbered one may hold a relation."""
+    paper = layout(
+        [
+            ("1 Mills", 12, "Bold"), *body(), ("A = UΣVT =U", 12, "Bold"), *body(), ("ZZT q Z", 12, "Bold"), *body(),
+            ("A of the mill and its grain", 10, "CMMI10"), *body(),
+            ("Stones for grain", 12, "Bold"), *body(), ("2 Error where q = 1", 12, "Bold"), *body(),
+        ]
+    )  # fmt: skip
+    found = [title for _, title in titles(find_headings(paper, [], set(), ""))]
+    assert found == ["1 Mills", "Stones for grain", "2 Error where q = 1"]
+
+
+def test_the_labels_of_examples_are_no_headings() -> None:
+    """Many on a few pages; those that are pages apart are the parts of a book."""
+    examples = [part for at in range(5) for part in ((f"Question: what is mill {at}", 10, "Bold"), *body(3))]
+    paper = layout([("1 Mills", 12, "Bold"), *body(), *examples])
+    assert [title for _, title in titles(find_headings(paper, [], set(), ""))] == ["1 Mills"]
+    parts = [part for at in range(5) for part in ((f"Mills: part {at}", 12, "Bold"), *body(29))]
+    book = layout([("1 Mills", 12, "Bold"), *body(29), *parts], per_page=10)
+    assert len(find_headings(book, [], set(), "")) == 6
