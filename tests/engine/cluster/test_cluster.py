@@ -94,6 +94,7 @@ async def test_events_are_counted_as_in_one_process(tmp_path: Path) -> None:
     assert figures(told[1]) == figures(told[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 async def test_workers_are_killed(tmp_path: Path, seed: int) -> None:
     """Workers die at requests: the same bytes, no row lost or doubled, and only what was in flight is paid again."""

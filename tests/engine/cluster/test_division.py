@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ def test_who_waits_shares_what_the_others_leave() -> None:
     assert fair_whole(10, {"a": inf, "b": 1, "c": inf, "d": 2}) == {"b": 1, "d": 2, "a": 3, "c": 4}
 
 
+@pytest.mark.slow
 @given(total=st.integers(0, 50), wants=WANTS)
 def test_all_is_divided(total: int, wants: dict[str, float]) -> None:
     """Nobody gets less than nothing, and all parts together are the whole."""

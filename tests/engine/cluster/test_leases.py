@@ -120,6 +120,7 @@ def drive(
     return run_virtual(scenario())
 
 
+@pytest.mark.slow
 def test_a_limit_of_requests() -> None:
     """Four processes share 12,000 requests a minute: as much is used as by one alone, and nothing is rejected."""
     server = Server(requests_per_minute=12_000)
@@ -128,6 +129,7 @@ def test_a_limit_of_requests() -> None:
     assert server.rejected <= 6
 
 
+@pytest.mark.slow
 def test_one_is_lost() -> None:
     """What a lost process had is used by the others once its lease has ended."""
     server = Server(requests_per_minute=12_000)

@@ -69,6 +69,7 @@ def test_what_is_just_near_enough_is_found(tmp_path: Path) -> None:
     assert not questions.decide(2, [asked(f"far {n}", *turned(v, 0.93)) for n, v in enumerate(firsts[:50])], nothing)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000), redone=st.integers(0, 3))
 def test_a_shard_decided_again_decides_alike(tmp_path_factory: pytest.TempPathFactory, seed: int, redone: int) -> None:
@@ -127,6 +128,7 @@ def drawn(random: Random, questions: int, topics: int) -> list[Asked]:
     return made
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     seed=st.integers(0, 10**6),

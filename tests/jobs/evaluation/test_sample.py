@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import pair, sealed
@@ -19,6 +20,7 @@ def pairs(count: int, raised: int = 0) -> list[Pair]:
     return [msgspec.structs.replace(one, raised=raised) for one in made]
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12), st.integers(1, 9), st.integers(0, 9))
 def test_who_was_compared_stays(first: int, second: int, third: int, size: int, more: int) -> None:

@@ -136,6 +136,7 @@ async def test_without_a_cap(mill: Mill) -> None:
     assert not (mill.questions.folder / "quota.json").exists()
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=4),
@@ -237,6 +238,7 @@ async def test_a_lower_number_is_refused(mill: Mill) -> None:
 # Kills.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [[(1, 6), (1, 15)], [(1, None), (2, None)], [(2, 6), (3, 50)], [(1, 9), (2, None)]])
 async def test_killed_in_the_middle_of_a_raise(tmp_path: Path, steps: list[Setting]) -> None:
     """Wherever it dies, it ends with the bytes of an undisturbed raise, and nothing that was committed is asked again."""

@@ -96,6 +96,7 @@ def test_a_fence_around_json(raw: str, text: str) -> None:
     assert said(raw).text == raw.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["<think>", "</think>", "a <think>", "<|im_end|>", "<think>a</think> "])
 def test_tags_without_end(piece: str) -> None:
     """A model that writes nothing but tags has said nothing, and that is found at once."""

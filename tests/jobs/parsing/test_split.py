@@ -69,6 +69,7 @@ def test_every_paper_has_a_key(title: str, text: str) -> None:
     assert paper_key(title, text)
 
 
+@pytest.mark.slow
 def test_versions_without_a_title_mostly_meet() -> None:
     """With one word in two hundred changed, most texts keep their key."""
     words = random.Random(0)

@@ -174,6 +174,7 @@ def test_nothing_paired_has_no_difference() -> None:
     assert (found.mean, found.p, found.scored, found.total, found.papers) == (None, None, 0, 1, 0)
 
 
+@pytest.mark.slow
 def test_p_is_small_by_chance_as_often_as_it_says() -> None:
     """Where the models are alike, p is below 0.05 in about one comparison of twenty, exact or drawn."""
     random = np.random.default_rng(7)

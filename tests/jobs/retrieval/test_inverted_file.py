@@ -44,6 +44,7 @@ def test_all_of_a_few_are_compared(tmp_path: Path, count: int) -> None:
     assert (found.row, found.cosine) == (0, 1.0)
 
 
+@pytest.mark.slow
 def test_most_of_the_nearest_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a two-hundredth of the vectors compared, most of the nearest are among them."""
     monkeypatch.setattr(inverted_file, "PROBED", 2)
@@ -56,6 +57,7 @@ def test_most_of_the_nearest_are_found(tmp_path: Path, monkeypatch: pytest.Monke
     assert 0.9 <= hits / 1000 < 1
 
 
+@pytest.mark.slow
 def test_two_files_are_the_same(tmp_path: Path) -> None:
     """The same vectors make the same bytes, mapped from a file or not, and blocks do not show."""
     given = vectors(3_000)
