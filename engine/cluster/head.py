@@ -74,6 +74,7 @@ class Cluster:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._places.end(name) for name in list(self._up)))
+        await self._places.close()
 
     def share(self, leases: Leases, head: Leaseholder) -> None:
         """Divide what all processes share by `leases`; `head` holds the part of this one."""

@@ -52,3 +52,6 @@ class Places(Protocol):
     async def end(self, name: str) -> str:
         """End a worker that was started, or is starting; returns how it ended, in words. It sends no request any more when
         this returns, where that can be known."""
+
+    async def close(self) -> None:
+        """All workers have ended: leave nothing behind."""

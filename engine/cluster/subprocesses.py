@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from itertools import count
-from typing import IO
+from typing import IO, Self
 
 import msgspec
 
@@ -24,7 +24,7 @@ from engine.cluster.place import Lost, Place
 from engine.cluster.wire import Wired, accepted, answer, opened, refusal
 from engine.processes import how_it_ended
 
-__all__ = ["Processes", "serve"]
+__all__ = ["Processes", "WorkerProcess", "serve"]
 
 _LENGTH = struct.Struct(">I")
 
@@ -45,13 +45,11 @@ class Processes:
         self._child = child
         self._setup = setup
         self._environment = environment or {}
-        self._processes: dict[str, _Process] = {}
+        self._processes: dict[str, WorkerProcess] = {}
 
     async def start(self, name: str) -> Place:
-        log = tempfile.TemporaryFile()  # noqa: SIM115 - `_Process.end` closes it
-        environment = {**os.environ, **self._environment}
-        child = await start_child(self._child, stderr=log, environment=environment)
-        process = self._processes[name] = _Process(child, log)
+        process = await WorkerProcess.start(self._child, {**os.environ, **self._environment})
+        self._processes[name] = process
         opened(await process.exchange("build", self._setup(name)))
         return Wired(process.exchange)
 
@@ -59,9 +57,12 @@ class Processes:
         process = self._processes.pop(name, None)
         return await process.end() if process else "did not start"
 
+    async def close(self) -> None:
+        """Nothing is left once all have ended."""
 
-class _Process:
-    """The head's end of one worker process."""
+
+class WorkerProcess:
+    """The parent's end of one worker process."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: IO[bytes]) -> None:
         assert process.stdin is not None
@@ -74,7 +75,13 @@ class _Process:
         self._ended = False
         self._reading = asyncio.create_task(self._read(process.stdout))
 
+    @classmethod
+    async def start(cls, child: str, environment: Mapping[str, str]) -> Self:
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - `end` closes it
+        return cls(await start_child(child, stderr=log, environment=environment), log)
+
     async def exchange(self, method: str, argument: bytes) -> bytes:
+        """Send `argument` to the method of that name; what `engine.cluster.wire.answer` made of it. Raises `Lost`."""
         if self._ended:
             raise Lost
         number = next(self._numbers)
@@ -87,6 +94,7 @@ class _Process:
             self._waiting.pop(number, None)
 
     async def end(self) -> str:
+        """Kill the process; returns how it ended, in words."""
         with suppress(ProcessLookupError):
             if not self._ended:
                 self._process.kill()

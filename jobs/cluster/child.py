@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.cluster.place import Place
 from engine.cluster.subprocesses import serve
+from engine.processes import usable_cores
 from engine.workers import Workers
 from jobs.cluster.setup import Setup
 
@@ -26,10 +27,11 @@ async def built(setup: bytes) -> AsyncIterator[Place]:
     """The worker, from what the head sends first. Raises `Fatal` where it cannot be built."""
     told = Setup.decoded(setup)
     async with AsyncExitStack() as stack:
-        workers = Workers(**told.parsers)
+        processes = told.parsers["processes"] or usable_cores()
+        workers = Workers(**{**told.parsers, "processes": processes})
         await stack.enter_async_context(workers)
         if told.begins:
-            workers.begin(children=told.parsers["processes"])
+            workers.begin(children=processes)
             await asyncio.sleep(0)  # the children start before the imports, which block
         building: Any = import_module("jobs.cluster.building")
         yield await building.worker(stack, told, workers)

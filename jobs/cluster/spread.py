@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Collection
 
 from engine.budget import Budget
@@ -50,18 +51,31 @@ def begun(work: Work, *, stop: Stop, hook: Hook, heard: Heard) -> Cluster | None
 
 
 def _places(work: Work, count: int) -> Places:
-    from engine.cluster.subprocesses import Processes
-
-    config = work.config
+    config, cluster = work.config, work.config.cluster
+    here = cluster.engine == "processes" or not cluster.address
+    share = max(1, usable_cores() // count) if here else 0  # elsewhere a worker takes the cores that it finds
     setup = Setup(
         folder=str(work.folder.path.absolute()),
         config=config.model_dump_json(),
         embedded=work.weights.weights.name if work.weights else "local",
-        parsers=parser_settings(config, config.parse.workers or max(1, usable_cores() // count)),
+        parsers=parser_settings(config, config.parse.workers or share),
         begins=bool(work.papers) and not work.folder.exists,
         reviewed=not config.evaluate.pairs and bool(ReviewLog(work.folder.reviews).shards()),
         share=1 / count,
     )
+    if cluster.engine == "ray":
+        from engine.cluster.on_ray import Ray
+
+        keys = {model.api_key_env for model in config.models.sections().values()} & os.environ.keys()
+        return Ray(
+            _CHILD,
+            lambda name: setup.encoded(),
+            {name: os.environ[name] for name in keys},
+            address=cluster.address or None,
+            temp_folder=cluster.ray_folder or None,
+        )
+    from engine.cluster.subprocesses import Processes
+
     return Processes(_CHILD, lambda name: setup.encoded())
 
 

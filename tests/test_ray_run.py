@@ -1,0 +1,83 @@
+"""The whole pipeline with workers on a Ray cluster: the bytes of one process, whatever dies."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clustered_runs import Configured, Simulate, begin, counters, ended, events, rows_of, wait_for
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+]
+
+ON_RAY = ("--set", "cluster.workers=2", "--set", "cluster.engine=ray")
+SMALL = "[ask]\nmax_questions = 24\n"
+PARSE = "[parse]\nchunk_size = 256\nchunk_overlap = 32\nworkers = 1\n"
+
+
+def workers() -> Iterator[int]:
+    """The worker processes of this machine, whoever has started them."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"jobs.cluster.child" in (folder / "cmdline").read_bytes():
+                yield int(folder.name)
+        except OSError:
+            continue  # it has ended
+
+
+def working_on(run: Path, config: Path) -> list[int]:
+    """Those with one of our endpoint's configurations: others may run beside these tests."""
+    return [each for each in workers() if str(run).encode() in _environment(each)]
+
+
+def _environment(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_ray_a_kill_and_one_process(
+    example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun with two workers on Ray, one of which is killed, then stopped, and ended by one process: the same bytes."""
+    monkeypatch.setenv("GRISTMILL_TEST_OF", str(tmp_path))  # Ray's processes inherit it, and so do workers
+    url = simulate("--latency-mean-s", "0.2")
+    config = configured(url, SMALL)
+    config.write_text(config.read_text("utf-8").replace(PARSE, PARSE + "papers_per_shard = 1\n"), "utf-8")
+    one, many = tmp_path / "one", tmp_path / "many"
+    assert ended(begin(example_papers, one, config))[0] in (0, 3)
+    once = counters(url)["answered"]
+
+    head = begin(example_papers, many, config, *ON_RAY)
+    wait_for(lambda: any((many / "questions").glob("*.checkpoint.jsonl")), head)
+    killed = working_on(tmp_path, config)[0]
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: any((many / "pairs").glob("*.checkpoint.jsonl")), head)
+    head.send_signal(signal.SIGINT)
+    code, said = ended(head)
+    assert code == 130, said
+    assert not working_on(tmp_path, config)
+    assert any("its shards are handed out again" in event.get("text", "") for event in events(many))
+
+    assert ended(begin(example_papers, many, config))[0] in (0, 3)
+    assert rows_of(many) == rows_of(one)
+    assert counters(url)["answered"] <= 2 * once + 64  # what was in flight at the kill
+
+
+def test_a_ray_that_is_not_there(
+    tmp_path: Path, example_papers: Path, configured: Configured, simulate: Simulate
+) -> None:
+    address = ("--set", "cluster.address=127.0.0.1:1")
+    run = begin(example_papers, tmp_path / "run", configured(simulate()), *ON_RAY, *address)
+    code, said = ended(run)
+    assert code == 1
+    assert "check cluster.address" in said.splitlines()[-1]
