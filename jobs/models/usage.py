@@ -105,6 +105,8 @@ def _counts(told: Mapping[str, Any]) -> dict[str, int]:
     for name, value in told.items():
         if isinstance(value, dict):
             counts |= {f"{name}.{inner}": _count(deep) for inner, deep in value.items()}
+        elif type(value) is int and 0 <= value <= _MOST_TOKENS:
+            counts[name] = value
         else:
             counts[name] = _count(value)
     return counts

@@ -139,6 +139,8 @@ def _why_empty(message: Mapping[str, Any], answer: Said) -> str:
 
 def _alternatives(choice: Mapping[str, Any]) -> Sequence[Alternative]:
     """Those of the first token; none where the server tells none, or in another form."""
+    if choice.get("logprobs") is None:  # as in most: an exception would cost more than all else that is read
+        return ()
     try:
         tokens = choice["logprobs"]["content"][0]["top_logprobs"]
         return [Alternative(token=str(each["token"]), logprob=float(each["logprob"])) for each in tokens]
