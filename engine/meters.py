@@ -26,6 +26,7 @@ import msgspec
 __all__ = ["Meter", "Reported"]
 
 _BURST_S = 1.0
+_HEARD_BURST_S = 0.25
 _PEAK = 4.0
 _PACE_BURST_S = 0.1
 _RESERVE_S = 0.1
@@ -135,8 +136,10 @@ class Meter:
         if not rate:
             self._bucket.change(0.0, self._bucket.capacity if rate == 0 else inf, now)
             return
+        # What is left unused here is seen in what the server says to remain, and granted anew: it must not be used twice.
+        burst_s = _HEARD_BURST_S if self.heard else _BURST_S
         self._pace.change(_PEAK * rate, max(1.0, _PACE_BURST_S * rate), now)
-        self._bucket.change(rate, max(1.0, _BURST_S * rate), now)
+        self._bucket.change(rate, max(1.0, burst_s * rate), now)
         if saved:
             self._bucket.level, self._pace.level = self._bucket.capacity, self._pace.capacity
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.budget import Budget
 from engine.cluster.leaseholder import Leaseholder
 from engine.cluster.leases import Leases
-from engine.demands import Allowance
+from engine.demands import Allowance, Grant
 from engine.errors import Fatal
 from engine.requests import Usage
 from engine.virtualtime import run_virtual
@@ -186,6 +186,39 @@ def test_a_lower_allowance_leaves_what_is_reserved() -> None:
         budget.lease(Allowance(usd=0.0, exhausted="nothing is left"))
         with pytest.raises(Fatal, match="nothing is left"):
             await _reserved(budget, 0.1, 0.0)
+
+    run_virtual(scenario())
+
+
+def test_a_lower_allowance_counts_as_it_was() -> None:
+    """What is taken from one process is given to another only when the first has said that it follows the lower allowance."""
+
+    async def scenario() -> None:
+        leases = Leases(workers=2, now=0.0, usd=1.0)
+        first, second = Budget(usd=1.0), Budget(usd=1.0)
+        one, other = Leaseholder(first), Leaseholder(second)
+
+        def granted(name: str, holder: Leaseholder) -> Grant:
+            return leases.grant(name, holder.demand(), asyncio.get_running_loop().time())
+
+        waiting = asyncio.create_task(_reserved(first, 0.8, 1.0))
+        await asyncio.sleep(0.1)
+        high = granted("w0", one)
+        assert high.allowance is not None
+        assert high.allowance.usd == pytest.approx(0.8)
+        waiting.cancel()
+        await asyncio.sleep(0.1)
+        granted("w0", one)  # a lower one, which is on its way behind the first
+        later = asyncio.create_task(_reserved(second, 0.5, 1.0))
+        await asyncio.sleep(0.1)
+        other.take(granted("w1", other))
+        assert second.in_flight == 0
+        one.take(high)  # it could spend it now
+        one.take(granted("w0", one))
+        one.take(granted("w0", one))
+        other.take(granted("w1", other))
+        await later
+        assert second.spent.cost_usd == 0.5
 
     run_virtual(scenario())
 

@@ -15,6 +15,7 @@ from limited_server import Server, a_request, some_requests
 
 from engine.cluster.leaseholder import Leaseholder
 from engine.cluster.leases import LEASE_S, Leases
+from engine.demands import Grant
 from engine.errors import Transient
 from engine.limits import Limit, limited
 from engine.requests import Reply, Request
@@ -247,87 +248,193 @@ def test_a_new_head_waits() -> None:
     assert first[0] >= LEASE_S
 
 
+class Talk:
+    """Head and holders of one limit of 100 requests a second, which exchange demands and grants as a test says."""
+
+    def __init__(self, processes: int, **settings: Any) -> None:
+        self.limits = [Limit(**(settings or {"requests_per_minute": 6000.0})) for _ in range(processes)]
+        self.holders = [Leaseholder() for _ in range(processes)]
+        for holder, limit in zip(self.holders, self.limits, strict=True):
+            holder.add("model", limit)
+        self.leases = Leases(workers=processes, now=asyncio.get_running_loop().time())
+        self._asking: list[set[asyncio.Task[None]]] = [set() for _ in range(processes)]
+
+    def beat(self, who: int) -> None:
+        self.holders[who].take(self.granted(who))
+
+    def granted(self, who: int) -> Grant:
+        return self.leases.grant(f"w{who}", self.holders[who].demand(), asyncio.get_running_loop().time())
+
+    def work(self, who: int) -> None:
+        """Have more requests than can ever be sent."""
+        self._asking[who] |= {asyncio.create_task(self._ask(self.limits[who])) for _ in range(300)}
+
+    def rest(self, who: int) -> None:
+        for task in self._asking[who]:
+            task.cancel()
+
+    @property
+    def shares(self) -> list[int]:
+        """What each may send a second."""
+        return [round(limit.per_minute[0] / 60) for limit in self.limits]
+
+    async def _ask(self, limit: Limit) -> None:
+        async with limit.slot(a_request(characters=40, max_output_tokens=10)):
+            await asyncio.sleep(1.0)
+
+
+def test_a_share_is_given_to_one_at_a_time() -> None:
+    """What is taken from one process is given to another only when the first has said that it follows the lower share."""
+
+    async def scenario() -> None:
+        talk = Talk(2)
+        talk.work(0)
+        for _ in range(3):
+            await asyncio.sleep(0.5)
+            talk.beat(0)
+            talk.beat(1)
+        assert talk.shares == [99, 1]
+        talk.work(1)
+        await asyncio.sleep(0.5)
+        talk.beat(1)
+        assert talk.shares == [99, 1]
+        lower = talk.granted(0)  # and it is on its way for long
+        for _ in range(3):
+            await asyncio.sleep(0.5)
+            talk.beat(1)
+            assert talk.shares == [99, 1]
+        talk.holders[0].take(lower)
+        talk.beat(0)
+        talk.beat(1)
+        assert talk.shares == [50, 50]
+        for who in (0, 1):
+            talk.rest(who)
+
+    run_virtual(scenario())
+
+
+def test_a_silent_process_keeps_its_share_for_a_lease() -> None:
+    """One that is not heard, or is given up, has its share until the lease ends; others have it then, and not before."""
+
+    async def scenario() -> None:
+        for given_up in (False, True):
+            talk = Talk(2)
+            talk.work(0)
+            talk.work(1)
+            for _ in range(4):
+                await asyncio.sleep(0.5)
+                talk.beat(0)
+                talk.beat(1)
+            assert talk.shares == [50, 50]
+            if given_up:
+                talk.leases.lost("w0")
+            for _ in range(5):
+                await asyncio.sleep(0.5)
+                talk.beat(1)
+                assert talk.shares == [50, 50]
+            await asyncio.sleep(0.6)
+            talk.beat(1)
+            assert talk.shares[0] == 0
+            if given_up:
+                assert talk.shares == [0, 100]
+            for who in (0, 1):
+                talk.rest(who)
+
+    run_virtual(scenario())
+
+
+def test_a_grant_counts_from_its_demand() -> None:
+    """A grant that was long on its way ends as early as one that came at once; one that comes too late is none."""
+
+    async def scenario() -> None:
+        talk = Talk(1)
+        first, second = talk.granted(0), talk.granted(0)
+        await asyncio.sleep(2.5)
+        talk.holders[0].take(first)
+        assert talk.shares == [100]
+        await asyncio.sleep(0.6)
+        assert talk.shares == [0]
+        talk.holders[0].take(second)
+        assert talk.shares == [0]
+        third, fourth = talk.granted(0), talk.granted(0)
+        talk.holders[0].take(fourth)
+        talk.holders[0].take(third)
+        assert talk.shares == [100]
+        assert talk.holders[0].demand().applied == fourth.number
+
+    run_virtual(scenario())
+
+
 STEPS = st.lists(
     st.tuples(
-        st.integers(0, 3),  # which process
-        st.sampled_from(["beat", "beat", "beat", "lost", "work", "rest"]),
-        st.floats(0, 2.5),  # until the demand is there
-        st.floats(0, 2.5),  # until the grant is there
-        st.floats(0, 1.5),  # until the next step
+        st.integers(0, 2),  # which process
+        st.sampled_from(["beat"] * 8 + ["late", "late", "work", "work", "rest", "lost"]),
+        st.floats(0, 2.5),  # until a late demand is there
+        st.floats(0, 2.5),  # until its grant is there
+        st.sampled_from([0.0, 0.1, 0.5, 1.5]),  # until the next step
     ),
-    max_size=40,
+    max_size=60,
 )
 
 
 @settings(max_examples=60)
 @given(
     steps=STEPS,
-    requests_per_minute=st.sampled_from([None, 6.0, 90.0, 6000.0]),
-    tokens_per_minute=st.sampled_from([None, 3000.0, 1e6]),
-    max_concurrency=st.sampled_from([None, 1, 2, 10]),
+    limits=st.sampled_from(
+        [
+            {"requests_per_minute": 6000.0},
+            {"requests_per_minute": 90.0},
+            {"requests_per_minute": 6.0, "max_concurrency": 2},
+            {"tokens_per_minute": 3000.0},
+            {"requests_per_minute": 6000.0, "tokens_per_minute": 1e5, "max_concurrency": 10},
+        ]
+    ),
 )
 @pytest.mark.slow
 def test_shares_never_exceed_the_limit(
-    steps: list[tuple[int, str, float, float, float]],
-    requests_per_minute: float | None,
-    tokens_per_minute: float | None,
-    max_concurrency: int | None,
+    steps: list[tuple[int, str, float, float, float]], limits: dict[str, Any]
 ) -> None:
     """Whatever comes late, in another order or never, and whoever is lost: all shares in use are within each limit."""
 
     async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-        leases = Leases(workers=4, now=loop.time())
-        limits, holders, lost = [], [], set()
-        for _ in range(4):
-            limits.append(
-                Limit(
-                    requests_per_minute=requests_per_minute,
-                    tokens_per_minute=tokens_per_minute,
-                    max_concurrency=max_concurrency,
-                )
-            )
-            holders.append(Leaseholder())
-            holders[-1].add("model", limits[-1])
+        talk, lost = Talk(3, **limits), set()
 
-        async def beat(who: int, there_s: float, back_s: float) -> None:
-            demand = holders[who].demand()
+        async def late(who: int, there_s: float, back_s: float) -> None:
+            demand = talk.holders[who].demand()
             await asyncio.sleep(there_s)
             if who not in lost:
-                grant = leases.grant(f"w{who}", demand, loop.time())
+                grant = talk.leases.grant(f"w{who}", demand, asyncio.get_running_loop().time())
                 await asyncio.sleep(back_s)
-                holders[who].take(grant)
+                talk.holders[who].take(grant)
                 check()
 
         def check() -> None:
-            rates = [sum(limit.per_minute[kind] for limit in limits) for kind in (0, 1)]
-            assert rates[0] <= (requests_per_minute or inf) * (1 + 1e-9)
-            assert rates[1] <= (tokens_per_minute or inf) * (1 + 1e-9)
-            if max_concurrency is not None:
-                assert sum(max(limit.window, limit.in_flight) for limit in limits) <= max_concurrency
-
-        async def work(limit: Limit) -> None:
-            async with limit.slot(a_request(characters=40, max_output_tokens=10)):
-                check()
-                await asyncio.sleep(4.0)
-                check()
+            rates = [sum(limit.per_minute[kind] for limit in talk.limits) for kind in (0, 1)]
+            assert rates[0] <= limits.get("requests_per_minute", inf) * (1 + 1e-9)
+            assert rates[1] <= limits.get("tokens_per_minute", inf) * (1 + 1e-9)
+            if "max_concurrency" in limits:
+                in_use = sum(max(limit.window, limit.in_flight) for limit in talk.limits)
+                assert in_use <= limits["max_concurrency"]
 
         async with asyncio.TaskGroup() as group:
-            tasks = []
             for who, what, there_s, back_s, pause_s in steps:
                 match what:
-                    case "beat":
-                        group.create_task(beat(who, there_s, back_s))
+                    case "beat" if who not in lost:
+                        talk.beat(who)
+                    case "late":
+                        group.create_task(late(who, there_s, back_s))
                     case "lost":
                         lost.add(who)
-                        leases.lost(f"w{who}")
+                        talk.leases.lost(f"w{who}")
                     case "work":
-                        tasks += [group.create_task(work(limits[who])) for _ in range(3)]
+                        talk.work(who)
+                    case "rest":
+                        talk.rest(who)
                 await asyncio.sleep(pause_s)
                 check()
             await asyncio.sleep(10.0)
             check()
-            for task in tasks:
-                task.cancel()
+        for who in range(3):
+            talk.rest(who)
 
     run_virtual(scenario())
