@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``in_flight`` None leaves it to the client. Without ``sync`` ours leaves out every fsync; each takes
     ``sync_s`` longer. ``attempts`` is how often the floor tries a request, 1 being once. ``loop`` is the module whose event loop runs it.
+    With ``workers`` (mill_head.py) prompts are in shards of ``shard``, and one worker is killed after ``kill_s``, unless 0.
     """
 
     base_url: str
@@ -56,6 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sync: bool = True
     sync_s: float = 0.0
     loop: str = "asyncio"
+    workers: int = 0
+    shard: int = 1000
+    kill_s: float = 0.0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
