@@ -20,7 +20,7 @@ from engine.datasets import Dataset
 from engine.job import Item, Prepared, ShardRows
 from engine.records import decode_lines
 from jobs.config.generation import Ask
-from jobs.generation.shares import Shares, Spread, Step, asked_ids, item_id, read_shares, unusable, write_shares
+from jobs.generation.shares import Grant, Shares, Spread, asked_ids, item_id, read_shares, unusable, write_shares
 from jobs.records import Chunk, Question
 
 __all__ = ["RAISABLE", "Quota", "Typed", "Wanted", "is_raised"]
@@ -31,8 +31,8 @@ RAISABLE = frozenset(("questions_per_chunk", "max_questions"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A number of questions about a chunk, of the step `raised`. The chunk was asked for `before` of them in earlier
-    steps, which gave `existing`.
+    """A number of questions about a chunk, of the grant `raised`. The chunk was asked for `before` of them in earlier
+    grants, which gave `existing`.
 
     ``types`` has the type of each question, () where none is asked for; ``second`` is the other chunk of those over two.
     """
@@ -81,7 +81,7 @@ class Quota:
         self._cap = cap
         self._worth = worth
         self._path = questions.folder / "quota.json"
-        self._shares = Shares(steps=[self._step()])
+        self._shares = Shares(grants=[self._grant()])
 
     @property
     def capped(self) -> bool:
@@ -89,23 +89,27 @@ class Quota:
 
     def stamp(self) -> str:
         """A string that changes with each raise, for a job's ``variant``."""
-        steps = self._shares.steps
-        return " ".join(f"{step.questions_per_chunk}/{step.max_questions}" for step in steps) if len(steps) > 1 else ""
+        grants = self._shares.grants
+        return (
+            " ".join(f"{grant.questions_per_chunk}/{grant.max_questions}" for grant in grants)
+            if len(grants) > 1
+            else ""
+        )
 
     def expand(self, shard: ShardRows) -> Iterator[Item]:
-        """The questions that are wanted of a shard, those of earlier steps first; blocks."""
+        """The questions that are wanted of a shard, those of earlier grants first; blocks."""
         chunks = list(filter(self._worth, shard["chunks"]))
         papers: defaultdict[str, list[Chunk]] = defaultdict(list)
         for chunk in chunks:
             papers[chunk.paper_id].append(chunk)
-        steps = self._shares.steps
-        existing = self._existing(shard.index) if len(steps) > 1 else {}
+        grants = self._shares.grants
+        existing = self._existing(shard.index) if len(grants) > 1 else {}
         asked: Counter[str] = Counter()
-        for number, step in enumerate(steps):
-            rest = number == len(steps) - 1 and step.max_questions is None
-            share = {} if rest else step.share(shard.index)
+        for number, grant in enumerate(grants):
+            rest = number == len(grants) - 1 and grant.max_questions is None
+            share = {} if rest else grant.share(shard.index)
             for chunk in chunks:
-                count = step.questions_per_chunk - asked[chunk.id] if rest else share.get(chunk.id, 0)
+                count = grant.questions_per_chunk - asked[chunk.id] if rest else share.get(chunk.id, 0)
                 if count > 0:
                     before = asked[chunk.id]
                     old = [row for row in existing.get(chunk.id, ()) if row.raised < number]
@@ -116,7 +120,7 @@ class Quota:
 
     @property
     def prepared(self) -> Prepared:
-        """The steps, for a process that reads no file of them."""
+        """The grants, for a process that does not read them from their file."""
         return Prepared(dump=lambda: self._shares, load=self._load)
 
     def _load(self, shares: Any) -> None:
@@ -132,62 +136,62 @@ class Quota:
     def _prepare(self) -> None:
         made = self._questions.made()
         if made is None:
-            self._shares = Shares(steps=[self._step()])
+            self._shares = Shares(grants=[self._grant()])
             if self.capped:
                 self._spread(self._shares)
                 write_shares(self._path, self._shares)
             return
         # Where the settings are not yet those of the rows, somebody only asks what a raise would do.
         before = {key: made.fingerprint[key] for key in RAISABLE if key in made.fingerprint}
-        raised = made.raised if self._step(**before) == self._step() else [*made.raised, before]
-        if self._planned([*(self._step(**values) for values in raised), self._step()]) and raised == made.raised:
+        raised = made.raised if self._grant(**before) == self._grant() else [*made.raised, before]
+        if self._planned([*(self._grant(**values) for values in raised), self._grant()]) and raised == made.raised:
             write_shares(self._path, self._shares)
 
-    def _planned(self, settings: Sequence[Step]) -> bool:
+    def _planned(self, settings: Sequence[Grant]) -> bool:
         """Find the shares of a run that has questions; returns whether they differ from those that are written down."""
         if len(settings) == 1 and not self.capped:
             return False
-        self._shares = shares = read_shares(self._path) or Shares(steps=[])
-        if len(shares.steps) > len(settings):
+        self._shares = shares = read_shares(self._path) or Shares(grants=[])
+        if len(shares.grants) > len(settings):
             raise unusable(self._path, "does not fit the rows beside it")
-        if len(shares.steps) == len(settings):
+        if len(shares.grants) == len(settings):
             return self.capped and self._spread_new(shares)
         self._questions.settle()
         self._raise(shares, settings) if len(settings) > 1 else self._find(shares)
         return True
 
-    def _step(self, **values: Any) -> Step:
-        return Step(**{"questions_per_chunk": self._per_chunk, "max_questions": self._cap, **values})
+    def _grant(self, **values: Any) -> Grant:
+        return Grant(**{"questions_per_chunk": self._per_chunk, "max_questions": self._cap, **values})
 
     def _find(self, shares: Shares) -> None:
-        """The step of a run with a cap that an earlier release began: what it gave its sealed shards stays."""
-        shares.steps = [self._step()]
+        """The grant of a run with a cap that an earlier release began: what it gave its sealed shards stays."""
+        shares.grants = [self._grant()]
         self._spread(shares)
         for shard in self._questions.sealed():
             share = shares.last.share(shard)
             asked = asked_ids(self._questions, shard)
             shares.last.give(shard, {id_: share.get(id_) or max(1, rows) for id_, rows in asked.items()})
 
-    def _raise(self, shares: Shares, settings: Sequence[Step]) -> None:
-        """Close the last step with what was asked in it, and add a step that gives the difference."""
-        shares.steps = shares.steps or [settings[0]]
-        closed, step = len(shares.steps) - 1, shares.last
-        for shard in sorted({*range(len(step.shares)), *self._questions.numbers()}):
-            before, share, given = shares.given(shard, before=closed), step.share(shard), {}
+    def _raise(self, shares: Shares, settings: Sequence[Grant]) -> None:
+        """Close the last grant with what was asked in it, and add a grant that gives the difference."""
+        shares.grants = shares.grants or [settings[0]]
+        closed, grant = len(shares.grants) - 1, shares.last
+        for shard in sorted({*range(len(grant.shares)), *self._questions.numbers()}):
+            before, share, given = shares.given(shard, before=closed), grant.share(shard), {}
             for id_, rows in asked_ids(self._questions, shard).items():
                 chunk_id, _, number = id_.partition(".")
                 if int(number or 0) > closed:
                     raise unusable(self._path, "is missing or too old")
                 if int(number or 0) == closed:
-                    all_of_it = step.questions_per_chunk - before[chunk_id]
-                    given[chunk_id] = share.get(chunk_id, max(1, rows)) if step.max_questions else all_of_it
-            step.give(shard, given)
-        shares.steps += settings[len(shares.steps) :]
+                    all_of_it = grant.questions_per_chunk - before[chunk_id]
+                    given[chunk_id] = share.get(chunk_id, max(1, rows)) if grant.max_questions else all_of_it
+            grant.give(shard, given)
+        shares.grants += settings[len(shares.grants) :]
         if self.capped:
             self._spread(shares)
 
     def _spread(self, shares: Shares) -> None:
-        """Let the last step give what the cap allows besides what earlier steps gave."""
+        """Let the last grant give what the cap allows besides what earlier grants gave."""
         sizes = [seal.rows for seal in self._chunks.seals()]
         standing: Counter[int] = Counter()
         for shard in range(len(sizes)):
@@ -224,7 +228,7 @@ class Quota:
         return filter(self._worth, self._chunks.read(shard))
 
     def _existing(self, shard: int) -> Mapping[str, Sequence[Question]]:
-        """The questions of an open shard that are on disk, by chunk, those of earlier steps first."""
+        """The questions of an open shard that are on disk, by chunk, those of earlier grants first."""
         files = self._questions.shard(shard)
         entries = files.peek()
         if not entries:

@@ -1,8 +1,8 @@
-"""How many questions each chunk gets, in steps: the first, and one for each time that the settings were raised.
+"""How many questions each chunk gets: a first grant, and one for each time that the settings were raised.
 
-The steps of a run with a cap, and of one that was raised, are in ``quota.json`` beside its questions. A step is written
-before anything is asked of it and does not change afterwards. So what was asked stays, a resume asks for the same, and
-a raise asks for the difference.
+The grants of a run with a cap, and of one that was raised, are in ``quota.json`` beside its questions. They are written
+before anything is asked of them, and what they gave to a chunk that was asked does not change. So what was asked stays,
+a resume asks for the same, and a raise asks for the difference.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from engine.files import make_folder, naming_the_disk, write_atomic
 from engine.pending import finished
 from jobs.records import Question
 
-__all__ = ["Shares", "Spread", "Step", "asked_ids", "item_id", "read_shares", "unusable", "write_shares"]
+__all__ = ["Grant", "Shares", "Spread", "asked_ids", "item_id", "read_shares", "unusable", "write_shares"]
 
 
-class Step(msgspec.Struct, kw_only=True):
-    """The settings of a step, and what it gives: for each shard the number of questions of each chunk, by its id.
+class Grant(msgspec.Struct, kw_only=True):
+    """Settings, and what they give: for each shard the number of questions of each chunk, by its id.
 
-    The last step gives nothing by the list if it has no cap: then every chunk gets what it lacks.
+    The last grant gives nothing by the list if it has no cap: then every chunk gets what it lacks.
     """
 
     questions_per_chunk: int
@@ -44,20 +44,20 @@ class Step(msgspec.Struct, kw_only=True):
 
 
 class Shares(msgspec.Struct, kw_only=True):
-    """The steps of a run; ``chunks`` counts the chunks of each shard that the last capped step was spread over."""
+    """The grants of a run; ``chunks`` counts the chunks of each shard that the last capped grant was spread over."""
 
-    steps: list[Step]
+    grants: list[Grant]
     chunks: list[int] = []
 
     @property
-    def last(self) -> Step:
-        return self.steps[-1]
+    def last(self) -> Grant:
+        return self.grants[-1]
 
     def given(self, shard: int, *, before: int | None = None) -> Counter[str]:
-        """The questions of each chunk of a shard that the lists of all steps give it, or of those `before` one."""
+        """The questions of each chunk of a shard that the lists of all grants give it, or of those `before` one."""
         found: Counter[str] = Counter()
-        for step in self.steps[:before]:
-            found.update(step.share(shard))
+        for grant in self.grants[:before]:
+            found.update(grant.share(shard))
         return found
 
 
@@ -88,9 +88,9 @@ class Spread:
         return given
 
 
-def item_id(chunk_id: str, step: int) -> str:
-    """The id of the input that asks about a chunk in a step."""
-    return f"{chunk_id}.{step}" if step else chunk_id
+def item_id(chunk_id: str, grant: int) -> str:
+    """The id of the input that asks about a chunk in a grant."""
+    return f"{chunk_id}.{grant}" if grant else chunk_id
 
 
 def asked_ids(questions: Dataset[Question], shard: int) -> Counter[str]:
@@ -99,7 +99,7 @@ def asked_ids(questions: Dataset[Question], shard: int) -> Counter[str]:
 
 
 def read_shares(path: Path) -> Shares | None:
-    """The steps in the file at `path`, None where there is none; raises `Fatal` for a damaged file; blocks."""
+    """The grants in the file at `path`, None where there is none; raises `Fatal` for a damaged file; blocks."""
     with naming_the_disk(path):
         try:
             return msgspec.json.decode(path.read_bytes(), type=Shares)

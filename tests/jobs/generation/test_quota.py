@@ -395,7 +395,7 @@ async def test_a_run_of_an_earlier_release(tmp_path: Path, die_after: int | None
     assert all(new.startswith(old) for old, new in zip(before, mill.bytes(), strict=True))
 
 
-@pytest.mark.parametrize("damage", [None, b"", b"[]", b'{"steps": []}', b'{"steps": [{"questions_per_chunk": 1}]}'])
+@pytest.mark.parametrize("damage", [None, b"", b"[]", b'{"grants": []}', b'{"grants": [{"questions_per_chunk": 1}]}'])
 @pytest.mark.parametrize("raised", [(2, None), (2, 12)])
 async def test_lost_shares_of_a_raised_run(mill: Mill, damage: bytes | None, raised: Setting) -> None:
     """Nothing is asked and nothing dropped where they are lost: one line with the remedy."""
@@ -412,7 +412,7 @@ async def test_lost_shares_of_a_raised_run(mill: Mill, damage: bytes | None, rai
 
 
 async def test_shares_of_another_run(mill: Mill) -> None:
-    """A file with more steps than the run has is not that run's."""
+    """A file with more grants than the run has is not that run's."""
     mill.deal(4)
     await mill.grind(1, 2)
     await mill.grind(1, 3)
