@@ -89,6 +89,11 @@ class Cluster:
         """Work on the shards of these jobs. `before` is awaited with the name of a job before a shard of it is handed out."""
         self._spread, self._before = jobs, before
 
+    @property
+    def ready(self) -> int:
+        """How many workers are ready for work."""
+        return len(self._members.alive)
+
     def takes(self, job: str) -> bool:
         return job in self._spread
 

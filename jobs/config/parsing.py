@@ -23,7 +23,11 @@ class Parse(Section):
         description='Most papers of one shard. "auto": 32, and from 2,000 papers on more and more, up to 256, so that a '
         "large run has thousands of files and not hundreds of thousands.",
     )
-    workers: int = Field(0, ge=0, description="Processes that read papers. 0: one per core.")
+    workers: int = Field(
+        0,
+        ge=0,
+        description="Processes that read papers, at each worker where there are workers. 0: one per core of the machine.",
+    )
     timeout_s: float = Field(120, gt=0, description="Seconds that one paper may take; after that it fails.")
     memory_mb: int = Field(4096, ge=512, description="Megabytes of memory that one paper may take.")
     parser: str = Field(
