@@ -30,8 +30,8 @@ def begin(papers: Path, run: Path, config: Path, *more: str) -> subprocess.Popen
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, said = process.communicate(timeout=200)
+def ended(process: subprocess.Popen[str], timeout_s: float = 200) -> tuple[int, str]:
+    _, said = process.communicate(timeout=timeout_s)
     return process.returncode, said
 
 
