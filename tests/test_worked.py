@@ -254,7 +254,7 @@ def asked(port: int, messages: Any, model: str = "written") -> str:
     """What the endpoint at `port` of the loopback says to `messages`."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/v1/chat/completions",
-        data=json.dumps({"model": model, "messages": list(messages)}).encode(),
+        data=json.dumps({"model": model, "messages": list(messages), "max_tokens": 64}).encode(),
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as reply:

@@ -154,7 +154,7 @@ async def answer(
 @contextmanager
 def answering(base: Path, adapters: Path) -> Iterator[str]:
     """The address of `batch_server.py` over `base`, which ends with the block."""
-    command = [sys.executable, str(HERE / "batch_server.py"), str(base), str(adapters), "0", str(MOST_TOKENS)]
+    command = [sys.executable, str(HERE / "batch_server.py"), str(base), str(adapters), "0"]
     quiet = {"OMP_WAIT_POLICY": "PASSIVE", "TQDM_DISABLE": "1", **os.environ}  # idle threads leave the cores to others
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet) as child:
         try:

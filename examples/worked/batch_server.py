@@ -1,4 +1,4 @@
-"""The base and its adapters as an endpoint that decodes in batches with torch: BASE.gguf ADAPTERS PORT MOST_TOKENS.
+"""The base and its adapters as an endpoint that decodes in batches with torch: BASE.gguf ADAPTERS PORT.
 
 On two cores this answers some hundred questions in a fifth of the time of a server that reads one prompt after the
 other. A request's `model` is "base" or the name of a file in the folder ADAPTERS, without its ending; that folder holds
@@ -30,13 +30,14 @@ class Asked:
 
     model: str
     messages: Sequence[dict[str, str]]
+    most_tokens: int
     answer: Future[tuple[str, int, int]] = field(default_factory=Future)
 
 
 class Decoder:
     """Answers requests in batches, on a thread of its own."""
 
-    def __init__(self, base: Path, adapters: Path, most_tokens: int) -> None:
+    def __init__(self, base: Path, adapters: Path) -> None:
         from jobs.tuning.lora.base import load_base
 
         loaded = load_base(base, "auto")
@@ -44,7 +45,7 @@ class Decoder:
         self._tokenizer.padding_side = "left"
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._adapters, self._most = adapters, most_tokens
+        self._adapters = adapters
         self._loaded: set[str] = set()
         self.waiting: queue.Queue[Asked] = queue.Queue()
 
@@ -56,7 +57,7 @@ class Decoder:
             threading.Event().wait(_WAIT_S)
             while not self.waiting.empty():
                 held.append(self.waiting.get())
-            batch = [asked for asked in held if asked.model == held[0].model][:_TOGETHER]
+            batch = [asked for asked in held if _alike(asked, held[0])][:_TOGETHER]
             held = [asked for asked in held if asked not in batch]
             try:
                 for asked, found in zip(batch, self._decode(batch), strict=True):
@@ -76,7 +77,10 @@ class Decoder:
         width = tokens["input_ids"].shape[1]
         with torch.inference_mode(), self._as(batch[0].model):
             written = self._model.generate(
-                **tokens, max_new_tokens=self._most, do_sample=False, pad_token_id=self._tokenizer.pad_token_id
+                **tokens,
+                max_new_tokens=batch[0].most_tokens,
+                do_sample=False,
+                pad_token_id=self._tokenizer.pad_token_id,
             )
         lengths = tokens["attention_mask"].sum(dim=1).tolist()
         answers = self._tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
@@ -106,6 +110,10 @@ class Decoder:
         self._loaded.add(name)
 
 
+def _alike(one: Asked, other: Asked) -> bool:
+    return (one.model, one.most_tokens) == (other.model, other.most_tokens)
+
+
 def server(decoder: Any, port: int = 0) -> ThreadingHTTPServer:
     """An endpoint on the loopback whose chat completions `decoder.waiting` takes."""
 
@@ -114,7 +122,7 @@ def server(decoder: Any, port: int = 0) -> ThreadingHTTPServer:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked = Asked(body["model"], body["messages"])
+            asked = Asked(body["model"], body["messages"], body.get("max_tokens") or body["max_completion_tokens"])
             decoder.waiting.put(asked)
             try:
                 text, prompt, written = asked.answer.result()
@@ -151,8 +159,8 @@ def completion(model: str, text: str, prompt: int, written: int) -> dict[str, An
 
 
 def main() -> None:
-    base, adapters, port, most_tokens = sys.argv[1:]
-    decoder = Decoder(Path(base), Path(adapters), int(most_tokens))
+    base, adapters, port = sys.argv[1:]
+    decoder = Decoder(Path(base), Path(adapters))
     threading.Thread(target=decoder.work, daemon=True).start()
     served = server(decoder, int(port))
     print(f"http://127.0.0.1:{served.server_port}/v1", flush=True)

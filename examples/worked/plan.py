@@ -40,9 +40,9 @@ class Speed:
 
 
 SPEEDS = {
-    "small": Speed(trained_s=3.8, answer_s=0.6),
-    "medium": Speed(trained_s=8.0, answer_s=1.2),
-    "default": Speed(trained_s=30.0, answer_s=4.0),
+    "small": Speed(trained_s=3.8, answer_s=1.0),
+    "medium": Speed(trained_s=8.0, answer_s=2.0),
+    "default": Speed(trained_s=30.0, answer_s=6.0),
 }
 """By the name of the base."""
 
