@@ -141,7 +141,10 @@ def server(decoder: Any, port: int = 0) -> ThreadingHTTPServer:
         def log_message(self, format: str, *arguments: Any) -> None:
             pass
 
-    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # connections that wait; with the usual five a burst of requests is reset
+
+    return Server(("127.0.0.1", port), Handler)
 
 
 def completion(model: str, text: str, prompt: int, written: int) -> dict[str, Any]:
