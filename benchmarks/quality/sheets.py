@@ -97,21 +97,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--recipes", type=lambda text: text.split(","), help="only these")
     parser.add_argument("--chunks", type=Path, help="a file of chunk ids, one a line: only these")
-    parser.add_argument("--without", type=Path, nargs="*", default=[], help="sheets whose chunks are left out")
+    parser.add_argument("--without", type=Path, nargs="*", default=[], help="sheets whose pairs are left out")
     given = parser.parse_args()
     lines, chunks = made(given.folders)
-    left_out = {row["chunk_id"] for path in given.without for row in _rows(path)}
+    there = {_what(row) for path in given.without for row in _rows(path)}
     only = set(given.chunks.read_text().split()) if given.chunks else chunks.keys()
     pairs = [
         {"recipe": line["recipe"], "chunk_id": line["chunk_id"], **pair}
         for line in lines
-        if line["chunk_id"] in only - left_out and (not given.recipes or line["recipe"] in given.recipes)
+        if line["chunk_id"] in only and (not given.recipes or line["recipe"] in given.recipes)
         for pair in line["pairs"]
+        if _what({**pair, "chunk_id": line["chunk_id"]}) not in there
     ]
     rows, key = sheet(pairs, chunks, given.seed)
     write(given.out.with_name(f"{given.out.name}.csv"), SHEET, rows)
     write(given.out.with_name(f"{given.out.name}.key.csv"), KEY, key)
     print(f"{len(rows)} pairs about {len({row['chunk_id'] for row in rows})} chunks")
+
+
+def _what(pair: Mapping[str, str]) -> tuple[str, str, str]:
+    """What tells pairs apart that are on a sheet."""
+    return pair["chunk_id"], without_marks(pair["question"]), without_marks(pair["answer"])
 
 
 def _rows(path: Path) -> list[Row]:

@@ -117,12 +117,11 @@ def _by_chunk(pairs: Iterable[Judged]) -> dict[str, float]:
     return {chunk: plain_mean(passed) for chunk, passed in found.items()}
 
 
-def paid(folders: Iterable[Path], chunks: frozenset[str] | None = None) -> dict[str, Paid]:
-    """What each recipe has paid in all, of the last folder that has it; over these `chunks`, if given."""
+def paid(folders: Iterable[Path]) -> dict[str, Paid]:
+    """What each recipe has paid in all, of the last folder that has it; chunks of which it kept no pair count, too."""
     sums: dict[str, list[Mapping[str, Any]]] = {}
     for row in made(folders)[0]:
-        if chunks is None or row["chunk_id"] in chunks:
-            sums.setdefault(row["recipe"], []).append(row)
+        sums.setdefault(row["recipe"], []).append(row)
     return {
         recipe: Paid(
             asked=sum(row["asked"] for row in rows),
@@ -185,7 +184,7 @@ def main() -> None:
         sys.exit(str(fault))
     if not any(pair.recipe == given.ours for pair in pairs):
         sys.exit(f"no pair of {given.ours} has been judged")
-    print(drawn(lines(pairs, given.ours), paid(given.costs, frozenset(pair.chunk_id for pair in pairs))))
+    print(drawn(lines(pairs, given.ours), paid(given.costs)))
 
 
 if __name__ == "__main__":
