@@ -28,7 +28,7 @@ USED, REJECTED, BUCKET_S = 0.98, 0.001, 10
 
 
 def main() -> None:
-    given = options(__doc__, rounds=3, each=32, turns=20, per_minute=12_000, limit_s=30, papers=48, engine="processes")
+    given = options(__doc__, rounds=3, each=32, turns=40, per_minute=12_000, limit_s=30, papers=48, engine="processes")
     scaled, alone = scaling(given.engine, given.rounds, given.each, given.turns)
     rows = [
         *(scaling_row(given.engine, workers, scaled) for workers in WORKERS[1:]),

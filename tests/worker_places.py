@@ -178,6 +178,9 @@ class WorkerPlaces:
             await self.kill(name)
         return "was ended"
 
+    async def close(self) -> None:
+        """There is nothing else to end."""
+
     async def kill(self, name: str) -> None:
         """The worker ends here: what it had in flight is lost."""
         group = self._groups.pop(name, None)

@@ -72,9 +72,12 @@ class Cluster:
     ) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ends = await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._places.end(name) for name in list(self._up)))
         await self._places.close()
+        for each in ends:
+            if isinstance(each, Exception) and error is None:
+                raise each
 
     def share(self, leases: Leases, head: Leaseholder) -> None:
         """Divide what all processes share by `leases`; `head` holds the part of this one."""
@@ -111,16 +114,23 @@ class Cluster:
             self._tasks.append(asyncio.create_task(self._beat(member, wait_s=0.0)))
 
     async def _keep(self, number: int) -> None:
-        """Keep one worker alive until the run stops, whoever of them it is."""
+        """Keep one worker alive until the run stops. What goes wrong here ends the run: nobody else would hear of it."""
+        try:
+            await self._keep_alive(number)
+        except GristmillError as error:
+            self._stop.request(error)
+        except Exception as error:
+            self._stop.request(Fatal(f"a worker failed: {type(error).__name__}: {error}"))
+            raise
+
+    async def _keep_alive(self, number: int) -> None:
+        """Start one worker after the other, each when the one before is lost."""
         failed = 0
         for life in count(1):
             name = f"{number}.{life}"
             self._up.add(name)
             try:
                 place = await self._places.start(name)
-            except GristmillError as error:
-                self._stop.request(error)
-                return
             except Lost:
                 failed += 1
                 how = await self._end(name)
@@ -152,9 +162,6 @@ class Cluster:
         except (Lost, TimeoutError):
             self._members.lose(member)
             return False
-        except GristmillError as error:
-            self._stop.request(error)
-            return True
         if self._leases is not None and report.demand is not None:
             member.grant = self._leases.grant(member.name, report.demand, asyncio.get_running_loop().time())
         self._members.hear(member, report.told, report.fed)

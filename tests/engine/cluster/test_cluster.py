@@ -335,3 +335,17 @@ async def test_a_shard_that_workers_are_lost_with(tmp_path: Path) -> None:
     with pytest.raises(Fatal, match="5 workers were lost one after the other while they worked on shard 0 of first"):
         await mill_with(folder, 1, ledger, places=places)
     await asyncio.gather(*killing)
+
+
+@pytest.mark.parametrize("error", [Fatal("the log cannot be written: the disk is full"), ValueError("a bug in a hook")])
+async def test_what_goes_wrong_while_a_worker_is_heard_ends_the_run(tmp_path: Path, error: Exception) -> None:
+    """An error of a hook is raised at the end and does not leave the workers unheard."""
+    folder, ledger = dealt(tmp_path / "many", [60] * 4), Ledger()
+
+    def hook(event: Event) -> None:
+        if isinstance(event, InputFailed):
+            raise error
+
+    with pytest.raises((type(error), Fatal, BaseExceptionGroup), match=r"disk is full|a bug in a hook|unhandled"):
+        async with asyncio.timeout(60):
+            await mill_with(folder, 2, ledger, places=WorkerPlaces(folder, ledger), hook=hook)
