@@ -52,7 +52,7 @@ def test_files_that_are_named_exist(name: str) -> None:
 
 def test_a_walk_goes_through_three_stories() -> None:
     """The walks of a paper, a request and a verdict stand in ARCHITECTURE.md, each as files in order."""
-    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("## Three walks")[2].partition("\n## ")[0]
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("## Walks")[2].partition("\n## ")[0]
     for beginning in ("**A paper**", "**A request**", "**A verdict**"):
         walk = text.partition(beginning)[2].partition("\n\n")[0]
         assert walk.count("→") >= 8, beginning
