@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Near", "NearQuestions"]
 
 GATHERED_FROM = 1_000_000  # kept questions
-BLOCK = 131_072  # questions, about
+BLOCK = 65_536  # questions, about
 _VERSION = 1
 
 

@@ -58,6 +58,7 @@ class Kept:
 
     def __init__(self, folder: Path, *, made: str) -> None:
         self._folder = folder
+        self._maps: dict[_Segment, tuple[NDArray[np.uint64], NDArray[np.uint32]]] = {}
         with naming_the_disk(folder):
             self._state = self._loaded(made) or self._fresh(made)
 
@@ -126,15 +127,15 @@ class Kept:
         """
         orders = np.argsort(hashes, axis=1)
         for segment in self._state.segments:
-            run_hashes, places = self._opened(segment)
-            for key in range(KEYS):
+            for key, (there, places) in enumerate(zip(*self._opened(segment), strict=True)):
                 wanted = hashes[key][orders[key]]
-                low = np.searchsorted(run_hashes[key], wanted, side="left")
-                sizes = np.searchsorted(run_hashes[key], wanted, side="right") - low
-                ends = np.cumsum(sizes)
-                if sizes.any():
-                    at = np.arange(ends[-1]) + np.repeat(low - (ends - sizes), sizes)
-                    yield np.stack([np.repeat(orders[key], sizes), places[key][at].astype(np.int64)], axis=1)
+                low = np.searchsorted(there, wanted)
+                hits = np.flatnonzero(there[np.minimum(low, len(there) - 1)] == wanted)
+                if len(hits):
+                    sizes = np.searchsorted(there, wanted[hits], side="right") - low[hits]
+                    ends = np.cumsum(sizes)
+                    at = np.arange(ends[-1]) + np.repeat(low[hits] - (ends - sizes), sizes)
+                    yield np.stack([np.repeat(orders[key][hits], sizes), places[at].astype(np.int64)], axis=1)
 
     def vectors(self) -> NDArray[np.float32]:
         """The vectors by place, mapped from the disk."""
@@ -176,6 +177,7 @@ class Kept:
         write_atomic(self._folder / "state.json", msgspec.json.encode(state))
         self._state = state
         self._cut_files(state)
+        self._maps = {segment: maps for segment, maps in self._maps.items() if segment in state.segments}
         counted = {path for segment in state.segments for path, _ in self._paths(segment)}
         for path in self._folder.glob("segment-*"):
             if path not in counted:
@@ -196,11 +198,12 @@ class Kept:
 
     def _opened(self, segment: _Segment) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """Its hashes, sorted, and their places, each of shape (`KEYS`, questions), mapped from the disk."""
-        (hashes, _), (places, _) = self._paths(segment)
-        shape = (KEYS, segment.end - segment.first)
-        return np.memmap(hashes, dtype="<u8", mode="r", shape=shape), np.memmap(
-            places, dtype="<u4", mode="r", shape=shape
-        )
+        if segment not in self._maps:  # kept, since each page of a new map costs a fault
+            (hashes, _), (places, _) = self._paths(segment)
+            maps = [np.memmap(hashes, dtype="<u8", mode="r"), np.memmap(places, dtype="<u4", mode="r")]
+            one, two = (np.asarray(each).reshape(KEYS, -1) for each in maps)
+            self._maps[segment] = one, two
+        return self._maps[segment]
 
     def _below(self, segment: _Segment, kept: int) -> Iterator[_Entries]:
         """The entries of a segment with places below `kept`, key by key."""
