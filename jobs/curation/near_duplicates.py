@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Near", "NearQuestions"]
 
-GATHERED_FROM = 1_000_000  # kept questions
+GATHERED_FROM = 10_000_000  # kept questions: their hashes are 4 GB on disk
 BLOCK = 65_536  # questions, about
 _VERSION = 1
 
