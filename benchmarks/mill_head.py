@@ -27,7 +27,8 @@ from engine.signals import Stop
 from jobs.config import Model
 
 
-async def grind(given: Settings, folder: Path, clocks: Started) -> None:
+async def grind(given: Settings, folder: Path, clocks: Started) -> set[int]:
+    """Returns the worker that was killed, if any."""
     datasets: dict[str, Dataset[Any]] = {
         "prompts": Dataset(folder / "prompts", Prompt),
         "answers": Dataset(folder / "answers", Answer),
@@ -49,16 +50,16 @@ async def grind(given: Settings, folder: Path, clocks: Started) -> None:
         killing = asyncio.create_task(kill_one(folder, given.kill_s)) if given.kill_s else None
         await run([answering], datasets, call, stop=stop, hook=hook, elsewhere=cluster)
         await cluster.last_reports()
-        if killing is not None:
-            killing.cancel()
+        return {await killing} if killing is not None else set()
 
 
-async def kill_one(folder: Path, after_s: float) -> None:
-    """Kill the first worker that has sent a request, so many seconds after it did."""
+async def kill_one(folder: Path, after_s: float) -> int:
+    """Kill the first worker that has sent a request, so many seconds after it did; returns its process."""
     while (process := await asyncio.to_thread(first_to_send, folder)) is None:  # noqa: ASYNC110 - it tells by a file
         await asyncio.sleep(0.1)
     await asyncio.sleep(after_s)
     os.kill(process, signal.SIGKILL)
+    return process
 
 
 def first_to_send(folder: Path) -> int | None:
@@ -72,9 +73,13 @@ def deal(given: Settings, dataset: Dataset[Any]) -> None:
         dataset.write_sealed(index, rows)
 
 
-def sent(folder: Path) -> list[float]:
-    """When requests were sent by any worker, in their order."""
-    return sorted(at for path in folder.glob("sent.*") for (at,) in mill_worker.TIME.iter_unpack(path.read_bytes()))
+def sending(folder: Path, killed: set[int]) -> tuple[float, float]:
+    """How long all who had something to send did, in seconds, and the part of all requests that were sent until then."""
+    paths = [path for path in folder.glob("sent.*") if path.stat().st_size]
+    times = {path: [at for (at,) in mill_worker.TIME.iter_unpack(path.read_bytes())] for path in paths}
+    end = min(max(sent) for path, sent in times.items() if int(path.suffix[1:]) not in killed)
+    every = sorted(at for sent in times.values() for at in sent)
+    return end - every[0], sum(at <= end for at in every) / len(every)
 
 
 def main() -> None:
@@ -82,9 +87,14 @@ def main() -> None:
     folder = Path(given.folder)
     deal(given, Dataset(folder / "prompts", Prompt))
     clocks = Started()
-    work.run(given, grind(given, folder, clocks))
-    times = sent(folder)
-    outcome = msgspec.structs.replace(clocks.stopped(), sending_s=times[-1] - times[0])
+    killed: set[int] = set()
+
+    async def watched() -> None:
+        killed.update(await grind(given, folder, clocks))
+
+    work.run(given, watched())
+    sending_s, sent_then = sending(folder, killed)
+    outcome = msgspec.structs.replace(clocks.stopped(), sending_s=sending_s, sent_then=sent_then)
     answers = {row.parent: row.text for row in Dataset(folder / "answers", Answer).rows()}
     asked = {str(number): prompt for number, prompt in enumerate(prompts(given.requests, given.seed))}
     print(msgspec.json.encode(judged(outcome, answers, asked)).decode())

@@ -66,6 +66,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a client did. ``start_cpu_s`` was spent before its clocks ran; ``sending_s`` is from the first request to the last.
 
     ``valid`` answers stand on disk and are what was asked, ``bad`` stand there and are not, ``lost`` do not.
+    With workers ``sending_s`` ends when the first of them has nothing more to send, after ``sent_then`` of all requests.
     ``troubles`` counts the attempts that failed, by kind. ``syncs`` counts the calls of fsync and fdatasync.
     """
 
@@ -79,6 +80,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     troubles: dict[str, int]
     syncs: int = 0
+    sent_then: float = 1.0
 
 
 class Started:
