@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.budget import Budget
-from engine.cluster.leaseholder import Leaseholder
 from engine.events import Hook
 from engine.requests import Call
 from engine.signals import Stop
@@ -25,6 +24,9 @@ from jobs.run.context import RunContext
 from jobs.run.own_jobs import own_datasets
 from jobs.tuning.tuning_jobs import served, tuned_model
 from jobs.work import Work
+
+if TYPE_CHECKING:
+    from engine.cluster.leaseholder import Leaseholder
 
 __all__ = ["model_calls", "parser_settings", "run_context"]
 

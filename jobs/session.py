@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from engine.batches.batches import Batches
 from engine.breaker import Breaker
 from engine.budget import Budget
-from engine.cluster.head import Cluster
 from engine.datasets import Dataset
 from engine.deferrals import Deferrals
 from engine.errors import BadInput
@@ -41,6 +40,7 @@ from jobs.trials import trials
 from jobs.work import Work
 
 if TYPE_CHECKING:
+    from engine.cluster.head import Cluster
     from jobs.report.data import ReportData
 
 __all__ = ["Outcome", "Session", "looked_at", "opened"]

@@ -1,17 +1,13 @@
-"""Which jobs of a run workers work on, and how the workers of a run are started."""
+"""Which jobs of a run workers work on, and how the workers of a run are started. A run without workers imports none of it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from engine.budget import Budget
-from engine.cluster.head import Cluster
-from engine.cluster.leaseholder import Leaseholder
-from engine.cluster.leases import Leases
-from engine.cluster.messages import Report
-from engine.cluster.place import Places
 from engine.events import Hook
 from engine.job import Job, Pipeline
 from engine.processes import usable_cores
@@ -24,6 +20,12 @@ from jobs.registry import Declaration, declared
 from jobs.review.log import ReviewLog
 from jobs.run.traffic import Traffic
 from jobs.work import Work
+
+if TYPE_CHECKING:
+    from engine.cluster.head import Cluster
+    from engine.cluster.leaseholder import Leaseholder
+    from engine.cluster.messages import Report
+    from engine.cluster.place import Places
 
 __all__ = ["Heard", "begun", "shared", "spread_jobs"]
 
@@ -47,6 +49,8 @@ def begun(work: Work, *, stop: Stop, hook: Hook, heard: Heard) -> Cluster | None
     steps = {job.name for job in declared("pairs" if work.config.evaluate.pairs else "papers").values() if job.writes}
     if not count or steps.isdisjoint(work.selection.steps()):
         return None
+    from engine.cluster.head import Cluster
+
     return Cluster(_places(work, count), count, stop=stop, hook=hook, heard=heard)
 
 
@@ -84,6 +88,9 @@ def shared(cluster: Cluster, work: Work, spent: Usage | None) -> tuple[Budget, L
 
     `spent` is what earlier processes have paid, None without a budget.
     """
+    from engine.cluster.leaseholder import Leaseholder
+    from engine.cluster.leases import Leases
+
     caps, count = work.config.budget, work.config.cluster.workers
     now = asyncio.get_running_loop().time()
     leases = Leases(

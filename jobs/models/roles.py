@@ -20,7 +20,6 @@ from engine.batches.policy import BatchPolicy
 from engine.batches.service import BatchService
 from engine.budget import Budget, budgeted
 from engine.calls import batched
-from engine.cluster.leaseholder import Leaseholder
 from engine.errors import BadInput, Fatal
 from engine.events import Hook, Note
 from engine.limits import Limit, limited
@@ -37,6 +36,7 @@ from jobs.run.model_names import model_name
 from jobs.run.traffic import Traffic
 
 if TYPE_CHECKING:
+    from engine.cluster.leaseholder import Leaseholder
     from jobs.models.gguf import Served
     from jobs.models.llama_server import LocalServer
 
