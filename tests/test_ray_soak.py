@@ -27,7 +27,7 @@ def test_machines_that_go(
     example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured, seed: int
 ) -> None:
     """Two of three machines go, one after the other, each at a random moment; another comes."""
-    from ray.cluster_utils import Cluster  # type: ignore[import-not-found,unused-ignore]
+    from ray.cluster_utils import Cluster
 
     url, chance = simulate("--latency-mean-s", "2"), random.Random(seed)
     config = configured(url)
