@@ -1,7 +1,7 @@
 """The questions of a run that are kept so far, on disk, found by the hashes of `jobs.curation.near_keys`.
 
 Each question has a place: 0 is the first one kept. Hashes stand in segments, as in a log-structured merge tree: a segment
-has the sorted hashes of the questions of some consecutive places, each with its place, and is at least twice as large as
+has the sorted hashes of the questions of some consecutive places, each with its place, and is at least four times as large as
 the next. So there are few, each entry is merged a few times, and reading and writing go from beginning to end. Files are
 mapped into memory; what is held there is the part of two segments that is merged now, one key at a time.
 
