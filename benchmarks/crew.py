@@ -158,6 +158,10 @@ def places(given: Crew) -> Places:
     setup = msgspec.json.encode(given)
     if given.engine == "processes":
         return Processes("crew:serve_worker", lambda name: setup)
+    if given.engine == "ray":
+        from engine.cluster.on_ray import Ray
+
+        return Ray("crew:serve_worker", lambda name: setup, {})
     raise SystemExit(f"there is no engine {given.engine!r}")
 
 

@@ -15,7 +15,9 @@ from jobs.run.folder import RunFolder
 from jobs.session import opened
 from jobs.work import Selection, prepare
 
-HEAVY = "engine.cluster.head aiohttp jinja2 lancedb llama_index nltk numpy openai pandas pyarrow pymupdf tiktoken".split()
+HEAVY = (
+    "engine.cluster.head aiohttp jinja2 lancedb llama_index nltk numpy openai pandas pyarrow pymupdf tiktoken".split()
+)
 
 
 @pytest.mark.processes
