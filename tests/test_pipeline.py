@@ -201,7 +201,7 @@ def test_papers_that_harm_their_reader(
     example_papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A reader that is killed, one that never ends and one that takes 8 GiB: three failures, and all others are done."""
-    monkeypatch.setattr("jobs.session.WARM_UP", hostile_papers.INITIALIZER)
+    monkeypatch.setattr("jobs.opening.WARM_UP", hostile_papers.INITIALIZER)
     out, papers = tmp_path / "run", tmp_path / "hostile"
     papers.mkdir()
     hostile_papers.write_papers(papers)

@@ -186,10 +186,10 @@ class WorkerPlaces:
         group = self._groups.pop(name, None)
         if group is None:
             return
-        self._ledger.kill(name)
         for task in group:
             task.cancel()
         await asyncio.gather(*group, return_exceptions=True)
+        self._ledger.kill(name)  # not before: until it has ended it may begin another request
         await self._workers[name].close()
 
     def freeze(self, name: str) -> None:

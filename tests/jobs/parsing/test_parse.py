@@ -130,13 +130,14 @@ async def test_the_first_copy_stays(tmp_path: Path) -> None:
     async with Workers(processes=1, initializer=WARM_UP) as workers:
         parsing = job(workers)
         assert parsing.review is not None
+        assert parsing.claims is not None
         first = await rows_of(parsing, *map(paper, (other, one, copy)))
         second = await rows_of(parsing, paper(copy, "late"))
     for _ in range(2):
-        found = await parsing.review(first)
+        found = await parsing.review(parsing.claims(first))
         assert {id_: failure.kind for id_, failure in found.items()} == {"copy": "duplicate"}
         assert "paper one" in str(found["copy"])
-        assert set(await parsing.review(second)) == {"late"}
+        assert set(await parsing.review(parsing.claims(second))) == {"late"}
 
 
 async def test_failures_keep_their_kind(tmp_path: Path) -> None:
@@ -199,7 +200,8 @@ async def test_every_example_paper_is_accounted_for() -> None:
             except Permanent as failure:
                 failures[path.name] = failure.kind
     assert parsing.review is not None
-    duplicates = await parsing.review(chunks)
+    assert parsing.claims is not None
+    duplicates = await parsing.review(parsing.claims(chunks))
     done = {chunk.paper_id for chunk in chunks} - set(duplicates)
     assert len(files) == 47
     assert len(done) + len(duplicates) + len(failures) == 47

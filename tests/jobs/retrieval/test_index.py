@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lancedb.index import IvfHnswSq
 from llama_index.core import VectorStoreIndex
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
@@ -289,6 +288,8 @@ async def test_a_store_of_an_earlier_release(tmp_path: Path) -> None:
     made = sealed(tmp_path / "i", Vector, written)
     await retriever.build(chunks, made)
     table = (await ChunkStore.open(tmp_path / "store")).client
+    from lancedb.index import IvfHnswSq  # not at the top: the store sets what LanceDB logs before it imports it
+
     await table.create_index("vector", config=IvfHnswSq(distance_type="cosine"))
     await Retriever(tmp_path / "store").build(chunks, made)
     opened = await ChunkStore.open(tmp_path / "store")
