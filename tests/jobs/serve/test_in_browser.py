@@ -116,7 +116,7 @@ def drawn_run(folder: Path, papers: Path) -> RunFolder:
     row = paper("a", path=str(path))
     settings = Settings(chunk_size=256, chunk_overlap=0, split_by="paper", train=0.7, seed=0)
     chunks = read_paper((row, settings))
-    evidence = chunks[1].text[20:120]
+    evidence = chunks[1].text.split("\n\n")[1][:200].rpartition(" ")[0]
     asked = msgspec.structs.replace(pair("p1", chunk=chunks[1].id, paper="a"), evidence=evidence)
     for name, rows in (("papers", [row]), ("chunks", chunks), ("pairs", [asked])):
         datasets[name].write_sealed(0, rows)
