@@ -95,12 +95,6 @@ class Dataset(Generic[R]):
         for path in list(self.folder.glob("*.checkpoint.jsonl")):
             self.shard(int(path.name.split(".")[0])).settle()
 
-    def sweep(self) -> None:
-        """Delete what workers that were taken for lost have left behind; blocks. Only for the lock's holder."""
-        for path in list(self.folder.glob("*.jsonl.*.tmp")):
-            if self.shard(int(path.name.split(".")[0])).done.exists():
-                path.unlink(missing_ok=True)
-
     def unsealed(self) -> list[Shard]:
         """The open shards: being worked on now, or left open when the last process ended; in order; blocks."""
         numbers = sorted(int(path.name.split(".")[0]) for path in self.folder.glob("*.checkpoint.jsonl"))
@@ -187,6 +181,7 @@ class Dataset(Generic[R]):
         path, identity = self.folder / "job.json", identity_of(job, fingerprint)
         with naming_the_disk(self.folder):
             make_folder(self.folder)
+            self._sweep()
             if not older and not same(read_json(path, job), identity):
                 if (made := self.made()) is not None:
                     raised = {key: made.fingerprint.get(key) for key in sorted(raisable)}
@@ -207,6 +202,12 @@ class Dataset(Generic[R]):
                 self.folder.rename(discarded)
                 sync_folder(self.folder.parent)
                 shutil.rmtree(discarded)
+
+    def _sweep(self) -> None:
+        """Delete what workers that were taken for lost have left beside sealed shards."""
+        for path in list(self.folder.glob("*.jsonl.*.tmp")):
+            if self.shard(int(path.name.split(".")[0])).done.exists():
+                path.unlink(missing_ok=True)
 
     def _has_commits(self) -> bool:
         journals_and_rows = self.folder.glob("*.jsonl")

@@ -116,7 +116,7 @@ def test_workers_and_heads_are_killed(
     twice = counted["answered_twice"] - alike
     with capsys.disabled():
         print(f"\n{workers} workers: {dict(trouble.happened)}; paid twice {twice} of {counted['answered']}", end="")
-        print(f", at most {in_flight} in flight at the kills; rows lost 0, doubled 0")
+        print(f", at most {in_flight} in flight at the kills; the same bytes")
     assert trouble.happened["worker"]
     assert twice <= in_flight
 

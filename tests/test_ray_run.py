@@ -23,26 +23,22 @@ SMALL = "[ask]\nmax_questions = 24\n"
 PARSE = "[parse]\nchunk_size = 256\nchunk_overlap = 32\nworkers = 1\n"
 
 
-def workers() -> Iterator[int]:
-    """The worker processes of this machine, whoever has started them."""
+def workers_of(mark: str) -> list[int]:
+    """The worker processes on this machine with `mark` in their environment: other tests may have some of their own."""
+    return [process for process in map(int, _numbers()) if mark.encode() in _told(process, "environ")]
+
+
+def _numbers() -> Iterator[str]:
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"jobs.cluster.child" in (folder / "cmdline").read_bytes():
-                yield int(folder.name)
-        except OSError:
-            continue  # it has ended
+        if b"jobs.cluster.child" in _told(int(folder.name), "cmdline"):
+            yield folder.name
 
 
-def working_on(run: Path, config: Path) -> list[int]:
-    """Those with one of our endpoint's configurations: others may run beside these tests."""
-    return [each for each in workers() if str(run).encode() in _environment(each)]
-
-
-def _environment(process: int) -> bytes:
+def _told(process: int, name: str) -> bytes:
     try:
-        return Path(f"/proc/{process}/environ").read_bytes()
+        return Path(f"/proc/{process}/{name}").read_bytes()
     except OSError:
-        return b""
+        return b""  # it has ended
 
 
 def test_ray_a_kill_and_one_process(
@@ -59,13 +55,13 @@ def test_ray_a_kill_and_one_process(
 
     head = begin(example_papers, many, config, *ON_RAY)
     wait_for(lambda: any((many / "questions").glob("*.checkpoint.jsonl")), head)
-    killed = working_on(tmp_path, config)[0]
+    killed = workers_of(str(tmp_path))[0]
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: any((many / "pairs").glob("*.checkpoint.jsonl")), head)
     head.send_signal(signal.SIGINT)
     code, said = ended(head)
     assert code == 130, said
-    assert not working_on(tmp_path, config)
+    assert not workers_of(str(tmp_path))
     assert any("its shards are handed out again" in event.get("text", "") for event in events(many))
 
     assert ended(begin(example_papers, many, config))[0] in (0, 3)

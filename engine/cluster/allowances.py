@@ -65,19 +65,6 @@ class Allowances:
         if demand is not None:
             self._lost[worker] = demand.spent
 
-    def recovered(self, worker: str, paid: Usage) -> None:
-        """What a lost process has paid, by its journals. What else it was allowed stays counted."""
-        if worker in self._lost:
-            self._lost[worker] = paid
-
-    def ended(self, worker: str) -> None:
-        """The process ended in order, with nothing in flight: what it has not paid is free."""
-        demand = self._demands.pop(worker, None)
-        if demand is not None:
-            self._lost[worker] = demand.spent
-            self._dollars.settle(worker, demand.spent.cost_usd)
-            self._counts.settle(worker, _count(demand.spent))
-
     def _nothing_left(self, demand: BudgetDemand) -> str:
         """Why no request that waits anywhere can ever go, in one line; "" while one may."""
         demands = list(self._demands.values())
@@ -169,10 +156,6 @@ class _Purse:
         self._granted[worker] = [*granted, (step.number, allowed)]
         self._held[worker] = max(self._held[worker], allowed)
         return allowed
-
-    def settle(self, worker: str, paid: float) -> None:
-        if worker in self._held:
-            self._held[worker] = paid
 
     def _paid_a_second(self, worker: str, spent: float, now: float) -> float:
         """As it is now, or half of what it was before."""

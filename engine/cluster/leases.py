@@ -71,13 +71,3 @@ class Leases:
         for limit in self._limits.values():
             limit.lost(worker)
         self._allowances.lost(worker)
-
-    def ended(self, worker: str) -> None:
-        """`worker` has ended in order after its last demand, with nothing in flight."""
-        for limit in self._limits.values():
-            limit.lost(worker)
-        self._allowances.ended(worker)
-
-    def recovered(self, worker: str, paid: Usage) -> None:
-        """The journals of a lost worker say what it has paid."""
-        self._allowances.recovered(worker, paid)

@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,8 @@ class Ray:
     async def close(self) -> None:
         """Leave the cluster, and end the one that was started here."""
         if self._connecting is not None:
-            ray = await self._connecting
-            await asyncio.to_thread(ray.shutdown)
+            with suppress(BadInput):  # it was not reached, and whoever started a worker knows
+                await asyncio.to_thread((await self._connecting).shutdown)
 
 
 def _late() -> list[str]:

@@ -12,8 +12,9 @@ __all__ = ["Setup"]
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """The run in `folder`, with its configuration as JSON. `embedded` is what the embedded model is called.
 
-    `parsers` are the arguments of the `Workers` that read papers, 0 processes being one for each core; the run `begins` where it has no rows yet, so that papers
-    come first. `reviewed` says whether people have decided about pairs of it. `share` is one worker's part of a job's slots.
+    `parsers` are the arguments of the `Workers` that read papers, 0 processes being one for each core. The run `begins` where
+    it has no rows yet, so that papers come first. `reviewed` says whether people have decided about pairs of it. `share` is
+    one worker's part of a job's slots.
     """
 
     folder: str
