@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from built_pipeline import built
 
 from engine.datasets import Dataset
 from engine.job import Pipeline, Step
 from engine.records import Record
 from engine.requests import Usage
 from engine.shards import Entry
-from engine.signals import Stop
 from engine.writers import ShardWriter
 from jobs import registry
 from jobs.cli.estimate import estimate
 from jobs.config import Config
-from jobs.evaluation.asked import Asked
-from jobs.pipeline import build
 from jobs.report.collect import job_states
-from jobs.retrieval.index import Retriever
-from jobs.run.context import RunContext
 from jobs.run.folder import RunFolder
 
 PAPERS = (
@@ -46,25 +41,7 @@ EVERYTHING = Config.model_validate(
 
 def pipeline(folder: Path, *, pairs: str = "") -> Pipeline:
     config = EVERYTHING.model_copy(update={"evaluate": EVERYTHING.evaluate.model_copy(update={"pairs": pairs})})
-    run = RunFolder(folder)
-    return build(
-        RunContext(
-            config=config,
-            folder=run,
-            datasets=run.datasets(),
-            papers=[],
-            workers=cast(Any, SimpleNamespace(processes=1)),
-            catalogue=cast(Any, None),
-            retriever=Retriever(run.store),
-            asked=Asked(run.datasets()["pairs"], run.datasets()["examples"], config.evaluate, 0),
-            embedded="local",
-            weights=None,
-            tuned=lambda: None,
-            show=lambda data: None,
-            stop=Stop(),
-            hook=lambda event: None,
-        )
-    )
+    return built(config, folder)
 
 
 @pytest.mark.parametrize(("beginning", "pairs", "names"), [("papers", "", PAPERS), ("pairs", "pairs.jsonl", PAIRS)])

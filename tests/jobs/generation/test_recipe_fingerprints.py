@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from built_pipeline import built
 from samples import chunk, pair, processed, question, response
 
 from engine.errors import Permanent
 from engine.job import Job, ShardRows
-from engine.signals import Stop
 from engine.testing import scripted
 from jobs.config import Config, Curate
 from jobs.curation.critique import critique
-from jobs.evaluation.asked import Asked
 from jobs.evaluation.judge import by_agreement, by_score
 from jobs.generation.answer import answer
 from jobs.generation.ask import grounded, llama_index
 from jobs.generation.grounded import Grounded, Task
 from jobs.generation.manner import Manner
 from jobs.generation.quota import Wanted
-from jobs.pipeline import build
-from jobs.retrieval.index import Retriever
-from jobs.run.context import RunContext
-from jobs.run.folder import RunFolder
 
 TABLE: dict[str, Any] = {
     "models": {role: {"model": "m"} for role in ("generator", "base", "judge", "embedding")},
@@ -44,26 +38,7 @@ PROMPTS = {
 
 def fingerprints(folder: Path, table: dict[str, Any]) -> dict[str, dict[str, Any]]:
     config = Config.model_validate({**TABLE, **table}).resolved(papers=30)
-    run = RunFolder(folder)
-    pipeline = build(
-        RunContext(
-            config=config,
-            folder=run,
-            datasets=run.datasets(),
-            papers=[],
-            workers=cast(Any, SimpleNamespace(processes=1)),
-            catalogue=cast(Any, None),
-            retriever=Retriever(run.store),
-            asked=Asked(run.datasets()["pairs"], run.datasets()["examples"], config.evaluate, 0),
-            embedded="local",
-            weights=None,
-            tuned=lambda: None,
-            show=lambda data: None,
-            stop=Stop(),
-            hook=lambda event: None,
-        )
-    )
-    return {job.name: dict(job.fingerprint) for job in pipeline if isinstance(job, Job)}
+    return {job.name: dict(job.fingerprint) for job in built(config, folder) if isinstance(job, Job)}
 
 
 def test_the_prompt_of_a_job_is_in_its_fingerprint_alone(tmp_path: Path) -> None:
