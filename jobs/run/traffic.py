@@ -57,7 +57,6 @@ class Traffic:
         """What is in flight, for a line that goes on with what becomes of it."""
         if not self.in_flight:
             return "what is in flight is"
-        requests = "1 request in flight is" if self.in_flight == 1 else f"{self.in_flight} requests in flight are"
-        if self.mean_s is None:
-            return requests
-        return f"{requests} (one takes about {max(1, round(self.mean_s))} s)"
+        requests, are = ("1 request", "is") if self.in_flight == 1 else (f"{self.in_flight} requests", "are")
+        takes = "" if self.mean_s is None else f" (one takes about {max(1, round(self.mean_s))} s)"
+        return f"{requests} in flight{takes} {are}"

@@ -5,6 +5,7 @@ import gc
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +21,7 @@ from engine.errors import Fatal, Permanent
 from engine.events import BatchChanged, Event, InputFailed, Note
 from engine.job import Job
 from engine.prices import Price
-from engine.requests import Usage
+from engine.requests import Call, Usage
 from engine.runner import run
 from engine.signals import Stop, Stopped
 from engine.virtualtime import run_virtual
@@ -378,19 +379,20 @@ def test_a_shard_that_was_not_fed_to_its_end(tmp_path: Path) -> None:
     """Where a stop came in the middle of a shard, the next run asks for its rest at once, while the first rows wait."""
     folder, books, provider, stop = fresh(tmp_path / "run", [20]), Again(), Provider(run_s=10_000), Stop()
     policy = BatchPolicy(rows=4)
-    slow = grow("first", reads="source", writes="middle", books=books, slots=1)
+    slow, begun = grow("first", reads="source", writes="middle", books=books, slots=1), 0
 
-    def at(step: str) -> None:
-        if step == "before upload":
+    async def process(row: Any, call: Call) -> Any:
+        nonlocal begun
+        begun += 1
+        if begun == 10:
             stop.request()
+        return await slow.process(row, call)
 
     async def first() -> None:
-        provider.at = at
         with pytest.raises(Stopped):
-            await work(folder, provider, [slow], books, policy=policy, stop=stop)
+            await work(folder, provider, [replace(slow, process=process)], books, policy=policy, stop=stop)
 
     run_virtual(first())
-    provider.at = lambda step: None
     assert len(read_records(folder / "batches")) < 5
     run_virtual(work(folder, provider, [slow], books, policy=policy))
     assert provider.paid_twice == 0

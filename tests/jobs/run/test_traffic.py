@@ -39,7 +39,7 @@ def test_what_is_in_flight_and_how_long_it_takes() -> None:
     assert run_virtual(work()) == [
         "what is in flight is",
         "1 request in flight is",
-        "2 requests in flight are (one takes about 8 s)",
+        "2 requests in flight (one takes about 8 s) are",
         "what is in flight is",
     ]
 
