@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from installed import distilabel, notebook, quiet, raft, synthetic_data_kit
 from model import Model
 
-from jobs.generation.grounded import Grounded, Task
+from jobs.generation.copied import Copied
+from jobs.generation.grounded import Form, Task
+from jobs.generation.stated import Stated
 from jobs.models.chat import Malformed
 from jobs.records import Chunk
 
@@ -37,41 +38,17 @@ Recipe = Callable[[Model, Chunk, int], list[Made]]
 """From the model, a chunk and the number of pairs that is asked for to the pairs that it keeps, that many at most."""
 
 
-def evidence(model: Model, chunk: Chunk, count: int) -> list[Made]:
-    """Ours as a local generator has it: a sentence of the chunk, its question and its answer in one request."""
-    return _grounded(Grounded(chooses=True), model, chunk, count)
+def stated(model: Model, chunk: Chunk, count: int) -> list[Made]:
+    """Ours as a local generator has it: the request states sentences of the chunk, and asks for pairs about each."""
+    return _grounded(Stated(), model, chunk, count)
 
 
 def grounded(model: Model, chunk: Chunk, count: int) -> list[Made]:
     """Ours as any endpoint has it: the model copies its evidence, and a type is said too, in one request."""
-    return _grounded(Grounded(max_tokens=_PAIRS_TOKENS), model, chunk, count)
+    return _grounded(Copied(max_tokens=_PAIRS_TOKENS), model, chunk, count)
 
 
-def named(model: Model, chunk: Chunk, count: int) -> list[Made]:
-    """`grounded` with another prompt, which is on trial: the model names what it asks about before it asks."""
-    form, task = Grounded(max_tokens=_PAIRS_TOKENS), Task(chunk=chunk, count=count)
-    request = form.request(task)
-    if request is None:
-        return []
-    system = (Path(__file__).parent / "named.txt").read_text().strip()
-    user = request.messages[-1]["content"].replace("evidence, types and answers", "evidence, names and answers")
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-    reply = model.ask(messages, max_tokens=_PAIRS_TOKENS, schema=_named_schema(count))
-    try:
-        return [Made(pair.question, pair.answer) for pair in form.read(reply, task).pairs]
-    except Malformed:
-        return []
-
-
-def _named_schema(count: int) -> dict[str, Any]:
-    fields = ("evidence", "about", "question", "answer")
-    texts = {name: {"type": "string"} for name in fields}
-    pair = {"type": "object", "properties": texts, "required": list(fields), "additionalProperties": False}
-    pairs = {"type": "array", "items": pair, "minItems": count, "maxItems": count}
-    return {"type": "object", "properties": {"pairs": pairs}, "required": ["pairs"], "additionalProperties": False}
-
-
-def _grounded(form: Grounded, model: Model, chunk: Chunk, count: int) -> list[Made]:
+def _grounded(form: Form, model: Model, chunk: Chunk, count: int) -> list[Made]:
     task = Task(chunk=chunk, count=count)
     request = form.request(task)
     if request is None:
@@ -147,9 +124,8 @@ def self_instruct(model: Model, chunk: Chunk, count: int) -> list[Made]:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "evidence": evidence,
+    "stated": stated,
     "grounded": grounded,
-    "named": named,
     "llama-index": llama_index,
     "raft": raft_pack,
     "synthetic-data-kit": kit,

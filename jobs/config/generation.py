@@ -24,7 +24,7 @@ class Ask(Section):
         "auto",
         description='"llama-index": LlamaIndex\'s prompt for questions, then one request for each answer. "grounded": '
         "evidence in the chunk, question, type and answer in one request; pairs without evidence are dropped. "
-        '"evidence": the same, held to single sentences, as "grounded" is for a local generator. '
+        '"evidence": the same, about sentences that the request states, as a local generator needs it. '
         '"auto": "grounded" for a local generator, else "llama-index".',
     )
     questions_per_chunk: int = Field(2, gt=0, description="Questions about each chunk; may be raised later.")
@@ -62,6 +62,11 @@ class Ask(Section):
         description="Shares of the types of question, together 1: fact, how, why, compare, number, and multi_step, which "
         'needs two chunks of one paper. They are drawn by hash, and need the recipe "grounded", which "auto" then is. '
         "Unset: the model chooses.",
+    )
+    name_paper: bool = Field(
+        True,
+        description="Whether a question that does not name its subject is given the title of its paper, where the "
+        "request states the sentences that are asked about.",
     )
     language: str = Field(
         "",

@@ -59,8 +59,8 @@ class Config(Section):
         return model.model_copy(update={key: usd for key, usd in stated.items() if getattr(model, key) is None})
 
     @property
-    def chooses_evidence(self) -> bool:
-        """Whether the recipe "grounded" is held to the sentences of each chunk, as small models need it."""
+    def states_evidence(self) -> bool:
+        """Whether the recipe "grounded" states the sentences that are asked about, as small models need it."""
         return self.ask.recipe == "evidence" or (self.ask.recipe == "grounded" and self.models.generator.local)
 
     def with_parser_of(self, before: Config | None) -> Config:
@@ -88,7 +88,7 @@ class Config(Section):
             if values[section][key] == "auto":
                 values[section][key] = decided
         if values["curate"]["round_trip"] == "auto":
-            small = Config.model_validate(values).chooses_evidence
+            small = Config.model_validate(values).states_evidence
             values["curate"]["round_trip"] = before.curate.round_trip if before is not None else small
         return Config.model_validate(values)
 

@@ -17,7 +17,7 @@ from engine.events import Hook, RowsDropped
 from engine.job import Job
 from engine.records import Record, make_id
 from engine.requests import Call
-from jobs.generation.grounded import Grounded, Task, about
+from jobs.generation.grounded import Form, Task, about
 from jobs.generation.manner import NO_MANNER, Manner
 from jobs.generation.pair_checks import GroundedPair
 from jobs.generation.quota import RAISABLE, Quota, Wanted
@@ -142,7 +142,7 @@ def _with_section(chunk: Chunk) -> str:
     return f"Section: {' > '.join(chunk.section)}\n\n{chunk.text}" if chunk.section else chunk.text
 
 
-def grounded(form: Grounded, hook: Hook) -> Recipe:
+def grounded(form: Form, hook: Hook) -> Recipe:
     """The recipe "grounded": the evidence, its question and its answer in one request, each checked.
 
     See `jobs.generation.grounded`. A chunk with nothing worth asking about costs no request. `hook` gets an event for

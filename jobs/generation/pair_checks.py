@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from jobs.generation.evidence import sentences
+from jobs.generation.words import GENERIC, NAME, terms
 
-__all__ = ["CHOSEN", "COPIED", "GroundedPair", "Standard", "fault", "joined", "supported", "terms", "uncited"]
+__all__ = ["COPIED", "STATED", "GroundedPair", "Standard", "duplicates", "fault", "joined", "support", "uncited"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,25 +33,30 @@ class GroundedPair:
 class Standard:
     """How strictly an answer is held to its source.
 
-    At least ``share`` of the words that it adds to the question stand in the evidence, or anywhere in the chunk if
-    ``whole_chunk``. It has fewer than ``longest`` characters. Without ``same_words`` it may be in another language, and
-    only its numbers are looked for.
+    At least ``share`` of the words that it adds to the question, ``added`` of them at least, stand in the evidence, or
+    anywhere in the chunk if ``whole_chunk``. It has fewer than ``longest`` characters. A third of the question's words
+    stand in evidence or title if ``asks_evidence``. Without ``same_words`` both may be in another language, and only numbers
+    are looked for.
     """
 
     share: float
     longest: int
     whole_chunk: bool
+    added: int = 1
+    asks_evidence: bool = False
     same_words: bool = True
 
 
-CHOSEN = Standard(share=0.7, longest=400, whole_chunk=False)
-"""For small models, which choose their evidence among the sentences of the chunk and say little else."""
+STATED = Standard(share=0.7, longest=400, whole_chunk=False, added=2, asks_evidence=True)
+"""For small models, which are asked about a sentence and may answer with another one."""
 
 COPIED = Standard(share=0.5, longest=1200, whole_chunk=True)
 """For models that copy their evidence themselves and answer in their own words."""
 
 
-def fault(pair: GroundedPair, texts: Sequence[str], kept: Sequence[GroundedPair], standard: Standard = CHOSEN) -> str:
+def fault(
+    pair: GroundedPair, texts: Sequence[str], kept: Sequence[GroundedPair], standard: Standard, *, title: str = ""
+) -> str:
     """The first check that `pair` fails, or "". `texts` are those of its chunk, or of both, with single spaces."""
     asked, answered = terms(pair.question), terms(pair.answer)
     evidence = f"{pair.evidence} {pair.second_evidence}".strip()
@@ -61,29 +66,19 @@ def fault(pair: GroundedPair, texts: Sequence[str], kept: Sequence[GroundedPair]
         "not_evidence": not _stands(pair.evidence, texts[:1]) or not _stands(pair.second_evidence, texts[1:]),
         "not_a_question": not _is_question(pair.question, in_words),
         "points_at_text": bool(_AT_TEXT.search(f"{pair.question} {pair.answer}")),
-        "vague": in_words and _is_vague(pair.question, asked, terms(source)),
+        "vague": in_words and _is_vague(pair.question, asked, terms(source), named=bool(title)),
         "unfinished": not pair.answer or len(pair.answer) >= standard.longest,
-        "says_nothing": in_words and not answered - asked - _GENERIC,
-        "not_grounded": (in_words and _support(pair, source) < standard.share)
+        "symbols": standard.asks_evidence and bool(_SYMBOL.search(pair.question)),
+        "says_nothing": in_words and not _adds(answered - asked - GENERIC, standard.added),
+        "off_evidence": in_words and standard.asks_evidence and not _asks(asked, f"{evidence} {title}"),
+        "not_grounded": (in_words and support(pair, source) < standard.share)
         or not _numbers(pair.answer, in_words) <= _numbers(source, in_words),
         "out_of_context": bool(_LINKED.search(pair.answer)),
         "no_number": pair.type == "number" and not re.search(r"\d", pair.answer),
         "one_chunk": len(texts) > 1 and in_words and not _needs_both(pair),
-        "duplicate": any(_is_same(pair, asked, other) for other in kept),
+        "duplicate": duplicates(pair, kept),
     }
     return next((reason for reason, failed in checks.items() if failed), "")
-
-
-def supported(pair: GroundedPair, text: str) -> GroundedPair:
-    """`pair` with the sentence that supports its answer best: the model may copy one and use its neighbour."""
-    best = max([pair.evidence, *sentences(text)], key=lambda sentence: _support(pair, sentence))
-    return replace(pair, evidence=best)
-
-
-def terms(text: str) -> frozenset[str]:
-    """The words that carry meaning, cut to six letters so that "compute" and "computing" are one."""
-    words = re.findall(r"[^\W_]+", text.casefold())
-    return frozenset(word[:6] for word in words if (len(word) > 2 or word.isdigit()) and word not in _FUNCTION_WORDS)
 
 
 def uncited(text: str) -> str:
@@ -106,10 +101,10 @@ def _is_question(question: str, in_words: bool) -> bool:
     return question.endswith(_QUESTION_MARKS) and long_enough
 
 
-def _is_vague(question: str, asked: frozenset[str], known: frozenset[str]) -> bool:
-    """Whether it could be asked of any paper, or shares no word with this one."""
-    named = 1 if _NAME.search(question) else 2
-    return question.startswith("What are some ") or len(asked - _GENERIC) < named or not asked & known
+def _is_vague(question: str, asked: frozenset[str], known: frozenset[str], *, named: bool) -> bool:
+    """Whether it could be asked of any paper, or shares no word with this one. One that is `named` can have few words."""
+    least = 1 if named or NAME.search(question) else 2
+    return question.startswith("What are some ") or len(asked - GENERIC) < least or not asked & known
 
 
 def _needs_both(pair: GroundedPair) -> bool:
@@ -118,12 +113,28 @@ def _needs_both(pair: GroundedPair) -> bool:
     return bool(answered & first - second) and bool(answered & second - first)
 
 
-def _is_same(pair: GroundedPair, asked: frozenset[str], other: GroundedPair) -> bool:
-    same_evidence = (other.evidence, other.second_evidence) == (pair.evidence, pair.second_evidence)
-    return same_evidence or (terms(other.question) == asked if asked else other.question == pair.question)
+def _adds(new: frozenset[str], number: int) -> bool:
+    """Whether there are enough new words; a number is enough by itself."""
+    return len(new) >= number or any(word.isdigit() for word in new)
 
 
-def _support(pair: GroundedPair, text: str) -> float:
+def _asks(asked: frozenset[str], source: str) -> bool:
+    """Whether a third of the question's words, but for those that name nothing, are in `source`."""
+    words = asked - GENERIC
+    return 3 * len(words & terms(source)) >= len(words)
+
+
+def duplicates(pair: GroundedPair, others: Sequence[GroundedPair]) -> bool:
+    """Whether one of `others` has its evidence, or asks the same in other order."""
+    asked = terms(pair.question)
+    return any(
+        (other.evidence, other.second_evidence) == (pair.evidence, pair.second_evidence)
+        or (terms(other.question) == asked if asked else other.question == pair.question)
+        for other in others
+    )
+
+
+def support(pair: GroundedPair, text: str) -> float:
     """The share of the answer's new terms, not in the question, that `text` contains."""
     added = terms(pair.answer) - terms(pair.question)
     return len(added & terms(text)) / len(added) if added else 1.0
@@ -136,23 +147,9 @@ def _numbers(text: str, as_written: bool) -> frozenset[str]:
 
 
 _QUESTION_MARKS = ("?", "？", "؟")
-_FUNCTION_WORDS = frozenset(
-    "about after all also and any are because been before being between both but can could did does each for from had "
-    "has have how into its may might more most much not one only other over same should some such than that the their "
-    "them then there these they this those through under use used uses using very was were what when where whether "
-    "which while who whom whose why will with would you your".split()
-)
-# Words that name nothing by themselves, cut as `terms` cuts.
-_GENERIC = frozenset(
-    word[:6]
-    for word in "according achieve advantage aim answer approach author benefit compare conclusion contribution describe "
-    "difference discuss example experiment finding focus following function goal idea important include main mean "
-    "mention method model name new number paper performance primary problem process provide purpose question reason "
-    "research result role section set significance step study system task technique term text type work".split()
-)
 _CITATION = re.compile(r"\s*(\([^()]*\b(19|20)\d\d[a-z]?\)|\[\d[\d\s,–-]*\])")
-# A name: a word with a capital, a digit or a hyphen inside the question.
-_NAME = re.compile(r"(?<=\s)\w*[A-Z]\w*|\w+-\w+|\w*\d\w*")
+# A symbol, which means nothing without the text that defines it.
+_SYMBOL = re.compile(r"[=<>≤≥∈×\U0001d400-\U0001d7ff]|(?<![\w'’-])[b-zB-HJ-Z\u0370-\u03ff](?![\w'’.+#-])")
 # An answer that hangs on the sentence before it, or was cut out of a list.
 _LINKED = re.compile(
     r"^(relatedly|furthermore|moreover|however|additionally|similarly|also|thus|hence|therefore|for example|in contrast)\b"

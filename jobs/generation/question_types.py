@@ -15,8 +15,8 @@ from functools import lru_cache
 
 from engine.records import make_id
 from jobs.config.generation import QUESTION_TYPES
-from jobs.generation.pair_checks import terms
 from jobs.generation.quota import Typed, Wanted
+from jobs.generation.words import terms
 from jobs.records import Chunk
 
 __all__ = ["MULTI_STEP", "TYPES", "Types", "second_chunk"]

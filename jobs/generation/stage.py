@@ -11,11 +11,13 @@ from jobs.config import Config
 from jobs.config.generation import Ask
 from jobs.generation import ask as asking
 from jobs.generation.answer import answer
+from jobs.generation.copied import Copied
 from jobs.generation.deal_pairs import deal_pairs
-from jobs.generation.grounded import Grounded
+from jobs.generation.grounded import Form
 from jobs.generation.manner import Manner
 from jobs.generation.question_types import Types
 from jobs.generation.quota import Quota
+from jobs.generation.stated import Stated
 from jobs.generation.worth_asking import worth_asking
 from jobs.models.prompts import RELEASE
 from jobs.models.roles import slots
@@ -51,7 +53,7 @@ def build_ask(context: RunContext) -> Job:
             **_fingerprint(context),
             "questions_per_chunk": settings.questions_per_chunk,
             "max_questions": settings.max_questions,
-            **_chosen(settings, "skip_sections", "numbers", "types"),
+            **_chosen(settings, "skip_sections", "numbers", "types", "name_paper"),
             **({"seed": context.config.seed} if settings.types else {}),
             **context.config.prompts.mark("ask"),
         },
@@ -60,14 +62,12 @@ def build_ask(context: RunContext) -> Job:
     )
 
 
-def grounded_form(config: Config) -> Grounded:
+def grounded_form(config: Config) -> Form:
     """The recipe "grounded" as `config` has it."""
-    return Grounded(
-        chooses=config.chooses_evidence,
-        max_tokens=config.models.generator.max_tokens,
-        own=config.prompts.text("ask"),
-        manner=_manner(config),
-    )
+    own, manner = config.prompts.text("ask"), _manner(config)
+    if config.states_evidence:
+        return Stated(own=own, manner=manner, name_paper=config.ask.name_paper)
+    return Copied(max_tokens=config.models.generator.max_tokens, own=own, manner=manner)
 
 
 def _manner(config: Config) -> Manner:
@@ -107,8 +107,7 @@ def _fingerprint(context: RunContext) -> dict[str, Any]:
         **RELEASE,
         "model": context.name(model),
         "temperature": model.temperature,
-        # What is asked of a small model is what the recipe "evidence" has always asked.
-        "recipe": "evidence" if context.config.chooses_evidence else context.config.ask.recipe,
+        "recipe": "stated" if context.config.states_evidence else context.config.ask.recipe,
         **model.meaning(),
         **_chosen(context.config.ask, "language", "audience"),
     }

@@ -43,6 +43,8 @@ _SCORED = re.compile(r"\bscore from 1\b[^\n]{0,40}\bto 5\b", re.IGNORECASE)
 _SECOND = "\n\nSecond excerpt:\n"
 _TYPES = re.compile(r"types, in this order: ([a-z_]+(?:, [a-z_]+)*)")
 _OVER_TWO = "multi_step"
+_FACTS = re.compile(r"^Facts of the excerpt:\n((?:\d+\. .*\n?)+)", re.MULTILINE)
+_FACT = re.compile(r"\$\.fact_(\d+)\.")
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]?\s+")
 
 
@@ -162,7 +164,7 @@ class _Conforming:
     """Values that conform to a JSON schema, their strings taken word for word from the context's sentences.
 
     Where the prompt names types "in this order", a list of things with a type has one of each. A question over two
-    excerpts is answered from both.
+    excerpts is answered from both. Where the prompt states facts, the strings of "fact_2" are taken from the second one.
     """
 
     def __init__(self, seed: int, key: str, prompt: str, root: Any) -> None:
@@ -171,6 +173,8 @@ class _Conforming:
         self._context, _, self._second = context.partition(_SECOND)
         asked = _TYPES.search(around)
         self._types = asked[1].split(", ") if asked else []
+        stated = _FACTS.search(around)
+        self._facts = [line.partition(". ")[2] for line in stated[1].splitlines()] if stated else []
 
     def value(self, schema: Any, path: str, name: str = "") -> Any:
         """``path`` is where the value stands, ``name`` its property. The strings of one object share a sentence."""
@@ -228,6 +232,8 @@ class _Conforming:
         whole = path if path.endswith("]") else path.rpartition(".")[0]
         share = draw(self._seed, self._key, f"sentence {whole}")
         context = self._second if name.startswith("second") and self._second else self._context
+        if (fact := _FACT.match(path)) and int(fact[1]) <= len(self._facts):
+            context = self._facts[int(fact[1]) - 1]
         text = _question(context, share, 0) if "question" in name else _sentence(context, share)
         return text.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
 

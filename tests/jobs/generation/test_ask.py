@@ -18,9 +18,11 @@ from engine.job import Job, ShardRows
 from engine.requests import Call
 from engine.testing import scripted
 from jobs.generation.ask import Asked, Recipe, ask, grounded, llama_index, read_questions
+from jobs.generation.copied import Copied
 from jobs.generation.evidence import worth_asking
-from jobs.generation.grounded import Grounded, Task
+from jobs.generation.grounded import Form, Task
 from jobs.generation.quota import Quota, Wanted
+from jobs.generation.stated import Stated
 from jobs.models.chat import Malformed
 from jobs.records import Chunk, Question
 
@@ -194,32 +196,29 @@ async def test_an_unreadable_answer_is_repaired(tmp_path: Path) -> None:
 
 
 SENTENCES = (
-    "The engine writes every row before it writes the line that promises it. "
+    "The engine writes every row before it writes the line that promises it to the journal. "
     "A sealed shard holds its rows in the order of their inputs, so that the bytes never differ. "
     "Workers that crash cost exactly one paper, because the pool starts a fresh process at once."
 )
 
 
-PAIRS = {
-    "pair_1": {
-        "evidence": "The engine writes every row before it writes the line that promises it.",
-        "question": "What does the engine write before the line that promises a row?",
-        "answer": "The engine writes every row before it writes the line that promises it.",
-    },
-    "pair_2": {"evidence": "", "question": "What?", "answer": "Nothing."},
+WRITES = {
+    "question": "What does the engine write before the line that promises a row?",
+    "answer": "The engine writes every row before it writes the line that promises it to the journal.",
 }
+PAIRS = {"fact_1": WRITES, "fact_2": {"question": "What?", "answer": "Nothing."}}
 
 
 async def test_the_grounded_recipe(tmp_path: Path) -> None:
     """One call gives question, answer and evidence; pairs that fail a check are dropped and told to the hook."""
     events: list[Event] = []
     rows = ShardRows(0, {"chunks": [chunk("c", text=SENTENCES)]})
-    small = Grounded(chooses=True)
+    small = Stated(name_paper=False)
     call = scripted(json.dumps(PAIRS))
     made = await processed(job(Dataset(tmp_path, Chunk), recipe=grounded(small, events.append)), rows, call)
     assert call.requests == [small.request(Task(chunk=rows["chunks"][0], count=2))]
     assert [(row.question, row.evidence, row.draft) for row in made] == [
-        (PAIRS["pair_1"]["question"], PAIRS["pair_1"]["evidence"], PAIRS["pair_1"]["answer"])
+        (WRITES["question"], worth_asking(SENTENCES)[0], WRITES["answer"])
     ]
     assert [type(event) for event in events] == [RowsDropped]
 
@@ -227,7 +226,7 @@ async def test_the_grounded_recipe(tmp_path: Path) -> None:
 async def test_a_grounded_reply_without_pairs_is_repaired(tmp_path: Path) -> None:
     """What is no JSON is shown to the model and asked for again; then the chunk has failed."""
     rows = ShardRows(0, {"chunks": [chunk("c", text=SENTENCES), chunk("d", text=SENTENCES)]})
-    recipe = grounded(Grounded(chooses=True), lambda _: None)
+    recipe = grounded(Stated(), lambda _: None)
     call = scripted("no JSON", json.dumps(PAIRS), "no", "no", "no")
     repaired, failed = await processed(job(Dataset(tmp_path, Chunk), recipe=recipe), rows, call)
     assert isinstance(repaired, Question)
@@ -236,11 +235,11 @@ async def test_a_grounded_reply_without_pairs_is_repaired(tmp_path: Path) -> Non
     assert "It is no JSON object with pairs" in call.requests[1].messages[-1]["content"]
 
 
-@pytest.mark.parametrize("chooses", [True, False])
-async def test_a_chunk_without_sentences(tmp_path: Path, chooses: bool) -> None:
+@pytest.mark.parametrize("form", [Stated(), Copied()])
+async def test_a_chunk_without_sentences(tmp_path: Path, form: Form) -> None:
     """A chunk with nothing worth asking about costs no request and is no failure."""
     rows = ShardRows(0, {"chunks": [chunk("c", text="1 2 3")]})
-    recipe = grounded(Grounded(chooses=chooses), lambda _: None)
+    recipe = grounded(form, lambda _: None)
     assert await processed(job(Dataset(tmp_path, Chunk), recipe=recipe), rows, scripted()) == []
 
 
@@ -282,24 +281,31 @@ async def test_no_question_twice() -> None:
     assert set(before.split()) < set(after.split())
 
 
-@pytest.mark.parametrize("chooses", [True, False])
-async def test_grounded_questions_besides_others(chooses: bool) -> None:
-    """Evidence is used once: a small model is not offered it again, another is told the questions that there are."""
+async def test_grounded_questions_besides_others() -> None:
+    """Evidence is used once: the model sees the questions that there are, and one of them again is dropped."""
     events = list[Event]()
-    recipe = grounded(Grounded(chooses=chooses), events.append)
-    first = {**PAIRS["pair_1"], "type": "fact"}
+    recipe = grounded(Copied(), events.append)
+    first = {**WRITES, "evidence": worth_asking(SENTENCES)[0], "type": "fact"}
     [new] = await recipe(wanted(), scripted(json.dumps([first])))
     there = [old(new.question, evidence=new.evidence, draft=new.draft)]
     call = scripted(json.dumps([first]))
     assert await recipe(wanted(*there), call) == []
     assert events == [RowsDropped(job="ask", reasons={"duplicate": 1})]
     [request] = call.requests
-    assert request.schema is not None
-    assert (new.evidence in json.dumps(request.schema.schema)) is False
-    assert (new.question in request.messages[1]["content"]) is not chooses
-    used = [old(f"What about {number}?", evidence=text) for number, text in enumerate(worth_asking(SENTENCES))]
-    if chooses:
-        assert await recipe(wanted(*used), scripted()) == []
+    assert new.question in request.messages[1]["content"]
+
+
+async def test_sentences_besides_others() -> None:
+    """A small model is asked about sentences that have no question yet; without any there is no request."""
+    recipe = grounded(Stated(), lambda _: None)
+    first, *others = worth_asking(SENTENCES)
+    call = scripted(json.dumps(PAIRS))
+    await recipe(wanted(old("What of it?", evidence=first)), call)
+    [request] = call.requests
+    assert request.messages[1]["content"].count(first) == 1  # in the excerpt, but not among the facts
+    assert all(f". {sentence}\n" in request.messages[1]["content"] for sentence in others)
+    used = [old(f"What about {number}?", evidence=text) for number, text in enumerate([first, *others])]
+    assert await recipe(wanted(*used), scripted()) == []
 
 
 # The cap

@@ -10,9 +10,10 @@ import pytest
 from samples import chunk
 
 from engine.requests import Request
-from jobs.generation.grounded import Grounded, Task
+from jobs.generation.copied import Copied
+from jobs.generation.grounded import Task
 from jobs.generation.manner import Manner
-from jobs.generation.pair_checks import COPIED, GroundedPair, fault, joined
+from jobs.generation.pair_checks import COPIED, STATED, GroundedPair, fault, joined
 from jobs.generation.question_types import TYPES
 from jobs.models.chat import Malformed
 
@@ -35,7 +36,7 @@ SPEED = {
     "question": "How much wheat does the steel mill Ajax grind in an hour?",
     "answer": "The steel mill Ajax grinds 42 kg of wheat in an hour.",
 }
-GROUNDED = Grounded()
+GROUNDED = Copied()
 
 
 def task(count: int = 2, *, text: str = TEXT, besides: Any = (), **changed: Any) -> Task:
@@ -68,7 +69,7 @@ def test_one_schema_for_all_chunks() -> None:
 def test_room_for_what_is_asked() -> None:
     """A reply has room for all pairs, and for what a thinking model is given."""
     assert asked(5).max_output_tokens == 2000
-    assert Grounded(max_tokens=8000).request(task(5)).max_output_tokens == 8000  # type: ignore[union-attr]
+    assert Copied(max_tokens=8000).request(task(5)).max_output_tokens == 8000  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -184,21 +185,17 @@ def test_the_same_evidence_serves_once() -> None:
 
 
 def test_what_was_asked_before_is_not_asked_again() -> None:
-    """The model sees the earlier questions, and a repetition is dropped; a small model has other sentences to choose."""
+    """The model sees the earlier questions, and a repetition is dropped."""
     text = TEXT.partition("\n\n")[0] + " The stones of the old mill turn slowly because the river carries little water."
     before = read([COOL]).pairs
     request = GROUNDED.request(task(2, text=text, besides=before))
     assert request is not None
     assert request.messages[1]["content"].endswith(f"ask about something else:\n- {COOL['question']}")
     assert GROUNDED.read(json.dumps([COOL, SPEED]), task(2, text=text, besides=before)).rejected == {"duplicate": 1}
-    small = Grounded(chooses=True)
-    first, second = (small.request(task(2, text=text, besides=besides)) for besides in ((), before))
-    assert COOL["evidence"] in str(first)
-    assert COOL["evidence"] not in str(second and second.schema)
 
 
 def test_words_of_the_chunk_outside_the_evidence_are_no_invention() -> None:
-    """An answer may name what another sentence of the chunk names; a small model's may not."""
+    """An answer may name what another sentence of the chunk names; one about a stated sentence may not."""
     pair = GroundedPair(
         evidence="Cool ﬂour keeps its gluten, so bakers prefer it.",
         question="Why do bakers prefer flour that stays cool?",
@@ -206,7 +203,7 @@ def test_words_of_the_chunk_outside_the_evidence_are_no_invention() -> None:
     )
     text = joined(TEXT)
     assert fault(pair, [text], (), COPIED) == ""
-    assert fault(pair, [text], ()) == "not_grounded"
+    assert fault(pair, [text], (), STATED) == "not_grounded"
 
 
 def test_an_answer_in_another_language_is_held_to_its_numbers() -> None:
@@ -228,7 +225,7 @@ def test_an_answer_in_another_language_is_held_to_its_numbers() -> None:
 def test_a_language_that_is_named() -> None:
     """Questions in German about an English text are kept, with evidence as it is printed; without it they are vague."""
     german = {**COOL, "question": "Warum bleiben Stahlwalzen kalt?", "answer": "Durch hohle Wellen fließt Kühlwasser."}
-    kept = Grounded(manner=Manner(language="German")).read(json.dumps([german]), task(1))
+    kept = Copied(manner=Manner(language="German")).read(json.dumps([german]), task(1))
     assert [pair.evidence for pair in kept.pairs] == [COOL["evidence"]]
     assert read([german]).rejected == {"vague": 1}
 

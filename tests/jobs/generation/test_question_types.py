@@ -17,9 +17,11 @@ from engine.records import decode, encode
 from engine.testing import scripted
 from jobs.config.generation import QUESTION_TYPES
 from jobs.generation.ask import ask, grounded
-from jobs.generation.grounded import Grounded, Task
+from jobs.generation.copied import Copied
+from jobs.generation.grounded import Form, Task
 from jobs.generation.question_types import MULTI_STEP, TYPES, Types, second_chunk
 from jobs.generation.quota import Wanted
+from jobs.generation.stated import Stated
 from jobs.records import Chunk, Pair, Question
 from jobs.run.configfile import validate
 
@@ -154,36 +156,38 @@ FIRST, SECOND = chunk("c", f"{MILL} {BREAD}"), chunk("d", SPEED, position=9)
 TASK = Task(chunk=FIRST, count=2, types=("multi_step", "why"), second=SECOND)
 
 
-@pytest.mark.parametrize("chooses", [True, False])
-def test_the_request_names_the_types_and_shows_both_excerpts(chooses: bool) -> None:
-    """In their order, with their meaning; a small model's pairs have schemas of their own."""
-    request = Grounded(chooses=chooses).request(TASK)
+@pytest.mark.parametrize("form", [Copied(), Stated()])
+def test_the_request_names_the_types_and_shows_both_excerpts(form: Form) -> None:
+    """In their order, with their meaning."""
+    request = form.request(TASK)
     assert request is not None
     assert request.schema is not None
     said = request.messages[1]["content"]
     assert "of these types, in this order: multi_step, why." in said
     assert f"Second excerpt:\n{SPEED}" in said
     assert '"multi_step" (what follows only from a fact of the first excerpt' in said
-    if chooses:
-        one, other = (request.schema.schema["properties"][f"pair_{n}"]["properties"] for n in (1, 2))
-        assert one["second_evidence"]["enum"] == [SPEED]
-        assert "second_evidence" not in other
-    else:
-        pair = request.schema.schema["properties"]["pairs"]["items"]["properties"]
-        assert pair["type"]["enum"] == ["why", "multi_step"]
-        assert request.schema == Grounded().request(Task(chunk=SECOND, count=2, types=TASK.types[::-1])).schema  # type: ignore[union-attr]
+
+
+def test_one_schema_for_the_same_types() -> None:
+    """Whatever the chunk and the order of the types."""
+    one, other = (Copied().request(each) for each in (TASK, Task(chunk=SECOND, count=2, types=TASK.types[::-1])))
+    assert one is not None
+    assert one.schema is not None
+    assert one.schema.schema["properties"]["pairs"]["items"]["properties"]["type"]["enum"] == ["why", "multi_step"]
+    assert other is not None
+    assert other.schema == one.schema
 
 
 def test_without_types_no_request_changes() -> None:
     """Neither words nor schema speak of types over two chunks."""
-    for form in (Grounded(), Grounded(chooses=True)):
+    for form in (Copied(), Stated()):
         request = form.request(Task(chunk=FIRST, count=2))
         assert "multi_step" not in str(request)
         assert "in this order: " not in str(request and request.messages[1])
 
 
-def read(*pairs: dict[str, Any], task: Task = TASK, chooses: bool = False) -> Any:
-    return Grounded(chooses=chooses).read(json.dumps({"pairs": list(pairs)}), task)
+def read(*pairs: dict[str, Any], form: Form = Copied()) -> Any:  # noqa: B008 - it cannot change
+    return form.read(json.dumps({"pairs": list(pairs)}), TASK)
 
 
 def test_a_pair_over_two_chunks_is_kept_with_both() -> None:
@@ -197,8 +201,8 @@ def test_a_pair_over_two_chunks_is_kept_with_both() -> None:
 
 def test_a_small_model_is_told_the_type_of_each_pair() -> None:
     """So it need not say it."""
-    untold = [{key: value for key, value in pair.items() if key != "type"} for pair in (BOTH, WHY)]
-    assert [pair.type for pair in read(*untold, chooses=True).pairs] == ["multi_step", "why"]
+    untold = [{key: pair[key] for key in ("question", "answer")} for pair in (BOTH, WHY)]
+    assert [pair.type for pair in read(*untold, form=Stated()).pairs] == ["multi_step", "why"]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +235,7 @@ def test_no_more_of_a_type_than_asked_for() -> None:
 
 async def test_the_row_names_both_chunks() -> None:
     """With evidence of each; what is empty is not written, so rows of runs without types are as they were."""
-    recipe = grounded(Grounded(), lambda event: None)
+    recipe = grounded(Copied(), lambda event: None)
     wanted = Wanted(chunk=FIRST, count=2, types=TASK.types, second=SECOND)
     made = ask(recipe=recipe, quota=_NoQuota(), side_of_question=None, fingerprint={}, slots=1)  # type: ignore[arg-type]
     two, one = await made.process(wanted, scripted(json.dumps({"pairs": [BOTH, WHY]})))

@@ -18,7 +18,8 @@ from jobs.curation.critique import critique
 from jobs.evaluation.judge import by_agreement, by_score
 from jobs.generation.answer import answer
 from jobs.generation.ask import grounded, llama_index
-from jobs.generation.grounded import Grounded, Task
+from jobs.generation.copied import Copied
+from jobs.generation.grounded import Task
 from jobs.generation.manner import Manner
 from jobs.generation.quota import Wanted
 
@@ -77,12 +78,12 @@ def test_types_are_in_the_fingerprint_of_questions(tmp_path: Path) -> None:
     assert typed["ask"] == {**grounded_["ask"], "types": {"why": 0.5, "how": 0.5}, "seed": 0}
 
 
-def test_the_recipe_of_small_models_keeps_its_name(tmp_path: Path) -> None:
-    """What a run began as "evidence" with a model on this machine goes on as "grounded"; an endpoint's recipe is another."""
+def test_the_recipe_of_small_models_has_one_name(tmp_path: Path) -> None:
+    """What a run begins as "evidence" with a model on this machine goes on as "grounded"; an endpoint's recipe is another."""
     local = {"models": {}}
     for name in ("auto", "grounded", "evidence"):
-        assert fingerprints(tmp_path, {**local, "ask": {"recipe": name}})["ask"]["recipe"] == "evidence"
-    assert fingerprints(tmp_path, {"ask": {"recipe": "evidence"}})["ask"]["recipe"] == "evidence"
+        assert fingerprints(tmp_path, {**local, "ask": {"recipe": name}})["ask"]["recipe"] == "stated"
+    assert fingerprints(tmp_path, {"ask": {"recipe": "evidence"}})["ask"]["recipe"] == "stated"
     assert fingerprints(tmp_path, {"ask": {"recipe": "grounded"}})["ask"]["recipe"] == "grounded"
 
 
@@ -104,8 +105,7 @@ async def test_questions_by_a_prompt_of_the_user() -> None:
     lines = scripted("1. What does a mill grind?")
     await llama_index(512, PROMPTS["ask"])(WANTED, lines)
     pairs = scripted(json.dumps({"pairs": []}), forever=True)
-    for chooses in (True, False):
-        await grounded(Grounded(own=PROMPTS["ask"], chooses=chooses), lambda _: None)(WANTED, pairs)
+    await grounded(Copied(own=PROMPTS["ask"]), lambda _: None)(WANTED, pairs)
     for request in (*lines.requests, *pairs.requests):
         assert request.messages == [{"role": "user", "content": expected}]
     assert all(request.schema for request in pairs.requests)
@@ -117,7 +117,7 @@ async def test_language_and_audience_are_said_before_each_prompt() -> None:
     call = scripted("1. What does a mill grind?", json.dumps({"pairs": []}), "Flour.")
     job = answer(max_tokens=9, manner=manner, fingerprint={}, slots=1)
     await llama_index(512, "", manner)(WANTED, call)
-    await grounded(Grounded(manner=manner), lambda _: None)(WANTED, call)
+    await grounded(Copied(manner=manner), lambda _: None)(WANTED, call)
     await processed(job, ShardRows(0, {"questions": [question("q", chunk="c")], "chunks": [PAPER]}), call)
     for request in call.requests:
         system, user = request.messages
@@ -125,7 +125,7 @@ async def test_language_and_audience_are_said_before_each_prompt() -> None:
         assert "You write for nurses: choose what they want to know" in system["content"]
         assert PAPER.text in user["content"]
     assert call.requests[1].messages[0]["content"].endswith("in words that they understand.")
-    plain = Grounded().request(Task(chunk=PAPER, count=1))
+    plain = Copied().request(Task(chunk=PAPER, count=1))
     assert plain is not None
     assert call.requests[1].messages[0]["content"].startswith(plain.messages[0]["content"])
     assert Manner().before(plain.messages) == plain.messages

@@ -11,8 +11,9 @@ from engine.records import encode
 from engine.testing import scripted
 from jobs.config.generation import Ask
 from jobs.generation.ask import llama_index
-from jobs.generation.grounded import Grounded, Task
+from jobs.generation.grounded import Task
 from jobs.generation.quota import Quota, Wanted
+from jobs.generation.stated import Stated
 from jobs.generation.worth_asking import WorthAsking, worth_asking
 from jobs.parsing.section_names import BACK_MATTER
 from jobs.records import Chunk, Question
@@ -80,7 +81,7 @@ def test_a_chunk_without_a_section_is_written_as_it_was() -> None:
 def test_the_asker_sees_the_section() -> None:
     """It stands between the title and the text; without one the prompt is as it was."""
     text = "The old mill of the village grinds the grain of all of its farmers in the autumn."
-    small = Grounded(chooses=True)
+    small = Stated()
     shown = small.request(Task(chunk=msgspec.structs.replace(chunk("c", ("Results", "Grain")), text=text), count=2))
     plain = small.request(Task(chunk=msgspec.structs.replace(chunk("c"), text=text), count=2))
     assert shown is not None
