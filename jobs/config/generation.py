@@ -23,8 +23,8 @@ class Ask(Section):
     recipe: Literal["auto", "llama-index", "grounded", "evidence"] = Field(
         "auto",
         description='"llama-index": LlamaIndex\'s prompt for questions, then one request for each answer. "grounded": '
-        "evidence in the chunk, question, type and answer in one request; pairs without evidence are dropped. "
-        '"evidence": the same, about sentences that the request states, as a local generator needs it. '
+        "evidence in the chunk, question, type and answer in one request; pairs without evidence drop. "
+        '"evidence": the same about sentences that the request states, as local generators need it. '
         '"auto": "grounded" for a local generator, else "llama-index".',
     )
     questions_per_chunk: int = Field(2, gt=0, description="Questions about each chunk; may be raised later.")
