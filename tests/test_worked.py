@@ -104,11 +104,11 @@ def test_written_pairs_answer_for_their_chunk_alone(worked: dict[str, ModuleType
     try:
         text = "Excerpt:\nA shard holds the rows of thirty two\npapers in one file. Its seal counts them."
         found = json.loads(asked(served.server_port, [{"role": "user", "content": text}]))
-        assert list(found) == ["pair_1"]
-        assert (found["pair_1"]["question"], found["pair_1"]["answer"]) == (pair["question"], pair["answer"])
-        assert "\n" not in found["pair_1"]["evidence"]
+        [one] = found["pairs"]
+        assert (one["question"], one["answer"]) == (pair["question"], pair["answer"])
+        assert "\n" not in one["evidence"]
         other = asked(served.server_port, [{"role": "user", "content": "Excerpt: Seals are small."}])
-        assert json.loads(other) == {}
+        assert json.loads(other) == {"pairs": []}
     finally:
         served.shutdown()
         served.server_close()

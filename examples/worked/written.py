@@ -1,7 +1,7 @@
 """Pairs from a file, served as a generator's answers: python examples/worked/written.py PAIRS.jsonl PORT.
 
 Each line of the file has `evidence` (a sentence, word for word as it stands in a paper), `question` and `answer`. The
-recipe "evidence" asks about one chunk at a time; the answer holds the pairs whose evidence stands in that chunk. So
+recipe "grounded" asks about one chunk at a time; the answer holds the pairs whose evidence stands in that chunk. So
 pairs that exist already pass the same checks, curation, retrieval and split as those that a run makes.
 """
 
@@ -23,14 +23,11 @@ def read_pairs(path: Path) -> list[dict[str, str]]:
 
 
 def answer(pairs: list[dict[str, str]], prompt: str) -> str:
-    """The JSON that the recipe "evidence" expects: the pairs whose evidence stands in `prompt`, none as an empty object."""
+    """The JSON that the recipe "grounded" expects: the pairs whose evidence stands in `prompt`."""
     text = joined(prompt)
-    found = [pair for pair in pairs if pair["evidence"] in text]
     names = ("evidence", "question", "answer")
-    return json.dumps(
-        {f"pair_{number}": {name: pair[name] for name in names} for number, pair in enumerate(found, 1)},
-        ensure_ascii=False,
-    )
+    found = [{name: pair[name] for name in names} for pair in pairs if pair["evidence"] in text]
+    return json.dumps({"pairs": found}, ensure_ascii=False)
 
 
 def joined(text: str) -> str:
