@@ -1,9 +1,9 @@
 """Draw the table of recipes from filled-in sheets: which share of the pairs passes, and what a kept pair costs.
 
-    python benchmarks/quality/table.py benchmarks/quality/sheets/first.csv … --costs DIR … [--ours evidence] [--markdown]
+    python benchmarks/quality/table.py benchmarks/quality/sheets/first.csv … --costs DIR … [--ours stated] [--markdown]
 
 Beside each sheet lies its key. Intervals are of 95 % and treat the pairs of one paper as dependent
-(`jobs.report.intervals`). The difference to ours is paired by chunk: over the chunks of which both recipes have a pair, the
+(`jobs.report.intervals`). The difference to ours is paired by paper: over the papers of which both recipes have a pair, the
 share that passes of ours less that of the rival.
 """
 
@@ -103,18 +103,17 @@ def lines(pairs: Sequence[Judged], ours: str) -> list[Line]:
 
 
 def _difference(ours: Sequence[Judged], other: Sequence[Judged]) -> Difference:
-    """Paired by chunk, clustered by paper."""
-    first, second = _by_chunk(ours), _by_chunk(other)
-    papers = {pair.chunk_id: pair.paper_id for pair in ours}
+    """Paired by paper."""
+    first, second = _by_paper(ours), _by_paper(other)
     both = sorted(first.keys() & second.keys())
-    return paired_difference([(first[c], second[c]) for c in both], [papers[c] for c in both], bounds=(0, 1))
+    return paired_difference([(first[paper], second[paper]) for paper in both], both, bounds=(0, 1))
 
 
-def _by_chunk(pairs: Iterable[Judged]) -> dict[str, float]:
+def _by_paper(pairs: Iterable[Judged]) -> dict[str, float]:
     found: dict[str, list[bool]] = {}
     for pair in pairs:
-        found.setdefault(pair.chunk_id, []).append(pair.passes)
-    return {chunk: plain_mean(passed) for chunk, passed in found.items()}
+        found.setdefault(pair.paper_id, []).append(pair.passes)
+    return {paper: plain_mean(passed) for paper, passed in found.items()}
 
 
 def paid(folders: Iterable[Path]) -> dict[str, Paid]:
@@ -176,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sheets", nargs="+", type=Path)
     parser.add_argument("--costs", nargs="*", type=Path, default=[], help="folders that make_pairs.py has written")
-    parser.add_argument("--ours", default="evidence")
+    parser.add_argument("--ours", default="stated")
     given = parser.parse_args()
     try:
         pairs = [pair for sheet in given.sheets for pair in judged(sheet)]

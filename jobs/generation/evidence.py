@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from jobs.generation.words import NAME, subject_terms, terms
+from jobs.generation.words import LINK, NAME, subject_terms, terms
 
 __all__ = ["best_sentences", "has_prose", "sentences", "worth_asking"]
 
@@ -34,6 +34,7 @@ def _worth(sentence: str, title: str) -> float:
         + bool(_REASON.search(sentence))
         - 2 * bool(_POINTS_BACK.search(sentence))
         - bool(_WE.search(sentence))
+        - bool(LINK.match(sentence))
     )
 
 
@@ -86,10 +87,10 @@ _ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 _UNRESOLVED = re.compile(
-    r"^(\w+, )?(this|these|those|that|it|they|its|their|he|she|his|her|such|here|there|both|then|thus|hence|therefore|also|"
-    r"one|another|similarly|instead|in (this|these|that|contrast|addition)|for (this|these|example|instance)|to this|"
-    r"as (such|a result)|each of (these|them)|note|notice|recall|let|left|right|all (of )?(this|these)|finally|next|"
-    r"however|moreover|furthermore|additionally|sentence|the (first|second|third|last|former|latter|other))\b",
+    r"^(\w+, )?(this|these|those|that|it|they|its|their|he|she|his|her|such|here|there|both|then|also|one|another|"
+    r"instead|in (these|that|contrast)|in this(?! (paper|study|work|article)\b)|for (this|these)|to this|as such|"
+    r"each of (these|them)|note|notice|recall|let|left|right|all (of )?(this|these)|next|sentence|"
+    r"the (first|second|third|last|former|latter|other))\b",
     re.IGNORECASE,
 )
 _REASON = re.compile(

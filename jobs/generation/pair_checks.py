@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.generation.words import GENERIC, NAME, terms
+from jobs.generation.words import GENERIC, LINK, NAME, terms
 
 __all__ = ["COPIED", "STATED", "GroundedPair", "Standard", "duplicates", "fault", "joined", "support", "uncited"]
 
@@ -73,7 +73,7 @@ def fault(
         "off_evidence": in_words and standard.asks_evidence and not _asks(asked, f"{evidence} {title}"),
         "not_grounded": (in_words and support(pair, source) < standard.share)
         or not _numbers(pair.answer, in_words) <= _numbers(source, in_words),
-        "out_of_context": bool(_LINKED.search(pair.answer)),
+        "out_of_context": bool(LINK.match(pair.answer)) or "•" in pair.answer,
         "no_number": pair.type == "number" and not re.search(r"\d", pair.answer),
         "one_chunk": len(texts) > 1 and in_words and not _needs_both(pair),
         "duplicate": duplicates(pair, kept),
@@ -150,12 +150,6 @@ _QUESTION_MARKS = ("?", "？", "؟")
 _CITATION = re.compile(r"\s*(\([^()]*\b(19|20)\d\d[a-z]?\)|\[\d[\d\s,–-]*\])")
 # A symbol, which means nothing without the text that defines it.
 _SYMBOL = re.compile(r"[=<>≤≥∈×\U0001d400-\U0001d7ff]|(?<![\w'’-])[b-zB-HJ-Z\u0370-\u03ff](?![\w'’.+#-])")
-# An answer that hangs on the sentence before it, or was cut out of a list.
-_LINKED = re.compile(
-    r"^(relatedly|furthermore|moreover|however|additionally|similarly|also|thus|hence|therefore|for example|in contrast)\b"
-    r"|•",
-    re.IGNORECASE,
-)
 _AT_TEXT = re.compile(
     r"\b(excerpt|passage|(the|this|given|provided) (text|paper|study|article|sentence|evidence|context|document|"
     r"authors?|statement|work)|authors|mentioned|described here|our|we|figure|table|section|et al)\b",

@@ -20,7 +20,7 @@ from jobs.generation.manner import NO_MANNER, Manner
 from jobs.generation.pair_checks import STATED, GroundedPair, duplicates, fault, joined, support, uncited
 from jobs.generation.question_types import MULTI_STEP, TYPES
 from jobs.generation.subjects import impersonal, named, without_paper
-from jobs.generation.words import NAME, subject_terms, terms
+from jobs.generation.words import NAME, subject_terms, terms, unlinked
 from jobs.models.chat import Malformed, chat
 from jobs.models.prompts import filled, own_prompt
 from jobs.records import Chunk
@@ -142,7 +142,7 @@ def _second(evidence: str, type_: str, task: Task) -> str:
 def _pair(fact: _Fact, value: Any) -> GroundedPair | None:
     try:
         told = {str(key).casefold(): text for key, text in value.items()}
-        question, answer = uncited(told["question"]), impersonal(uncited(told["answer"]))
+        question, answer = uncited(told["question"]), impersonal(unlinked(uncited(told["answer"])))
         f"{question}{answer}".encode()  # JSON can spell what UTF-8 cannot
     except (AttributeError, KeyError, TypeError, UnicodeEncodeError):
         return None

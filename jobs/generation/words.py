@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["GENERIC", "NAME", "subject_terms", "terms"]
+__all__ = ["GENERIC", "LINK", "NAME", "subject_terms", "terms", "unlinked"]
 
 
 def terms(text: str) -> frozenset[str]:
@@ -17,6 +17,19 @@ def subject_terms(text: str) -> frozenset[str]:
     """Its `terms` without those that any paper has, such as "method" and "result"."""
     return terms(text) - GENERIC
 
+
+def unlinked(text: str) -> str:
+    """`text` without the word that links it to what stands before: "However, it grinds" becomes "It grinds"."""
+    rest = LINK.sub("", text, count=1)
+    return rest if rest == text else rest[:1].upper() + rest[1:]
+
+
+LINK = re.compile(
+    r"^(?:relatedly|furthermore|moreover|however|additionally|similarly|also|thus|hence|therefore|consequently|indeed|"
+    r"altogether|nevertheless|finally|accordingly|as a result|for (?:example|instance)|in (?:contrast|addition)),?\s+",
+    re.IGNORECASE,
+)
+"""A word or two at the start of a sentence that link it to what stands before."""
 
 NAME = re.compile(r"(?<=\s)\w*[A-Z]\w*|\w+-\w+|\w*\d\w*")
 """A name inside a sentence: a word with a capital, a digit or a hyphen."""

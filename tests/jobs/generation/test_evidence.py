@@ -44,7 +44,7 @@ def test_only_sentences_that_stand_for_themselves_are_worth_asking() -> None:
     [
         "It was then used by all of the teams in the group for many years.",
         "However, this makes the whole of the method slower than the others are.",
-        "However, the method is much slower than the methods of all the others are.",
+        "In this way, the method is much slower than the methods of all the others are.",
         "Sect. 3 gives the bounds of the method and all of their proofs in order.",
         "The results of the ablation are shown in Table 2 for all of the models.",
         "Let f(x) = a x + b y + c z be the loss, so that g h i j k follow from it.",

@@ -155,7 +155,6 @@ def test_a_good_pair_is_kept() -> None:
         ("not_grounded", None, "It saves electricity and keeps the processor of the machine cool."),
         ("not_grounded", None, "Because 17 rows beyond the committed byte have no checkpoint."),
         ("not_grounded", ABOUT_BYTE[0].replace("line", "line of a crash"), ABOUT_BYTE[1]),
-        ("out_of_context", None, f"However, {ABOUT_CRASH[1]}"),
         ("out_of_context", None, f"{ABOUT_CRASH[1]} • Rows beyond it have no checkpoint."),
         ("malformed", None, 3),
         ("malformed", None, ABOUT_CRASH[1] + "\ud800"),
@@ -247,6 +246,13 @@ def test_a_language_that_is_named() -> None:
     [pair] = read(german, form=form, title=TITLE).pairs
     assert pair.question == f"“{TITLE}”: Warum kürzt die Maschine ihre Datei?"
     assert read((german[0], "Weil 17 Zeilen fehlen."), form=form, title=TITLE).rejected == {"not_grounded": 1}
+
+
+def test_an_answer_hangs_on_nothing_before_it() -> None:
+    """The word that links a sentence to the one before is taken out."""
+    hanging = (ABOUT_CRASH[0], f"However, it {ABOUT_CRASH[1].partition(' ')[2]}")
+    [kept] = read(hanging, text=f"However, {CRASH}").pairs
+    assert kept.answer == ABOUT_CRASH[1]
 
 
 def test_citations_are_taken_out_of_the_answer() -> None:
