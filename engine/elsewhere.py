@@ -17,10 +17,13 @@ __all__ = ["Elsewhere", "OpenShard"]
 
 
 class OpenShard(Protocol):
-    """A shard that is worked on, in this process (`engine.shard_run.ShardRun`) or in another one."""
+    """A shard that is worked on, in this process or in another one; `engine.shard_run.ShardRun` says what all of it means."""
 
-    begun: int
-    deferred: int
+    @property
+    def begun(self) -> int: ...
+
+    @property
+    def deferred(self) -> int: ...
 
     async def feed(self, tasks: asyncio.TaskGroup) -> None: ...
 
@@ -35,7 +38,8 @@ class Elsewhere(Protocol):
     size: int
 
     def takes(self, job: str) -> bool:
-        """Whether the shards of this job are worked on there, all of them."""
+        """Whether the shards of this job are opened here."""
 
     async def open(self, context: JobContext, index: int, begun: int | None) -> OpenShard:
-        """Find a process that has room for one more shard of this job. Raises `Stopped` once the run is stopping."""
+        """Find a process that has room for one more shard of this job; it may be this one. Raises `Stopped` once the run is
+        stopping."""

@@ -95,6 +95,11 @@ class Workers:
             loop = asyncio.get_running_loop()
             self._begun = [loop.create_task(self._start()) for _ in range(min(children, self.processes))]
 
+    def rest(self) -> None:
+        """End the children that have nothing to do; `run` starts others where it needs them."""
+        while self._idle:
+            self._discard(self._idle.pop())
+
     async def run(self, function: Callable[[A], R], argument: A) -> R:
         """Call `function` on `argument` in a child and return what it returns.
 

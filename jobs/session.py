@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "Session", "looked_at", "opened"]
 
+_FIRST_PAPERS = 2
+"""The papers of the first shard."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -129,7 +132,7 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
         events = _all(counts, hook, log, Breaker(stop, spared={"parse"}))
         heard = Heard()
         cluster = begun(work, stop=stop, hook=events, heard=heard)
-        if cluster is not None:  # at once: a worker needs a second to get ready
+        if cluster is not None:
             await stack.enter_async_context(cluster)
         context = await _context(stack, work, reports, spread=cluster is not None, stop=stop, hook=events)
         pipeline = with_own_jobs(build(context), work.own, context.datasets)
@@ -146,7 +149,7 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
         await asyncio.to_thread(_discard, redone, context)
         deferrals = await _deferrals(stack, work, context, calls)
         if cluster is not None:
-            heard.traffic = calls.traffic
+            heard.traffic, heard.parsers = calls.traffic, context.workers
             batched = () if deferrals is None else deferrals.roles
             cluster.serve(spread_jobs(work.config, chosen, batched), before=preflight.try_before)
         yield Session(
@@ -166,12 +169,12 @@ async def opened(work: Work, *, stop: Stop, hook: Hook) -> AsyncIterator[Session
 async def _context(
     stack: AsyncExitStack, work: Work, reports: list[ReportData], *, spread: bool = False, stop: Stop, hook: Hook
 ) -> RunContext:
-    """What the jobs are built from. With `spread` papers are parsed elsewhere."""
-    workers = Workers(**parser_settings(work.config, worker_count(work.config)))
+    """What the jobs are built from. With `spread` only the first papers are parsed here."""
+    processes = worker_count(work.config)
+    workers = Workers(**parser_settings(work.config, min(processes, _FIRST_PAPERS) if spread else processes))
     await stack.enter_async_context(workers)
-    if work.papers and not work.folder.exists and not spread:
-        # A new run parses the two papers of its first shard at once; a child needs half a second to load the parsers.
-        workers.begin(children=2)
+    if work.papers and not work.folder.exists:
+        workers.begin(children=_FIRST_PAPERS)  # at once: a child needs half a second to load the parsers
     context = await run_context(stack, work, workers, stop=stop, hook=hook)
     return replace(context, show=reports.append)
 

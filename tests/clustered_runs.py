@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def is_worker(process: int) -> bool:
 def events(run: Path) -> Iterator[dict[str, Any]]:
     for line in (run / "run.log").read_text("utf-8").splitlines():
         yield json.loads(line)
+
+
+def handed_out(run: Path, dataset: str = "*") -> bool:
+    """Whether a worker has a shard of the dataset: the head begins, and hands none out before the first worker is ready."""
+    for path in run.glob(f"{dataset}/*.checkpoint.jsonl"):
+        with suppress(FileNotFoundError):  # sealed in the meantime
+            if b'"fence":' in path.read_bytes():
+                return True
+    return False
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

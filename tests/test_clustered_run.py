@@ -7,15 +7,27 @@ import signal
 from pathlib import Path
 
 import pytest
-from clustered_runs import Configured, Simulate, begin, children, counters, ended, events, is_worker, rows_of, wait_for
+from clustered_runs import (
+    Configured,
+    Simulate,
+    begin,
+    children,
+    counters,
+    ended,
+    events,
+    handed_out,
+    is_worker,
+    rows_of,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
-def test_workers_a_kill_a_stop_and_one_process(
+def test_workers_kills_a_stop_and_one_process(
     example_papers: Path, tmp_path: Path, simulate: Simulate, configured: Configured
 ) -> None:
-    """Begun with one process, gone on with two of which one is killed and all are stopped, ended by one: the same bytes."""
+    """Begun with one process, gone on with two that are killed, replaced and stopped, ended by one: the same bytes."""
     url = simulate("--latency-mean-s", "0.2")
     config = configured(url, "[parse]\npapers_per_shard = 1\nchunk_size = 128\nchunk_overlap = 16\nworkers = 1\n")
     config.write_text(
@@ -27,10 +39,10 @@ def test_workers_a_kill_a_stop_and_one_process(
 
     assert ended(begin(example_papers, many, config, "--until", "parse"))[0] in (0, 3)
     head = begin(example_papers, many, config, "--set", "cluster.workers=2")
-    wait_for(lambda: any((many / "questions").glob("*.checkpoint.jsonl")), head)
-    victim = next(child for child in children(head.pid) if is_worker(child))
-    os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: any((many / "pairs").glob("*.checkpoint.jsonl")), head)
+    wait_for(lambda: handed_out(many), head)
+    for victim in filter(is_worker, children(head.pid)):
+        os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: handed_out(many, "pairs"), head)
     workers = [child for child in children(head.pid) if is_worker(child)]
     head.send_signal(signal.SIGINT)
     code, said = ended(head)

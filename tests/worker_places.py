@@ -128,6 +128,9 @@ class WorkerPlaces:
         self._workers: dict[str, Worker] = {}
         self._frozen: dict[str, set[asyncio.Task[bytes]]] = {}
 
+    async def check(self) -> None:
+        """Nothing needs to be there."""
+
     async def start(self, name: str) -> Place:
         await asyncio.sleep(0)
         pipeline = self._jobs()
@@ -233,8 +236,12 @@ async def mill_with(
     stop: Stop | None = None,
     hook: Callable[[Event], None] = lambda event: None,
     retry: Retry = lambda job, failure: False,
+    head_start_s: float | None = None,
 ) -> None:
-    """One run with so many workers; with 0 one process does all."""
+    """One run with so many workers; with 0 one process does all.
+
+    Parameters: nine, which are those of a run and of its workers, and who hears of both.
+    """
     pipeline, stop = jobs() if jobs else three_jobs(ledger.owners), stop or Stop()
 
     async def call(request: Request) -> Reply:
@@ -245,7 +252,7 @@ async def mill_with(
     if not workers:
         return await run(pipeline, found, call, stop=stop, hook=hook, retry=retry)
     places = places or WorkerPlaces(folder, ledger)
-    async with Cluster(places, workers, stop=stop, hook=hook) as cluster:
+    async with Cluster(places, workers, stop=stop, hook=hook, head_start_s=head_start_s) as cluster:
         cluster.serve([job.name for job in pipeline if isinstance(job, Job) and not job.head])
         try:
             await run(pipeline, found, call, stop=stop, hook=hook, retry=retry, elsewhere=cluster)

@@ -13,12 +13,14 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
+from engine.cluster.head_start import HeadStart
 from engine.cluster.leaseholder import Leaseholder
 from engine.cluster.leases import Leases
 from engine.cluster.members import Member, Members
 from engine.cluster.messages import Orders, Report
 from engine.cluster.place import BEAT_S, LOST_S, Lost, Places
 from engine.cluster.remote_shard import RemoteShard
+from engine.elsewhere import OpenShard
 from engine.errors import Fatal, GristmillError
 from engine.events import Hook, Note
 from engine.shard_run import JobContext
@@ -29,6 +31,9 @@ __all__ = ["Cluster"]
 START_ATTEMPTS = 5
 """So many workers in a row may end before they are ready."""
 
+_START_S = 120.0
+"""A worker that is not ready by then is lost: imports from a slow disk, or a place on another machine, take less."""
+
 _PAUSE_S = 0.05
 """The least time between two reports of one worker."""
 
@@ -38,6 +43,9 @@ class Cluster:
 
     `heard` is called with the name of a worker and its report, which is None once the worker is lost. What all share is
     divided by `serve`'s leases; the head has a part of it, since it asks models too.
+
+    With `head_start_s` the head begins, and workers start so many seconds later at the latest (`engine.cluster.head_start`).
+    Where it is None, workers start at once and do all.
     """
 
     def __init__(
@@ -48,6 +56,7 @@ class Cluster:
         stop: Stop,
         hook: Hook,
         heard: Callable[[str, Report | None], None] = lambda name, report: None,
+        head_start_s: float | None = None,
     ) -> None:
         self.size = size
         self._places = places
@@ -59,10 +68,12 @@ class Cluster:
         self._starved = asyncio.Event()
         self._heard = heard
         self._members = Members(stop=stop, hook=hook)
+        self._head_start = None if head_start_s is None else HeadStart(self._members, head_start_s)
         self._up: set[str] = set()
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def __aenter__(self) -> Self:
+        await self._places.check()
         self._tasks = [asyncio.create_task(self._keep(number)) for number in range(1, self.size + 1)]
         self._stop.when_requested(self._pass_stop_on)
         return self
@@ -100,9 +111,11 @@ class Cluster:
     def takes(self, job: str) -> bool:
         return job in self._spread
 
-    async def open(self, context: JobContext, index: int, begun: int | None) -> RemoteShard:
+    async def open(self, context: JobContext, index: int, begun: int | None) -> OpenShard:
         if self._before is not None:
             await self._before(context.job.name)
+        if self._head_start is not None and (own := await self._head_start.open(context, index, begun)):
+            return own
         return RemoteShard(context, index, self._members, await self._members.free(context.job.name))
 
     async def last_reports(self) -> None:
@@ -125,13 +138,18 @@ class Cluster:
 
     async def _keep_alive(self, number: int) -> None:
         """Start one worker after the other, each when the one before is lost."""
+        if self._head_start is not None:
+            await self._head_start.over()
+        if self._stop.requested:
+            return
         failed = 0
         for life in count(1):
             name = f"{number}.{life}"
             self._up.add(name)
             try:
-                place = await self._places.start(name)
-            except Lost:
+                async with asyncio.timeout(_START_S):
+                    place = await self._places.start(name)
+            except (Lost, TimeoutError):
                 failed += 1
                 how = await self._end(name)
                 if failed == START_ATTEMPTS:

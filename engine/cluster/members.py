@@ -76,15 +76,17 @@ class Members:
 
     def __init__(self, *, stop: Stop, hook: Hook) -> None:
         self.alive: list[Member] = []
+        self.came = False  # whether one was ever ready
         self._stop = stop
         self._hook = hook
         self._prepared: dict[str, bytes] = {}
         self._changed = asyncio.Event()
-        stop.when_requested(self._notify)
+        stop.when_requested(self.notify)
 
     def add(self, member: Member) -> None:
         self.alive.append(member)
-        self._notify()
+        self.came = True
+        self.notify()
 
     def lose(self, member: Member) -> None:
         """Give the worker no more, and raise `Lost` in all who wait for it."""
@@ -102,7 +104,11 @@ class Members:
             free = [member for member in self.alive if again or member.has_room(job)]
             if free:
                 return min(free, key=lambda member: (member.open_of(job), len(member.shards)))
-            await self._changed.wait()
+            await self.change()
+
+    async def change(self) -> None:
+        """Wait until a worker comes or has more room, the run stops, or `notify` is called."""
+        await self._changed.wait()
 
     def take(self, member: Member, job: str, index: int, shard: InHand) -> None:
         """The worker has this shard in hand from now on."""
@@ -113,7 +119,7 @@ class Members:
         """The worker has the shard no more."""
         member.shards.pop((job, index), None)
         member.feeding.discard((job, index))
-        self._notify()
+        self.notify()
 
     def hear(self, member: Member, told: Iterable[Told], fed: Iterable[Fed] = ()) -> None:
         """Take in what the worker tells."""
@@ -124,7 +130,7 @@ class Members:
             hear(event)
         for each_fed in fed:
             member.feeding.discard((each_fed.job, each_fed.index))
-        self._notify()
+        self.notify()
 
     def prepared(self, member: Member, job: Job) -> bytes | None:
         """What the worker must be told of `job` before its first shard; None where it knows all."""
@@ -135,6 +141,6 @@ class Members:
             self._prepared[job.name] = msgspec.json.encode(job.prepared.dump())
         return self._prepared[job.name]
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()

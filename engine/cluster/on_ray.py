@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ class Ray:
         self._temp_folder = temp_folder
         self._connecting: asyncio.Task[Any] | None = None
         self._actors: dict[str, Any] = {}
+
+    async def check(self) -> None:
+        await asyncio.to_thread(_check, self._address)
 
     async def start(self, name: str) -> Place:
         if self._connecting is None:
@@ -115,17 +119,29 @@ async def _placed(started: Any, ray: Any) -> None:
         raise Lost from error
 
 
+def _check(address: str | None) -> None:
+    """Raise `BadInput` where Ray is not installed, or nothing listens at "host:port": Ray would try for minutes. Blocks."""
+    if find_spec("ray") is None:
+        raise BadInput(
+            'cluster.engine is "ray" and Ray is not installed: install gristmill[ray], or use cluster.engine = "processes"'
+        )
+    host, _, port = (address or "").rpartition(":")
+    if not host:
+        return
+    if "/" in host or not port.isdigit():
+        raise BadInput(f'cluster.address is {address!r}: it is "auto", or host and port, as 10.0.0.1:6379')
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise BadInput(f"no Ray cluster answers at {address} ({error}): check cluster.address") from error
+
+
 def _connected(address: str | None, temp_folder: str | None) -> Any:
     """Ray, connected. Blocks for seconds."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would send them to its makers
-    try:
-        import ray
-    except ImportError:
-        raise BadInput(
-            'cluster.engine is "ray" and Ray is not installed: install gristmill[ray], or use cluster.engine = "processes"'
-        ) from None
+    import ray
+
     logging.getLogger("ray").setLevel(logging.ERROR)  # else it writes between our lines
-    _check_reachable(address)
     where: dict[str, Any] = (
         {"address": address} if address else {"address": "local", "num_cpus": 1, "include_dashboard": False}
     )
@@ -139,19 +155,6 @@ def _connected(address: str | None, temp_folder: str | None) -> Any:
             f"Ray cannot be reached at {address or 'this machine'} ({said}): check cluster.address"
         ) from error
     return ray
-
-
-def _check_reachable(address: str | None) -> None:
-    """Raise `BadInput` where nothing listens at "host:port": Ray would try for minutes."""
-    host, _, port = (address or "").rpartition(":")
-    if not host:
-        return
-    if "/" in host or not port.isdigit():
-        raise BadInput(f'cluster.address is {address!r}: it is "auto", or host and port, as 10.0.0.1:6379')
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise BadInput(f"no Ray cluster answers at {address} ({error}): check cluster.address") from error
 
 
 def _relay(late: Sequence[str]) -> type:

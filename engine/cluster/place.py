@@ -46,6 +46,9 @@ class Place(Protocol):
 class Places(Protocol):
     """Starts and ends workers; ``name`` is new for each."""
 
+    async def check(self) -> None:
+        """Raise `BadInput` where it is plain at once that no worker can be started."""
+
     async def start(self, name: str) -> Place:
         """Start a worker that is ready for work. Raises `Lost` if it ends before, and `Fatal` for what no repetition mends."""
 

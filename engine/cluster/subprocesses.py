@@ -47,6 +47,9 @@ class Processes:
         self._environment = environment or {}
         self._processes: dict[str, WorkerProcess] = {}
 
+    async def check(self) -> None:
+        """Nothing needs to be there."""
+
     async def start(self, name: str) -> Place:
         process = await WorkerProcess.start(self._child, {**os.environ, **self._environment})
         self._processes[name] = process

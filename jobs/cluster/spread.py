@@ -13,6 +13,7 @@ from engine.job import Job, Pipeline
 from engine.processes import usable_cores
 from engine.requests import Usage
 from engine.signals import Stop
+from engine.workers import Workers
 from jobs.cluster.setup import Setup
 from jobs.config import Config
 from jobs.opening import parser_settings
@@ -31,16 +32,23 @@ __all__ = ["Heard", "begun", "shared", "spread_jobs"]
 
 _CHILD = "jobs.cluster.child:main"
 
+_HEAD_START_S = 3.0
+"""What the head of a new run has for its first papers: a few take less, and one may take minutes."""
+
 
 class Heard:
-    """Takes in what workers report of their requests, once `traffic` is there."""
+    """Takes in what workers report of their requests, once `traffic` is there. Since they parse too, the parsing processes
+    of the head, `parsers`, end as soon as they have nothing to do."""
 
     def __init__(self) -> None:
         self.traffic: Traffic | None = None
+        self.parsers: Workers | None = None
 
     def __call__(self, worker: str, report: Report | None) -> None:
         if self.traffic is not None:
             self.traffic.hear(worker, report.in_flight if report is not None else {})
+        if self.parsers is not None:
+            self.parsers.rest()
 
 
 def begun(work: Work, *, stop: Stop, hook: Hook, heard: Heard) -> Cluster | None:
@@ -51,7 +59,8 @@ def begun(work: Work, *, stop: Stop, hook: Hook, heard: Heard) -> Cluster | None
         return None
     from engine.cluster.head import Cluster
 
-    return Cluster(_places(work, count), count, stop=stop, hook=hook, heard=heard)
+    head_start_s = 0.0 if work.folder.exists else _HEAD_START_S
+    return Cluster(_places(work, count), count, stop=stop, hook=hook, heard=heard, head_start_s=head_start_s)
 
 
 def _places(work: Work, count: int) -> Places:

@@ -184,6 +184,19 @@ async def test_children_start_when_first_needed() -> None:
         assert len({await workers.run(process_id, None) for _ in range(3)}) == 1
 
 
+async def test_idle_children_may_be_ended() -> None:
+    """`rest` ends children that have nothing to do, and no other; what comes later gets a fresh one."""
+    async with Workers(processes=2) as workers:
+        first = await workers.run(process_id, None)
+        working = asyncio.create_task(workers.run(process_id, None))
+        await asyncio.sleep(0)  # the child has its input
+        workers.rest()
+        assert await working == first
+        workers.rest()
+        assert gone(first)
+        assert await workers.run(process_id, None) != first
+
+
 async def test_waiting_is_first_come_first_served(tmp_path: Path) -> None:
     """Inputs reach the one child in the order in which they were given."""
     path = tmp_path / "order"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from fake_disk import Row, answer, contents, datasets, deal, each, prompt_of, request, virtually
+from fake_disk import Row, answer, contents, datasets, deal, each, outcome, prompt_of, request, virtually
 from worker_places import Ledger, WorkerPlaces, mill_with, three_jobs
 
 from engine.breaker import SAME_FAILURES, Breaker
 from engine.errors import Fatal, Permanent
 from engine.events import Event, InputDone, InputDropped, InputFailed, Note, ShardOpened, ShardSealed
 from engine.job import Job
+from engine.records import Record
 from engine.requests import Call, Reply, Request
 from engine.shards import total
 from engine.signals import Stop, Stopped
@@ -92,6 +94,66 @@ async def test_events_are_counted_as_in_one_process(tmp_path: Path) -> None:
     await mill_with(dealt(tmp_path / "one"), 0, Ledger(), hook=told[0].append)
     await mill_with(dealt(tmp_path / "many"), 3, Ledger(), hook=told[1].append)
     assert figures(told[1]) == figures(told[0])
+
+
+def one_job(pause: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)) -> list[Job]:
+    """A job that waits for `pause` between an answer and its commit."""
+
+    async def grow(row: Row, call: Call) -> Sequence[Record]:
+        await call(request(row.id))
+        await pause()
+        return outcome(row.id)
+
+    return [
+        Job(name="first", reads=("source",), writes="middle", row=Row, expand=each("source"), process=grow, slots=4)
+    ]
+
+
+@virtually
+async def test_the_head_begins() -> None:
+    """Workers start when the head has sealed a shard; what it has begun by then it ends: the same bytes and events."""
+    with TemporaryDirectory() as name:
+        told: list[list[Event]] = [[], []]
+        await mill_with(dealt(Path(name) / "one"), 0, Ledger(), jobs=one_job, hook=told[0].append)
+        folder, ledger = dealt(Path(name) / "many"), Ledger()
+        places, sealed_at_start = WorkerPlaces(folder, ledger, jobs=one_job), list[int]()
+        real = places.start
+
+        async def start(worker: str) -> Any:
+            sealed_at_start.append(seals())
+            return await real(worker)
+
+        def seals() -> int:
+            return len(datasets(folder, "middle")["middle"].sealed())
+
+        def at_head() -> list[Job]:
+            return one_job(lambda: asyncio.sleep(10 if seals() else 0))
+
+        places.start = start  # type: ignore[method-assign]
+        await mill_with(folder, 2, ledger, places=places, jobs=at_head, hook=told[1].append, head_start_s=3600)
+        assert contents(folder) == contents(Path(name) / "one")
+        assert figures(told[1]) == figures(told[0])
+        assert min(sealed_at_start) > 0
+        assert set(ledger.by) == {"head", "1.1", "2.1"}
+        assert ledger.paid_twice == 0
+
+
+@virtually
+async def test_workers_start_though_the_first_shard_takes_long() -> None:
+    """The head may have its first shard for hours: others are worked on by workers meanwhile."""
+    with TemporaryDirectory() as name:
+        folder, ledger = dealt(Path(name) / "many"), Ledger()
+        began, ended = asyncio.get_running_loop().time(), dict[int, float]()
+
+        def hook(event: Event) -> None:
+            if isinstance(event, ShardSealed):
+                ended[event.shard] = asyncio.get_running_loop().time() - began
+
+        places = WorkerPlaces(folder, ledger, jobs=one_job)
+        slow = lambda: one_job(lambda: asyncio.sleep(1000))
+        await mill_with(folder, 1, ledger, places=places, jobs=slow, hook=hook, head_start_s=3.0)
+        assert ended[0] >= 1000
+        assert ended[len(SIZES) - 1] < 10
 
 
 @pytest.mark.slow
