@@ -12,6 +12,7 @@ from itertools import groupby, pairwise
 import msgspec
 
 from jobs.parsing.axes import find_axes
+from jobs.parsing.drop_caps import with_drop_caps
 from jobs.parsing.extracted import LeftOut
 from jobs.parsing.floats import in_sentence_order
 from jobs.parsing.furniture import find_furniture
@@ -52,8 +53,10 @@ def arrange(layout: Layout, kinds: Mapping[int, str], options: Options, starts: 
     for number in sorted(kinds):
         if kinds[number] == REFERENCES or number - 1 in parts:  # furniture inside of a list goes with it
             parts[number] = REFERENCES
-    texts = with_raised(layout, options.citations)
-    order = in_sentence_order(layout, kept)
+    texts = dict(with_raised(layout, options.citations))
+    caps = {cap: (first, text) for cap, first, text in with_drop_caps(layout, kept, texts)}
+    texts |= caps.values()
+    order = [number for number in in_sentence_order(layout, kept) if number not in caps]
     found = segments(layout, order, texts=texts, parts=parts, tables=table_of, starts=starts)
     return Arranged(
         segments=_with_whole_words(list(found)),

@@ -1,12 +1,11 @@
-"""Words that lost a ligature or a large first letter in print, restored from the words of the document.
+"""Words that lost a ligature in print, restored from the words of the document.
 
-Four things go wrong with "fi", "ff", "fl", "ffi", "ffl" and "Th", which fonts print as one sign, and one with drop caps:
+Four things go wrong with "fi", "ff", "fl", "ffi", "ffl" and "Th", which fonts print as one sign:
 
 - the sign has no letters in the file, and comes out as U+FFFD or as TeX's code for it: "e\ufffdective";
 - nothing at all comes out for it: "signicant";
 - a blank comes out behind it: "Th e", "fi brin", "diff erent";
-- "Th" comes out as "T": "Te objective";
-- the large letter that opens a chapter stands on a line of its own: "H", then "uman reading".
+- "Th" comes out as "T": "Te objective".
 
 A document is repaired only where it shows the fault several times, and a word only where what comes out is known.
 """
@@ -32,8 +31,6 @@ _SIGN_AND_BLANK = re.compile(r"([^\W\d_]*(?:[\ufb00-\ufb04]|\bTh)) ([a-z]+)")
 _LETTERS_AND_BLANK = re.compile(r"\b([A-Za-z]*(?:fi|fl|ff)) ([a-z]+)")
 _OPENING_T = re.compile(r"\bT([aeioru][a-z]*)\b")
 _SMALL_T = re.compile(r"\bt[a-z]+\b")
-_DROP_CAP = re.compile(r"\n([A-Z])\n(?:\n\n)?([A-Z]*[a-z]*)(?![^\W_])")  # the line feed first, which is quickly found
-_OPENERS = frozenset("the this there that when what where while with for our all many how such since".split())
 _WORD = re.compile(r"[a-z]{5,}")
 _SPELLED = {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl"}
 
@@ -41,7 +38,7 @@ _SPELLED = {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\u
 def restore_words(pages: Sequence[str]) -> list[str]:
     """The printed text of `pages`, with damaged words restored where the document itself shows how."""
     vocabulary = Vocabulary(pages)
-    restored = [_with_first_letters(_with_lost_signs(page, vocabulary), vocabulary) for page in pages]
+    restored = [_with_lost_signs(page, vocabulary) for page in pages]
     return _with_missing_ligatures(_with_th(_without_blanks(restored, vocabulary)))
 
 
@@ -66,18 +63,6 @@ def _found(match: re.Match[str], vocabulary: Vocabulary) -> str:
 def _is_word(rest: str) -> bool:
     """Tokens without a vowel are pieces of words ("rst" of "first"), but for those of two letters, as "st"."""
     return rest != "nd" and is_common(rest) and (len(rest) < 3 or any(vowel in rest for vowel in "aeiouy"))
-
-
-def _with_first_letters(page: str, vocabulary: Vocabulary) -> str:
-    return _DROP_CAP.sub(lambda match: _with_first_letter(match, vocabulary), f"\n{page}")[1:]
-
-
-def _with_first_letter(match: re.Match[str], vocabulary: Vocabulary) -> str:
-    letter, rest = match.groups()
-    word = f"{letter}{rest}".lower()
-    if word in _OPENERS or (len(word) > 3 and vocabulary.knows(word) and not is_common(rest.lower())):
-        return f"\n{letter}{rest}"
-    return match[0]
 
 
 def _without_blanks(pages: list[str], vocabulary: Vocabulary) -> list[str]:
