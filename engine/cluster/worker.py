@@ -83,6 +83,7 @@ class Worker:
         self._fed: list[Fed] = []
         self._prepared = {name: asyncio.Event() for name in jobs}
         self._beats = self._reports = 0
+        self._reported_at = asyncio.get_running_loop().time()
 
     async def work(self, task: Task) -> Worked:
         try:
@@ -101,7 +102,7 @@ class Worker:
             await uninterrupted(run.close())
 
     async def beat(self, orders: Orders) -> Report:
-        self._alive.hear()
+        self._alive.hear(self._reported_at)
         if self._leases is not None and orders.grant is not None:
             self._leases.take(orders.grant)
         if orders.stop:
@@ -114,6 +115,7 @@ class Worker:
             async with asyncio.timeout(orders.wait_s):
                 await self._events.urgent.wait()
         self._reports += 1
+        self._reported_at = asyncio.get_running_loop().time()
         return self._report() if mine == self._beats else Report()
 
     async def close(self) -> None:
@@ -177,10 +179,11 @@ class Alive:
         self._heard = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
-    def hear(self) -> None:
-        """The head was heard just now. From the first time on it has to be heard again and again."""
+    def hear(self, reported_at: float) -> None:
+        """Orders have come after a report that was made at `reported_at`: the head was there then. They may be older than
+        now, if this process was frozen. From the first time on it has to be heard again and again."""
         loop = asyncio.get_running_loop()
-        self._heard_at = loop.time()
+        self._heard_at = max(self._heard_at, reported_at)
         self._heard.set()
         if self._timer is None:
             self._timer = loop.call_later(self._lost_s, self._look)

@@ -15,6 +15,9 @@ from fake_disk import Row, answer, contents, datasets, deal, each, outcome, prom
 from worker_places import Ledger, WorkerPlaces, mill_with, three_jobs
 
 from engine.breaker import SAME_FAILURES, Breaker
+from engine.cluster.messages import Orders
+from engine.cluster.place import QUIET_S
+from engine.cluster.worker import Alive, Events, Worker
 from engine.errors import Fatal, Permanent
 from engine.events import Event, InputDone, InputDropped, InputFailed, Note, ShardOpened, ShardSealed
 from engine.job import Job
@@ -246,6 +249,28 @@ async def test_a_worker_that_says_nothing_is_lost() -> None:
         await mill_with(folder, 1, ledger, places=places)
         assert silent
         assert 20 <= asyncio.get_running_loop().time() - began < 30
+
+
+@virtually
+async def test_orders_that_waited_for_a_frozen_worker_start_nothing() -> None:
+    """When it thaws it finds orders from before: only those that follow a report of now say that the head is there."""
+    alive, sent = Alive(lambda: None), list[Request]()
+    worker = Worker({}, stop=Stop(), events=Events(), alive=alive)
+
+    async def call(asked: Request) -> Reply:
+        sent.append(asked)
+        return answer(asked)
+
+    await worker.beat(Orders(wait_s=0.0))
+    await asyncio.sleep(QUIET_S + 1)
+    asking = asyncio.create_task(alive.watched(call)(request("a")))
+    await worker.beat(Orders(wait_s=0.0))
+    await asyncio.sleep(1)
+    assert not sent
+    await worker.beat(Orders(wait_s=0.0))
+    await asking
+    assert len(sent) == 1
+    alive.close()
 
 
 async def test_a_stop_drains_the_workers(tmp_path: Path) -> None:
