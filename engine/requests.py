@@ -62,6 +62,18 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
             reasoning=self.reasoning_tokens + other.reasoning_tokens,
         )
 
+    def __sub__(self, part: Usage) -> Usage:
+        """The rest, where `part` is a part of this; what rounding would leave below zero dollars is none."""
+        return Usage(
+            requests=self.requests - part.requests,
+            prompt_tokens=self.prompt_tokens - part.prompt_tokens,
+            completion_tokens=self.completion_tokens - part.completion_tokens,
+            cost_usd=max(0.0, self.cost_usd - part.cost_usd),
+            cached=self.cached_tokens - part.cached_tokens,
+            cache_write=self.cache_write_tokens - part.cache_write_tokens,
+            reasoning=self.reasoning_tokens - part.reasoning_tokens,
+        )
+
 
 NOTHING_USED = Usage()
 """To begin sums with: adding to it costs next to nothing, and most records are done with one reply."""

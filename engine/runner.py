@@ -200,7 +200,7 @@ class _JobRun:
                 while seal is None:
                     if shard is None:
                         await self._deferrals.settled(group)
-                        if not deferred and not await previous_sealed:
+                        if not deferred and not await asyncio.shield(previous_sealed):
                             raise Stopped("the run is stopping")
                         shard = await self._opened(index, begun)
                         tasks.create_task(self._feed(shard, tasks))

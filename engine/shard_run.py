@@ -228,7 +228,7 @@ class ShardRun:
         if self._context.job.review is not None:
             if self._context.deferrals.active and not previous_sealed.done():
                 return None
-            if not await previous_sealed:
+            if not await asyncio.shield(previous_sealed):  # others wait for it too, and who seals it sets it
                 raise Stopped("the run is stopping")
             dropped = await reviewed(self._context, await self.claims())
         return await self._writer.seal(self._order, source=self._source, dropped=dropped, kept=len(self._kept))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from clustered_runs import Runs
 from hypothesis import settings
 
 pytest_plugins = ["strictness"]
@@ -85,3 +86,9 @@ def configured(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def runs(example_papers: Path, tmp_path: Path, simulate: Callable[..., str], configured: Callable[..., Path]) -> Runs:
+    """Whole runs of the example papers, as processes."""
+    return Runs(example_papers, tmp_path, simulate, configured)

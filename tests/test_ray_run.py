@@ -5,11 +5,21 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clustered_runs import Configured, Simulate, begin, counters, ended, events, handed_out, rows_of, wait_for
+from clustered_runs import (
+    Configured,
+    Simulate,
+    begin,
+    counters,
+    ended,
+    events,
+    handed_out,
+    marked_workers,
+    rows_of,
+    wait_for,
+)
 
 pytestmark = [
     pytest.mark.processes,
@@ -23,24 +33,6 @@ SMALL = "[ask]\nmax_questions = 60\n"
 SLOWLY = ("--set", "models.generator.max_concurrency=1")
 """Ray takes 10 to 20 s to start, and the head works meanwhile: it must not have done all."""
 PARSE = "[parse]\nchunk_size = 256\nchunk_overlap = 32\nworkers = 1\n"
-
-
-def workers_of(mark: str) -> list[int]:
-    """The worker processes on this machine with `mark` in their environment: other tests may have some of their own."""
-    return [process for process in map(int, _numbers()) if mark.encode() in _told(process, "environ")]
-
-
-def _numbers() -> Iterator[str]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        if b"jobs.cluster.child" in _told(int(folder.name), "cmdline"):
-            yield folder.name
-
-
-def _told(process: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{process}/{name}").read_bytes()
-    except OSError:
-        return b""  # it has ended
 
 
 def test_ray_kills_and_one_process(
@@ -57,13 +49,13 @@ def test_ray_kills_and_one_process(
 
     head = begin(example_papers, many, config, *ON_RAY, *SLOWLY)
     wait_for(lambda: handed_out(many), head)
-    for victim in workers_of(str(tmp_path)):
+    for victim in marked_workers(str(tmp_path)):
         os.kill(victim, signal.SIGKILL)
     wait_for(lambda: any("its shards are handed out again" in event.get("text", "") for event in events(many)), head)
     head.send_signal(signal.SIGINT)
     code, said = ended(head)
     assert code == 130, said
-    assert not workers_of(str(tmp_path))
+    assert not marked_workers(str(tmp_path))
 
     assert ended(begin(example_papers, many, config))[0] in (0, 3)
     assert rows_of(many) == rows_of(one)

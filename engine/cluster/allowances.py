@@ -5,7 +5,7 @@ reserved there. The invariant: what was paid before, and the largest allowance t
 the cap together. An allowance that was lowered counts as it was until the process says that it follows the lower one.
 
 Nobody knows what a lost process had in flight, so its whole allowance stays counted, and allowances are kept small: what is
-reserved, what waits, and what is paid until the next few grants.
+reserved, what waits, and what is paid until the next few grants, of what is free no more than one part for each process.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class _Purse:
         ahead = max(_AHEAD_S * self._paid_a_second(worker, need.spent, step.at), _ANYHOW * free / self._workers)
         wanted = need.waiting + ahead
         # Not all that is free, where others wait too; but what is less than the first who waits needs helps nobody.
-        more = min(wanted, max(free / 2, need.first))
+        more = min(wanted, max(free / max(2, self._workers), need.first))
         fits = need.first <= free + _ROUNDING * self._cap
         allowed = used + (max(0.0, more) if fits else 0.0)
         self._granted[worker] = [*granted, (step.number, allowed)]

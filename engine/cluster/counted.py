@@ -59,7 +59,7 @@ class Counted:
             event,
             done=event.done - len(self._fresh),
             failed=event.failed - sum(entry.error is not None for entry in self._fresh),
-            usage=_difference(event.usage, total(entry.usage for entry in self._fresh)),
+            usage=event.usage - total(entry.usage for entry in self._fresh),
         )
 
     def _tell_rest(self) -> None:
@@ -70,17 +70,5 @@ class Counted:
                 self.hear(InputFailed(job=self._job, id=entry.id, kind=kind, reason=reason, usage=entry.usage))
         done = sum(entry.error is None for entry in self._fresh) - self._done
         if done > 0:
-            usage = _difference(total(entry.usage for entry in self._fresh), self._usage)
+            usage = total(entry.usage for entry in self._fresh) - self._usage
             self.hear(InputDone(job=self._job, id="", rows=0, usage=usage, inputs=done))
-
-
-def _difference(more: Usage, less: Usage) -> Usage:
-    return Usage(
-        requests=more.requests - less.requests,
-        prompt_tokens=more.prompt_tokens - less.prompt_tokens,
-        completion_tokens=more.completion_tokens - less.completion_tokens,
-        cost_usd=max(0.0, more.cost_usd - less.cost_usd),
-        cached=more.cached_tokens - less.cached_tokens,
-        cache_write=more.cache_write_tokens - less.cache_write_tokens,
-        reasoning=more.reasoning_tokens - less.reasoning_tokens,
-    )

@@ -278,3 +278,11 @@ async def test_an_answer_that_cannot_be_used_is_paid_for() -> None:
         with pytest.raises(GristmillError):
             await metered(call, tally, "ask")(request("a"))
     assert tally.usage == paid + paid
+
+
+def test_a_part_of_usage_is_taken_from_it() -> None:
+    """What is left of a sum is the other part, and never less than zero dollars."""
+    part = Usage(requests=1, prompt_tokens=7, completion_tokens=3, cost_usd=0.1, cached=2, reasoning=1)
+    rest = Usage(requests=2, prompt_tokens=5, completion_tokens=1, cost_usd=0.0, cached=2, cache_write=4)
+    assert (part + rest) - part == rest
+    assert (part - Usage(cost_usd=0.1 + 1e-12)).cost_usd == 0.0

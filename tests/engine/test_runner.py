@@ -659,6 +659,26 @@ async def test_reviews_in_order(tmp_path: Path) -> None:
 
 
 @virtually
+async def test_cancelled_while_shards_wait_for_their_review(tmp_path: Path) -> None:
+    """Shards that wait for the one before them end with it, and nothing but the cancelling is raised."""
+    folder, books, gate = fresh(tmp_path / "run", [1, 2, 1]), Books(), Gate()
+
+    async def review(rows: Sequence[Row]) -> Mapping[str, Permanent]:
+        await asyncio.sleep(0)
+        return {}
+
+    job = grow("first", reads="source", writes="middle", books=books, process=copy, review=review)
+    task = asyncio.create_task(mill(folder, [job], books, call=gate))
+    await quiet()
+    gate.open(make_id("source", 1, 0), make_id("source", 1, 1), make_id("source", 2, 0))
+    await quiet()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert datasets(folder, "middle")["middle"].sealed() == []
+
+
+@virtually
 async def test_reviews_in_order_behind_sealed_shards(tmp_path: Path) -> None:
     """A shard that is opened again is reviewed before those behind it, sealed ones between them or not."""
     folder, books, gate = fresh(tmp_path / "run", [1, 1, 1]), Books(), Gate()
