@@ -2,7 +2,8 @@
 
 Weak scaling: each worker has the same number of requests in flight, at an endpoint that answers after a second, so N
 workers should answer N times as much as one, on the same cores. One process with as many in flight is the floor of CPU.
-Pages: papers are parsed with one process for each worker. The first request is that of `gristmill run`, imports included.
+Pages: papers are parsed with one process for each worker. The first request is that of `gristmill run`, imports included;
+the head sends it. `bench_cluster_ray.py` does the same on Ray.
 """
 
 from __future__ import annotations
@@ -11,35 +12,38 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 from crew import Crew, Done
-from papers import cut_papers, sources
+from papers import cut_papers
 from processes import Counted, counted_by, said_by, simulated, watched
 from tables import Row, figure, options, ratio, show_rows, write
 
 ENDPOINT = {"latency_mean_s": 1.0, "latency_sigma": 0.0, "output_tokens_mean": 150, "output_tokens_sigma": 0.25}
 WORKERS = (1, 2, 4, 8)
-SCALING, CPU, PAGES, FIRST, FIRST_ON_RAY_S = {"processes": 0.95, "ray": 0.9}, 1.3, 1.8, 1.5, 10.0
+SCALING, CPU, PAGES, FIRST = {"processes": 0.95, "ray": 0.9}, 1.3, 1.8, 1.5
 USED, REJECTED, BUCKET_S = 0.98, 0.001, 10
 
 
 def main() -> None:
-    given = options(__doc__, rounds=3, each=32, turns=40, per_minute=12_000, limit_s=30, papers=48, engine="processes")
-    scaled, alone = scaling(given.engine, given.rounds, given.each, given.turns)
+    given = options(__doc__, rounds=3, each=32, turns=30, per_minute=12_000, limit_s=30, papers=48)
+    compare("processes", given, whole_runs(given.rounds, given.papers))
+
+
+def compare(engine: str, given: Namespace, of_runs: Sequence[Row]) -> None:
+    """Show what workers of `engine` do, and what was seen of whole runs with them."""
+    scaled, alone = scaling(engine, given.rounds, given.each, given.turns)
     rows = [
-        *(scaling_row(given.engine, workers, scaled) for workers in WORKERS[1:]),
+        *(scaling_row(engine, workers, scaled) for workers in WORKERS[1:]),
         cpu_row(scaled, alone),
-        limit_row(given.engine, given.per_minute, given.limit_s),
+        limit_row(engine, given.per_minute, given.limit_s),
+        *of_runs,
     ]
-    if sources() and given.engine == "processes":
-        rows += whole_runs(given.rounds, given.papers)
-    elif sources():
-        rows.append(first_on_ray_row(given.rounds))
-    show_rows(f"Workers of {given.engine}", rows)
+    show_rows(f"Workers of {engine}", rows)
     found = {"scaled": {str(workers): of for workers, of in scaled.items()}, "alone": alone}
     write(given.json, {"rows": rows, **found})
 
@@ -153,27 +157,6 @@ def whole_runs(rounds: int, papers: int) -> list[Row]:
             met=later.median <= FIRST,
         ),
     ]
-
-
-def first_on_ray_row(rounds: int) -> Row:
-    """On a cluster that runs already."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            cut_papers(Path(name), 8, 8)
-            settings = ("cluster.engine=ray", f"cluster.address={cluster.address}")
-            times = [first_request_s(Path(name), 2, *settings) for _ in range(rounds)]
-    finally:
-        cluster.shutdown()
-    found = figure(times)
-    return Row(
-        measure="start of `gristmill run` to the first request, 2 workers on a Ray cluster that runs, s",
-        value=str(found),
-        target=f"≤ {FIRST_ON_RAY_S:g} s",
-        met=found.median <= FIRST_ON_RAY_S,
-    )
 
 
 def shards_a_second(papers: Path, workers: int) -> float:

@@ -9,23 +9,20 @@ every vector; and whether a second store answers alike.
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import numpy as np
+from growth import Watch, disk_bytes, growth_row, in_a_process, memory_row, size_asked_for, sizes_up_to
 from numpy.typing import NDArray
 from tables import Row, options, show, show_rows, write
 
 DIMENSIONS, TOP_K, PASS, PASSES, BLOCK, A_CENTRE = 384, 10, 256, 4, 8_192, 50
-TARGET_GROWTH, TARGET_MB = 1.2, 1_000
+TARGET_MB = 1_000
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +36,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--one"]:
-        print(msgspec.json.encode(asyncio.run(measured(int(sys.argv[2]), twice=sys.argv[3] == "1"))).decode())
+    if asked := size_asked_for():
+        print(msgspec.json.encode(asyncio.run(measured(asked[0], twice=asked[1]))).decode())
         return
     given = options(__doc__, largest=1_000_000, twice_up_to=300_000)
-    sizes = [size for size in (100_000, 300_000, 1_000_000, 3_000_000) if size <= given.largest] or [given.largest]
-    found = [in_a_process(size, twice=size <= given.twice_up_to) for size in sizes]
+    found = [
+        msgspec.json.decode(in_a_process(__file__, size, flag=size <= given.twice_up_to), type=Found)
+        for size in sizes_up_to(given.largest)
+    ]
     show(
         f"The index of {DIMENSIONS} dimensions; {PASS * PASSES} questions, {PASS} in a pass",
         ["vectors", "build, CPU µs", "search, CPU ms", "recall@10", "memory, MB", "disk, bytes", "two builds differ"],
@@ -61,37 +60,18 @@ def main() -> None:
             for each in found
         ],
     )
-    rows = told(found)
+    rows = rows_of(found)
     show_rows("The largest against the smallest", rows)
     write(given.json, {"rows": rows, "found": found})
 
 
-def told(found: list[Found]) -> list[Row]:
+def rows_of(found: list[Found]) -> list[Row]:
     few, many = found[0], found[-1]
     sizes = f"{many.vectors:,} against {few.vectors:,}"
-
-    def growth(measure: str, of_few: float, of_many: float) -> Row:
-        ratio = of_many / of_few
-        return Row(
-            measure=f"{measure}, {sizes}",
-            value=f"{of_many:.3g}",
-            floor=f"{of_few:.3g}",
-            ratio=f"{ratio:.2f}",
-            target=f"growth ≤ {TARGET_GROWTH:g}",
-            met=ratio <= TARGET_GROWTH,
-        )
-
     return [
-        growth("CPU µs a vector, to build the store", few.build_us, many.build_us),
-        growth("CPU ms a search in passes", few.search_ms, many.search_ms),
-        Row(
-            measure=f"memory of the build, {sizes}, MB",
-            value=f"{many.anonymous_mb:.0f}",
-            floor=f"{few.anonymous_mb:.0f}",
-            ratio=f"{many.anonymous_mb / few.anonymous_mb:.2f}",
-            target=f"< {TARGET_MB}",
-            met=many.anonymous_mb < TARGET_MB,
-        ),
+        growth_row(f"CPU µs a vector, to build the store, {sizes}", few.build_us, many.build_us),
+        growth_row(f"CPU ms a search in passes, {sizes}", few.search_ms, many.search_ms),
+        memory_row(f"memory of the build, {sizes}, MB", few.anonymous_mb, many.anonymous_mb, most_mb=TARGET_MB),
         Row(
             measure=f"answers of two builds that differ, of {PASS * PASSES} questions, at each size tried",
             value=", ".join(str(each.differ) for each in found if each.differ >= 0),
@@ -99,16 +79,6 @@ def told(found: list[Found]) -> list[Row]:
             met=all(each.differ <= 0 for each in found),
         ),
     ]
-
-
-def in_a_process(vectors: int, *, twice: bool) -> Found:
-    return msgspec.json.decode(alone([sys.executable, __file__, "--one", str(vectors), str(int(twice))]), type=Found)
-
-
-def alone(command: list[str]) -> bytes:
-    """The output of a process in which BLAS has one thread: others, while they wait for it, count as busy."""
-    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
-    return ran.stdout
 
 
 async def measured(count: int, *, twice: bool) -> Found:
@@ -124,7 +94,7 @@ async def measured(count: int, *, twice: bool) -> Found:
         began = time.process_time()
         found = await answers(made, asked)
         search_s = time.process_time() - began
-        size = size_of(one)
+        size = disk_bytes(one)
         differ = -1
         if twice:
             again = await ChunkStore.build(Path(folder, "two"), batches(count), approximate_from=1)
@@ -140,39 +110,12 @@ async def measured(count: int, *, twice: bool) -> Found:
     )
 
 
-def size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 async def answers(made: Any, asked: list[list[float]]) -> list[list[tuple[str, float]]]:
     found = []
     for start in range(0, len(asked), PASS):
         each = await made.search(asked[start : start + PASS], top_k=TOP_K)
         found += [[(row["id"], row["_distance"]) for row in rows] for rows in each]
     return found
-
-
-class Watch(threading.Thread):
-    """The peak of this process's memory that is not a mapped file, looked at every 20 ms."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak_mb = 0.0
-        self._over = threading.Event()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._over.set()
-        self.join()
-
-    def run(self) -> None:
-        while not self._over.wait(0.02):
-            status = Path("/proc/self/status").read_text()
-            kib = int(status.partition("RssAnon:")[2].split()[0])
-            self.peak_mb = max(self.peak_mb, kib / 1024)
 
 
 def centres(count: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from bench_index import Watch, alone
+from growth import Watch, disk_bytes, growth_row, in_a_process, memory_row, size_asked_for, sizes_up_to
 from tables import Row, options, show, show_rows, write
 
 from jobs.curation import near_duplicates
@@ -24,7 +24,7 @@ from jobs.curation.near_duplicates import Asked, NearQuestions
 from jobs.models.embeddings import pack
 
 DIMENSIONS, SHARD, COSINE, A_TOPIC = 384, 3_200, 0.97, 400
-TARGET_GROWTH, TARGET_MB = 1.2, 2_000
+TARGET_MB = 2_000
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,13 +38,17 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--one"]:
-        print(msgspec.json.encode(measured(int(sys.argv[2]), gathered=sys.argv[3] == "1")).decode())
+    if asked := size_asked_for():
+        print(msgspec.json.encode(measured(asked[0], gathered=asked[1])).decode())
         return
     given = options(__doc__, largest=1_000_000, shard_by_shard_up_to=1_000_000)
-    sizes = [size for size in (100_000, 300_000, 1_000_000, 3_000_000) if size <= given.largest] or [given.largest]
-    gathered = [in_a_process(size, gathered=True) for size in sizes]
-    one_by_one = [in_a_process(size, gathered=False) for size in sizes if size <= given.shard_by_shard_up_to]
+    sizes = sizes_up_to(given.largest)
+
+    def found(size: int, *, gathered: bool) -> Found:
+        return msgspec.json.decode(in_a_process(__file__, size, flag=gathered), type=Found)
+
+    gathered = [found(size, gathered=True) for size in sizes]
+    one_by_one = [found(size, gathered=False) for size in sizes if size <= given.shard_by_shard_up_to]
     show(
         f"Questions of {DIMENSIONS} dimensions, near-duplicates at a cosine of {COSINE}",
         ["questions", "shards", "CPU µs", "memory, MB", "disk, bytes", "refused"],
@@ -60,32 +64,18 @@ def main() -> None:
             for each in [*gathered, *one_by_one]
         ],
     )
-    rows = told(gathered, one_by_one)
+    rows = rows_of(gathered, one_by_one)
     show_rows("The largest against the smallest", rows)
     write(given.json, {"rows": rows, "found": [*gathered, *one_by_one]})
 
 
-def told(gathered: Sequence[Found], one_by_one: Sequence[Found]) -> list[Row]:
+def rows_of(gathered: Sequence[Found], one_by_one: Sequence[Found]) -> list[Row]:
     few, many = gathered[0], gathered[-1]
-    growth = many.cpu_us / few.cpu_us
+    sizes = f"{many.questions:,} against {few.questions:,}"
     alike = [one.decisions == other.decisions for one, other in zip(gathered, one_by_one, strict=False)]
     return [
-        Row(
-            measure=f"CPU µs a question, {many.questions:,} against {few.questions:,}",
-            value=f"{many.cpu_us:.0f}",
-            floor=f"{few.cpu_us:.0f}",
-            ratio=f"{growth:.2f}",
-            target=f"growth ≤ {TARGET_GROWTH:g}",
-            met=growth <= TARGET_GROWTH,
-        ),
-        Row(
-            measure=f"memory, {many.questions:,} against {few.questions:,}, MB",
-            value=f"{many.anonymous_mb:.0f}",
-            floor=f"{few.anonymous_mb:.0f}",
-            ratio=f"{many.anonymous_mb / few.anonymous_mb:.2f}",
-            target=f"< {TARGET_MB:,}",
-            met=many.anonymous_mb < TARGET_MB,
-        ),
+        growth_row(f"CPU µs a question, {sizes}", few.cpu_us, many.cpu_us),
+        memory_row(f"memory, {sizes}, MB", few.anonymous_mb, many.anonymous_mb, most_mb=TARGET_MB),
         Row(
             measure="decisions of gathered shards and of one after another are the same, sizes tried",
             value=f"{sum(alike)} of {len(alike)}",
@@ -93,12 +83,6 @@ def told(gathered: Sequence[Found], one_by_one: Sequence[Found]) -> list[Row]:
             met=all(alike),
         ),
     ]
-
-
-def in_a_process(questions: int, *, gathered: bool) -> Found:
-    return msgspec.json.decode(
-        alone([sys.executable, __file__, "--one", str(questions), str(int(gathered))]), type=Found
-    )
 
 
 def measured(count: int, *, gathered: bool) -> Found:
@@ -116,7 +100,7 @@ def measured(count: int, *, gathered: bool) -> Found:
             spent_s += time.process_time() - began - (source.spent_s - making)
             refused += len(found)
             decisions = near_digest(decisions, found)
-        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        size = disk_bytes(Path(folder))
     return Found(
         questions=count,
         gathered=gathered,
