@@ -107,7 +107,7 @@ class Budget:
             self._wake()
 
     def demand(self) -> BudgetDemand:
-        """What is needed here, for whoever grants allowances."""
+        """What this process needs, for the process that grants allowances."""
         allowance = self._allowance or Allowance()
         waiting = [reservation.most for reservation, future in self._queue if not future.done()]
         return BudgetDemand(

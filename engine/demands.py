@@ -1,4 +1,4 @@
-"""What a process that shares limits and a budget with others tells of its need, and what it is granted.
+"""What a process that shares limits and a budget with others needs, and what it is granted.
 
 These are messages between the head of a run and its workers: plain values, and none of them is infinite.
 """
@@ -38,7 +38,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LimitDemand(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process tells of one limit. The first three are configured, ``stated_*`` is what the server states per
+    """What one process states of one limit. The first three are configured, ``stated_*`` is what the server states per
     minute; None is no limit.
 
     ``waiting`` requests wait for their rate, and ``crowded`` ones for others in flight to end. ``rejected`` are all so far.
@@ -63,7 +63,7 @@ class LimitDemand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetDemand(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process tells of the budget, in dollars and tokens: what it has paid since it began, what it has reserved,
+    """What one process states of the budget, in dollars and tokens: what it has paid since it began, what it has reserved,
     what it was allowed, what those who wait may cost in all, and the first of them (None: nobody waits).
 
     ``active`` says that something reserved is under way, which may turn out cheaper.
@@ -92,7 +92,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     takes the part of one of ``workers`` processes, until it has a share of that.
 
     ``saved`` says that a second's worth is there at once. ``tariff`` is what the server counts, as factors of the likely and
-    of the greatest tokens of a request, each None while it is not known; None as a whole where the server tells nothing.
+    of the greatest tokens of a request, each None while it is not known; None as a whole where the server reports nothing.
     """
 
     requests_per_minute: float | None = None

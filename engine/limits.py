@@ -134,7 +134,7 @@ class Limit:
             self._wake()
 
     def demand(self) -> LimitDemand:
-        """What is needed here, for whoever grants shares. What the server said to remain is told once."""
+        """What this process needs, for the process that grants shares. What the server said to remain is in one demand only."""
         now, waiting, next_tokens = asyncio.get_running_loop().time(), len(self._queue), 0.0
         crowded = waiting if not self._concurrency.room else 0
         if self._queue:

@@ -136,7 +136,7 @@ class Meter:
         if not rate:
             self._bucket.change(0.0, self._bucket.capacity if rate == 0 else inf, now)
             return
-        # What is left unused here is seen in what the server says to remain, and granted anew: it must not be used twice.
+        # What is left unused here is seen in what the server says to remain, and granted again: it must not be used twice.
         burst_s = _HEARD_BURST_S if self.heard else _BURST_S
         self._pace.change(_PEAK * rate, max(1.0, _PACE_BURST_S * rate), now)
         self._bucket.change(rate, max(1.0, burst_s * rate), now)
@@ -144,7 +144,7 @@ class Meter:
             self._bucket.level, self._pace.level = self._bucket.capacity, self._pace.capacity
 
     def note(self, reported: Reported, amount: float) -> None:
-        """Note what a reply states to a request of `amount`, under a lease: that the server told, and what it can admit."""
+        """Note what a reply states to a request of `amount`, under a lease: that the server reports, and what it can admit."""
         if reported.limit and reported.limit / 60 != self._stated:
             self._stated = reported.limit / 60
             self.largest = 60 * min(self._configured, self._stated)
@@ -154,7 +154,7 @@ class Meter:
             self.heard = True
 
     def full(self, reported: Reported, amount: float) -> float | None:
-        """The size of the server's bucket by a reply; None where it does not tell."""
+        """The size of the server's bucket by a reply; None where it is not stated."""
         if reported.remaining is None or reported.reset_s is None or self._stated == inf:
             return None
         return self._full(reported, amount)

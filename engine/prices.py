@@ -31,7 +31,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     def of_tokens(
         self, prompt: int, completion: int, cached: int = 0, written: int = 0, thoughts: int = 0, *, batch: bool = False
     ) -> float:
-        """What so many tokens cost; `cached` and `written` are part of `prompt`, `thoughts` of `completion`.
+        """Dollars for these numbers of tokens; `cached` and `written` are part of `prompt`, `thoughts` of `completion`.
 
         Parameters: more than six, one for each kind of token.
         """
@@ -57,7 +57,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def most_usd(self, *, prompt_tokens: int, completion_tokens: int) -> float:
-        """What so many tokens cost at most: nothing found in a cache, all written to it, and all of it thought."""
+        """The most that these tokens can cost, in dollars: none read from a cache, all written to it, and all of it reasoning."""
         dearest_in = max(self.input_usd_per_million, self.cache_write_usd_per_million or 0)
         dearest_out = max(self.output_usd_per_million, self.reasoning_usd_per_million or 0)
         return (prompt_tokens * dearest_in + completion_tokens * dearest_out) / 1e6

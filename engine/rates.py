@@ -2,7 +2,7 @@
 
 Two meters (requests and tokens per minute) are filled with the estimates of requests. In a process that shares its limits
 with others (`Rates.lease`) the meters go by the share that was granted. What a server says to remain is there for all
-processes, so it corrects no meter here: it is noted, for whoever grants shares.
+processes, so it corrects no meter here: it is noted, for the process that grants shares.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Rates:
                 meter.lease(0.0, now)
 
     def demand(self, started: int, now: float) -> LimitDemand:
-        """What is known here; what was observed is told once."""
+        """What is known here; an observation is in one demand only."""
         sums, seen = self.tariff.sums(now), self._observed
         self._observed = None
         return LimitDemand(

@@ -1,4 +1,4 @@
-"""What a worker has told of one shard, so that what a lost one could not tell any more is told for it.
+"""Counts what a worker has reported of one shard, so that the head can report what a lost one could not any more.
 
 A worker reports once a second. What it has committed after its last report stands in the shard's journal, and in no event.
 """
@@ -23,7 +23,7 @@ class Counted:
         self._job = job
         self._emit = emit
         self._opened = False
-        self._before: int | None = None  # entries that the journal had at first: nothing is told of them
+        self._before: int | None = None  # entries that the journal had at first: no event is about them
         self._fresh: list[Entry] = []
         self._done = 0
         self._failed: set[str] = set()
@@ -35,7 +35,7 @@ class Counted:
                 if not self._opened:
                     self._opened = True
                     self._emit(self._as_at_first(event))
-                    self._tell_rest()
+                    self._report_rest()
                 return
             case InputDone():
                 self._done += event.inputs
@@ -51,7 +51,7 @@ class Counted:
             self._before = len(entries)
         self._fresh = [entry for entry in entries[self._before :] if entry.id]
         if self._opened:
-            self._tell_rest()
+            self._report_rest()
 
     def _as_at_first(self, event: ShardOpened) -> ShardOpened:
         """The event, without what was committed since the first worker had the shard."""
@@ -62,8 +62,8 @@ class Counted:
             usage=event.usage - total(entry.usage for entry in self._fresh),
         )
 
-    def _tell_rest(self) -> None:
-        """Emit what is committed and nobody has told."""
+    def _report_rest(self) -> None:
+        """Emit what is committed and was not reported."""
         for entry in self._fresh:
             if entry.error is not None and entry.id not in self._failed:
                 kind, reason = entry.error.kind, entry.error.reason

@@ -39,7 +39,7 @@ class Turns:
         self._ended: dict[str, float] = {}
 
     def taken_by(self, names: Collection[str], wanting: Collection[str], places: int, now: float) -> set[str]:
-        """At most so many `places` of `names`, those who want one first."""
+        """At most `places` of `names`; those in `wanting` come first."""
         if places >= len(names):
             self._since = {name: self._since.get(name, now) for name in names}
             return set(names)

@@ -11,7 +11,7 @@ from collections import Counter
 import msgspec
 
 import engine.events
-from engine.cluster.messages import Told
+from engine.cluster.messages import ReportedEvent
 from engine.errors import Fatal
 from engine.events import Event, InputDone, InputFailed, RowsDropped
 from engine.requests import Usage
@@ -23,7 +23,7 @@ class Folded:
     """Events that wait to be sent."""
 
     def __init__(self) -> None:
-        self._told: list[_Fold | Told] = []
+        self._waiting: list[_Fold | ReportedEvent] = []
         self._folds: dict[str, dict[object, _Fold]] = {}  # by job, those that further events may join
 
     def add(self, event: Event, shard: int = -1) -> None:
@@ -36,18 +36,18 @@ class Folded:
             case _:
                 if isinstance(event, InputFailed):
                     self._folds.pop(event.job, None)
-                self._told.append(_told(event, shard))
+                self._waiting.append(_reported(event, shard))
 
-    def take(self) -> list[Told]:
+    def take(self) -> list[ReportedEvent]:
         """The events since the last call, in their order."""
-        told, self._told, self._folds = self._told, [], {}
-        return [each for one in told for each in ([one] if isinstance(one, Told) else one.told())]
+        waiting, self._waiting, self._folds = self._waiting, [], {}
+        return [each for one in waiting for each in ([one] if isinstance(one, ReportedEvent) else one.reported())]
 
     def _fold(self, job: str, shard: int) -> _Fold:
         folds = self._folds.setdefault(job, {})
         if shard not in folds:
             folds[shard] = _Fold(job, shard)
-            self._told.append(folds[shard])
+            self._waiting.append(folds[shard])
         return folds[shard]
 
 
@@ -66,24 +66,24 @@ class _Fold:
         self._rows += event.rows
         self._usage += event.usage
 
-    def told(self) -> list[Told]:
+    def reported(self) -> list[ReportedEvent]:
         events: list[Event] = []
         if self.dropped:
             events.append(RowsDropped(job=self._job, reasons=dict(self.dropped)))
         if self._inputs:
             done = InputDone(job=self._job, id="", rows=self._rows, usage=self._usage, inputs=self._inputs)
             events.append(done)
-        return [_told(event, self._shard) for event in events]
+        return [_reported(event, self._shard) for event in events]
 
 
-def unfolded(told: Told) -> Event:
-    """The event that a worker has told. Raises `Fatal` for one that is not known here."""
-    kind = getattr(engine.events, told.name, None)
+def unfolded(reported: ReportedEvent) -> Event:
+    """The event that a worker has reported. Raises `Fatal` for one that is not known here."""
+    kind = getattr(engine.events, reported.name, None)
     if kind is None:
-        raise Fatal(f"a worker told of {told.name}, which is not known here: run the same release everywhere")
-    event: Event = msgspec.convert(told.event, kind)
+        raise Fatal(f"a worker reports {reported.name}, which is not known here: run the same release everywhere")
+    event: Event = msgspec.convert(reported.event, kind)
     return event
 
 
-def _told(event: Event, shard: int) -> Told:
-    return Told(name=type(event).__name__, event=msgspec.to_builtins(event), shard=shard)
+def _reported(event: Event, shard: int) -> ReportedEvent:
+    return ReportedEvent(name=type(event).__name__, event=msgspec.to_builtins(event), shard=shard)

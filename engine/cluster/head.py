@@ -29,7 +29,7 @@ from engine.signals import Stop
 __all__ = ["Cluster"]
 
 START_ATTEMPTS = 5
-"""So many workers in a row may end before they are ready."""
+"""The run ends when this number of workers in a row have ended before they were ready."""
 
 _START_S = 120.0
 """A worker that is not ready by then is lost: imports from a slow disk, or a place on another machine, take less."""
@@ -39,12 +39,12 @@ _PAUSE_S = 0.05
 
 
 class Cluster:
-    """`size` workers of `places`, up while inside. It is the runner's `Elsewhere`, once it is told to `serve` some jobs.
+    """`size` workers of `places`, up while inside. It is the runner's `Elsewhere` for the jobs that `serve` names.
 
     `heard` is called with the name of a worker and its report, which is None once the worker is lost. What all share is
     divided by `serve`'s leases; the head has a part of it, since it asks models too.
 
-    With `head_start_s` the head begins, and workers start so many seconds later at the latest (`engine.cluster.head_start`).
+    With `head_start_s` the head begins, and workers start after that many seconds at most (`engine.cluster.head_start`).
     Where it is None, workers start at once and do all.
     """
 
@@ -182,7 +182,7 @@ class Cluster:
             return False
         if self._leases is not None and report.demand is not None:
             member.grant = self._leases.grant(member.name, report.demand, asyncio.get_running_loop().time())
-        self._members.hear(member, report.told, report.fed)
+        self._members.hear(member, report.events, report.fed)
         self._heard(member.name, report)
         return True
 

@@ -1,4 +1,4 @@
-"""The side of a process that shares limits and a budget: it tells what it needs, and follows what it is granted."""
+"""The side of a process that shares limits and a budget: it states what it needs, and keeps to what it is granted."""
 
 from __future__ import annotations
 

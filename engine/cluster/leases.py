@@ -1,6 +1,6 @@
 """Shares of the limits and allowances of the budget, for the processes of one run; kept by its head.
 
-Each process tells what it needs about once a second, and is granted what it may use until then: see `shared_limit` for the
+Each process states what it needs about once a second, and is granted what it may use until then: see `shared_limit` for the
 limits and `allowances` for the budget. Nothing here waits, or knows how messages travel: a demand or a grant may come late
 or never, and a process may be lost at any time.
 
@@ -19,10 +19,10 @@ __all__ = ["LEASE_S", "Leases"]
 
 
 class Leases:
-    """What about so many ``workers`` share: all limits that they tell of, and a budget (None is no cap).
+    """What ``workers`` processes share, about: all limits that their demands name, and a budget (None is no cap).
 
     ``spent`` is what was paid before. ``restarted`` says that another head may have granted leases just before ``now``: then
-    none is granted until these have ended. Times are those of whoever calls. A name of a worker is never used again.
+    none is granted until these have ended. Times are the caller's. A name of a worker is never used again.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Leases:
         return self._allowances
 
     def limit(self, name: str) -> SharedLimit:
-        """Raises `KeyError` for one that nobody has told of."""
+        """Raises `KeyError` for one that is in no demand yet."""
         return self._limits[name]
 
     def grant(self, worker: str, demand: Demand, now: float) -> Grant:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from engine.cluster.folding import unfolded
-from engine.cluster.messages import Fed, Told
+from engine.cluster.messages import Fed, ReportedEvent
 from engine.cluster.place import Lost, Place
 from engine.demands import Grant
 from engine.events import Event, Hook
@@ -121,9 +121,9 @@ class Members:
         member.feeding.discard((job, index))
         self.notify()
 
-    def hear(self, member: Member, told: Iterable[Told], fed: Iterable[Fed] = ()) -> None:
-        """Take in what the worker tells."""
-        for each in told:
+    def hear(self, member: Member, events: Iterable[ReportedEvent], fed: Iterable[Fed] = ()) -> None:
+        """Take in what the worker reports."""
+        for each in events:
             event = unfolded(each)
             shard = member.shards.get((event.job, each.shard))
             hear: Callable[[Event], None] = self._hook if shard is None else shard.hear
@@ -133,7 +133,7 @@ class Members:
         self.notify()
 
     def prepared(self, member: Member, job: Job) -> bytes | None:
-        """What the worker must be told of `job` before its first shard; None where it knows all."""
+        """What the worker needs to know of `job` before its first shard; None where it knows all."""
         if job.prepared is None or job.name in member.prepared:
             return None
         member.prepared.add(job.name)

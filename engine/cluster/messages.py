@@ -10,7 +10,7 @@ import msgspec
 from engine.demands import Demand, Grant
 from engine.shards import Failure
 
-__all__ = ["Decision", "Fed", "Orders", "Report", "Task", "Told", "Worked"]
+__all__ = ["Decision", "Fed", "Orders", "Report", "ReportedEvent", "Task", "Worked"]
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     ``source`` is that of its seal. ``stamps`` are those of the datasets that it reads, as the head sees them; ``beside`` are
     the rows, as lines, of datasets that only the head can read. ``again`` are the failures in its journal that are tried
     again. ``prepared`` is what the job knows before it starts (`engine.job.Prepared`), as JSON; it is None where this worker
-    was told before.
+    has it already.
     """
 
     job: str
@@ -32,7 +32,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     prepared: bytes | None = None
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class ReportedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event of a worker, by the name of its class and its fields. ``shard`` is -1 where it is of no shard."""
 
     name: str
@@ -44,11 +44,11 @@ class Worked(msgspec.Struct, frozen=True, kw_only=True):
     """Every input of a shard is committed. ``claims`` is what the job's review is shown: JSON, or rows where the job makes
     no claims of them; None where it reviews nothing.
 
-    ``told`` are the events that no report has told yet.
+    ``events`` are those of the shard that are in no report yet.
     """
 
     claims: bytes | None = None
-    told: Sequence[Told] = ()
+    events: Sequence[ReportedEvent] = ()
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ``demand`` is what it needs of what is shared; None in a report that a later call has ended.
     """
 
-    told: Sequence[Told] = ()
+    events: Sequence[ReportedEvent] = ()
     fed: Sequence[Fed] = ()
     in_flight: Mapping[str, int] = {}
     demand: Demand | None = None

@@ -94,7 +94,7 @@ class Ray:
     async def close(self) -> None:
         """Leave the cluster, and end the one that was started here."""
         if self._connecting is not None:
-            with suppress(BadInput):  # it was not reached, and whoever started a worker knows
+            with suppress(BadInput):  # it was not reached, and the start of a worker has said so
                 await asyncio.to_thread((await self._connecting).shutdown)
 
 

@@ -1,7 +1,7 @@
 """A place: one worker, as the head sees it. And how workers are started and ended, wherever they are.
 
-Workers on this machine are processes (`engine.cluster.subprocesses`). Whoever writes another engine writes a `Places`, and a
-function that carries bytes to a worker and its answer back (`engine.cluster.wire`).
+Workers on this machine are processes (`engine.cluster.subprocesses`). Another engine needs a `Places` and a function
+that carries bytes to a worker and its answer back (`engine.cluster.wire`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ BEAT_S = 1.0
 """How often head and worker hear of each other, in seconds."""
 
 QUIET_S = 10.0
-"""After so many seconds without orders a worker starts no new request."""
+"""Seconds without orders after which a worker starts no new request."""
 
 LOST_S = 20.0
-"""After so many seconds without orders a worker ends itself, and after as many without a report the head takes it for lost."""
+"""Seconds without orders after which a worker ends itself, and without a report after which the head takes it for lost."""
 
 
 class Lost(Exception):
@@ -50,7 +50,7 @@ class Places(Protocol):
         """Raise `BadInput` where it is plain at once that no worker can be started."""
 
     async def start(self, name: str) -> Place:
-        """Start a worker that is ready for work. Raises `Lost` if it ends before, and `Fatal` for what no repetition mends."""
+        """Start a worker that is ready for work. Raises `Lost` if it ends before, and `Fatal` where another try would fail too."""
 
     async def end(self, name: str) -> str:
         """End a worker that was started, or is starting; returns how it ended, in words. It sends no request any more when

@@ -25,7 +25,7 @@ from engine.signals import Stopped, uninterrupted
 __all__ = ["LOSSES", "RemoteShard"]
 
 LOSSES = 5
-"""So many workers may be lost with a shard, one after the other, without that a record of it is finished."""
+"""The run ends when this number of workers have been lost in a row with one shard, without a finished record of it."""
 
 
 class RemoteShard:
@@ -46,7 +46,7 @@ class RemoteShard:
         self._take(member)
 
     def hear(self, event: Event) -> None:
-        """The worker has told an event of this shard."""
+        """The worker has reported an event of this shard."""
         self._counted.hear(event)
 
     async def feed(self, tasks: asyncio.TaskGroup) -> None:
@@ -87,7 +87,7 @@ class RemoteShard:
             except (Lost, TakenOver) as error:
                 self._lose(error)
                 continue
-            self._members.hear(member, worked.told)
+            self._members.hear(member, worked.events)
             return worked
 
     async def _sealed(self, dropped: dict[str, Failure]) -> Seal:

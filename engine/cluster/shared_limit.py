@@ -57,7 +57,7 @@ class _Process:
         self.held = [held for held in self.held if held.number >= applied and held.until > now]
 
     def sent(self, at: float) -> Sums:
-        """What it had sent by the time `at`, between what it told before and after; in the end, at its last rate."""
+        """What it had sent by the time `at`, interpolated between its demands before and after; after the last one, at its last rate."""
         if not self.sums:
             return Sums()
         later = self.sums[-1]
@@ -71,7 +71,7 @@ class _Process:
 
 
 class SharedLimit:
-    """The limit of one endpoint, for about so many `workers`; times are those of whoever calls.
+    """The limit of one endpoint, for about `workers` processes; times are the caller's.
 
     Nothing is granted before ``quiet_until``. ``fresh`` says that nobody used the limit before.
     """

@@ -25,7 +25,7 @@ _APART_S, _KEPT = 0.2, 600
 
 
 class Supply:
-    """One limit, in amounts per second; times are those of whoever calls.
+    """One limit, in amounts per second; times are the caller's.
 
     ``exact`` says that our books count as the server does, so that its bucket can only fill slower than by them.
     """

@@ -128,7 +128,7 @@ class Worker:
         fed, self._fed = self._fed, []
         flying = {job: count for job, count in self._in_flight().items() if count}
         demand = self._leases.demand() if self._leases is not None else None
-        return Report(told=self._events.folded.take(), fed=fed, in_flight=flying, demand=demand)
+        return Report(events=self._events.folded.take(), fed=fed, in_flight=flying, demand=demand)
 
     async def _worked(self, task: Task) -> Worked:
         context = await self._context(task)
@@ -154,7 +154,7 @@ class Worker:
             await uninterrupted(run.close())
             raise
         self._open[task.job, task.index] = run
-        return Worked(claims=claims, told=self._events.folded.take())
+        return Worked(claims=claims, events=self._events.folded.take())
 
     async def _context(self, task: Task) -> JobContext:
         context = self._jobs.get(task.job)

@@ -55,7 +55,7 @@ async def worker(stack: AsyncExitStack, setup: Setup, workers: Workers) -> Worke
             call=calls,
             stop=stop,
             emit=events,
-            retry=lambda job, failure: False,  # whoever hands a shard out names what is tried again
+            retry=lambda job, failure: False,  # the head names what is tried again
             slots=asyncio.Semaphore(job.slots),
         )
         for rank, job in enumerate(_with_share(build(context), setup.share))

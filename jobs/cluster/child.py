@@ -25,13 +25,13 @@ def main() -> None:
 @asynccontextmanager
 async def built(setup: bytes) -> AsyncIterator[Place]:
     """The worker, from what the head sends first. Raises `Fatal` where it cannot be built."""
-    told = Setup.decoded(setup)
+    given = Setup.decoded(setup)
     async with AsyncExitStack() as stack:
-        processes = told.parsers["processes"] or usable_cores()
-        workers = Workers(**{**told.parsers, "processes": processes})
+        processes = given.parsers["processes"] or usable_cores()
+        workers = Workers(**{**given.parsers, "processes": processes})
         await stack.enter_async_context(workers)
-        if told.begins:
+        if given.begins:
             workers.begin(children=processes)
             await asyncio.sleep(0)  # the children start before the imports, which block
         building: Any = import_module("jobs.cluster.building")
-        yield await building.worker(stack, told, workers)
+        yield await building.worker(stack, given, workers)

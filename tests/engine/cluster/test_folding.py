@@ -6,7 +6,7 @@ import pytest
 
 from engine.cluster.counted import Counted
 from engine.cluster.folding import Folded, unfolded
-from engine.cluster.messages import Told
+from engine.cluster.messages import ReportedEvent
 from engine.errors import Fatal
 from engine.events import Event, InputDone, InputFailed, Note, RowsDropped, ShardOpened
 from engine.requests import Usage
@@ -24,7 +24,7 @@ def failed(id_: str, job: str = "ask") -> InputFailed:
 
 
 def events(folded: Folded) -> list[tuple[int, Event]]:
-    return [(told.shard, unfolded(told)) for told in folded.take()]
+    return [(each.shard, unfolded(each)) for each in folded.take()]
 
 
 def test_successes_are_added_by_shard_and_failures_stand_among_them() -> None:
@@ -63,7 +63,7 @@ def test_other_events_pass_as_they_are() -> None:
 def test_an_event_of_another_release() -> None:
     """One line says what to do."""
     with pytest.raises(Fatal, match="run the same release everywhere"):
-        unfolded(Told(name="Unheard", event={"job": "ask"}))
+        unfolded(ReportedEvent(name="Unheard", event={"job": "ask"}))
 
 
 def entry(id_: str, *, error: bool = False, fence: str = "") -> Entry:

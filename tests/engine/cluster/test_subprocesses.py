@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cluster.messages import Decision, Orders, Report, Task, Told, Worked
+from engine.cluster.messages import Decision, Orders, Report, ReportedEvent, Task, Worked
 from engine.cluster.place import Lost, Place
 from engine.cluster.subprocesses import Processes, serve
 from engine.errors import BadInput, Fatal
@@ -47,7 +47,7 @@ class Echo:
         raise NotImplementedError
 
     async def beat(self, orders: Orders) -> Report:
-        return Report(told=[Told(name="Note", event={"job": "echo", "text": self._setup.decode()})])
+        return Report(events=[ReportedEvent(name="Note", event={"job": "echo", "text": self._setup.decode()})])
 
 
 def echo() -> None:
@@ -79,7 +79,7 @@ async def test_calls_go_there_and_back() -> None:
     try:
         large = await asyncio.gather(*(place.work(task("é", index)) for index in (1, 2, 1_000_000)))
         assert [len(worked.claims or b"") for worked in large] == [2, 4, 2_000_000]
-        assert (await place.beat(Orders())).told[0].event["text"] == "told"
+        assert (await place.beat(Orders())).events[0].event["text"] == "told"
     finally:
         await started.end("1")
 
