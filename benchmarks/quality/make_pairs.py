@@ -1,6 +1,6 @@
 """Make pairs by every recipe with the same model about the same chunks, and count what each has paid.
 
-    python benchmarks/quality/make_pairs.py FOLDER_OF_PAPERS … --out DIR [--recipes evidence,raft] [--chunks 2]
+    python benchmarks/quality/make_pairs.py FOLDER_OF_PAPERS … --out DIR [--recipes stated,raft] [--chunks 2]
 
 DIR then holds chunks.jsonl, and pairs.jsonl with a line for each chunk and recipe: its pairs, its requests and tokens.
 What is there is not made again, so it can be killed, and go on with more chunks or another recipe. The model is the
@@ -36,7 +36,7 @@ PAIRS_PER_CHUNK = 2
 def main() -> None:
     given = arguments()
     given.out.mkdir(parents=True, exist_ok=True)
-    chunks = chosen(read(given.papers, listed()), number=given.chunks)
+    chunks = chosen(read(given.papers, listed()), number=given.chunks, first=given.first)
     keep_chunks(given.out / "chunks.jsonl", chunks)
     units = unmade(given.out / "pairs.jsonl", chunks, given.recipes)
     print(f"{len(chunks)} chunks, {len(units)} of {len(chunks) * len(given.recipes)} to be made", file=sys.stderr)
@@ -53,6 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipes", type=lambda text: text.split(","), default=list(RECIPES))
     parser.add_argument("--chunks", type=int, default=2, help="chunks of each paper (2)")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first of them (0)")
     parser.add_argument("--endpoint", action="append", help="base URL of another model, ending in /v1; may be repeated")
     parser.add_argument("--model", default="default")
     parser.add_argument("--in-flight", type=int, default=4, help="requests at a time (4)")

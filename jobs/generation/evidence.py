@@ -83,7 +83,7 @@ _SENTENCE_END = re.compile(
 )
 _ELSEWHERE = re.compile(
     r"\b(figs?|figures?|tables?|sections?|appendix|appendices|eqs?|equations?|supplementary|theorems?|lemmas?|"
-    r"corollary|propositions?|algorithm \d|footnote|sects?|above|below|aforementioned|previous section|listed|shown here|diagrams?|colou?red|captions?)\b",
+    r"corollary|propositions?|algorithm \d|footnote|sects?|graphs?|panels?|plotted|above|below|aforementioned|previous section|listed|shown here|diagrams?|colou?red|captions?)\b",
     re.IGNORECASE,
 )
 _UNRESOLVED = re.compile(

@@ -33,8 +33,8 @@ class GroundedPair:
 class Standard:
     """How strictly an answer is held to its source.
 
-    At least ``share`` of the words that it adds to the question, ``added`` of them at least, stand in the evidence, or
-    anywhere in the chunk if ``whole_chunk``. It has fewer than ``longest`` characters. A third of the question's words
+    At least ``share`` of the words that it adds to the question, ``added`` of them at least and ``share_added`` of all of
+    its words, stand in the evidence, or anywhere in the chunk if ``whole_chunk``. It has fewer than ``longest`` characters. A third of the question's words
     stand in evidence or title if ``asks_evidence``. Without ``same_words`` both may be in another language, and only numbers
     are looked for.
     """
@@ -43,11 +43,12 @@ class Standard:
     longest: int
     whole_chunk: bool
     added: int = 1
+    share_added: float = 0.0
     asks_evidence: bool = False
     same_words: bool = True
 
 
-STATED = Standard(share=0.7, longest=400, whole_chunk=False, added=2, asks_evidence=True)
+STATED = Standard(share=0.7, longest=400, whole_chunk=False, added=2, share_added=0.28, asks_evidence=True)
 """For small models, which are asked about a sentence and may answer with another one."""
 
 COPIED = Standard(share=0.5, longest=1200, whole_chunk=True)
@@ -69,7 +70,9 @@ def fault(
         "vague": in_words and _is_vague(pair.question, asked, terms(source), named=bool(title)),
         "unfinished": not pair.answer or len(pair.answer) >= standard.longest,
         "symbols": standard.asks_evidence and bool(_SYMBOL.search(pair.question)),
-        "says_nothing": in_words and not _adds(answered - asked - GENERIC, standard.added),
+        "says_nothing": in_words and not _adds(answered - asked - GENERIC, answered - GENERIC, standard),
+        "points_back": standard.asks_evidence and bool(_POINTS_BACK.search(f"{pair.question} {pair.answer}")),
+        "about_a_source": standard.asks_evidence and bool(_ABOUT_A_SOURCE.search(f"{pair.question}\n{pair.answer}")),
         "off_evidence": in_words and standard.asks_evidence and not _asks(asked, f"{evidence} {title}"),
         "not_grounded": (in_words and support(pair, source) < standard.share)
         or not _numbers(pair.answer, in_words) <= _numbers(source, in_words),
@@ -113,9 +116,10 @@ def _needs_both(pair: GroundedPair) -> bool:
     return bool(answered & first - second) and bool(answered & second - first)
 
 
-def _adds(new: frozenset[str], number: int) -> bool:
-    """Whether there are enough new words; a number is enough by itself."""
-    return len(new) >= number or any(word.isdigit() for word in new)
+def _adds(new: frozenset[str], said: frozenset[str], standard: Standard) -> bool:
+    """Whether enough of what is `said` is `new`; a number is enough by itself."""
+    enough = len(new) >= standard.added and len(new) >= standard.share_added * len(said)
+    return enough or any(word.isdigit() for word in new)
 
 
 def _asks(asked: frozenset[str], source: str) -> bool:
@@ -148,8 +152,19 @@ def _numbers(text: str, as_written: bool) -> frozenset[str]:
 
 _QUESTION_MARKS = ("?", "？", "؟")
 _CITATION = re.compile(r"\s*(\([^()]*\b(19|20)\d\d[a-z]?\)|\[\d[\d\s,–-]*\])")
+# What stands in a sentence before it.
+_POINTS_BACK = re.compile(
+    r"\b(these|those(?! (who|that|of|in|with|which)\b)|this|the (same|former|latter|above)|such (a|an))\b",
+    re.IGNORECASE,
+)
+# Where something was published or can be had; a name that was taken out with its citation leaves "by,".
+_ABOUT_A_SOURCE = re.compile(
+    r"^(what|which) (study|work|paper|author)\w* |^where (can|could|may) .*\b(found|obtained|accessed|downloaded|available)"
+    r"|\b(available|upon) (on|upon)? ?request\b|\b(by|of|in|from|to) ?,|\bby ?\.",
+    re.IGNORECASE,
+)
 # A symbol, which means nothing without the text that defines it.
-_SYMBOL = re.compile(r"[=<>≤≥∈×\U0001d400-\U0001d7ff]|(?<![\w'’-])[b-zB-HJ-Z\u0370-\u03ff](?![\w'’.+#-])")
+_SYMBOL = re.compile(r"[=<>≤≥∈×¯ˆ˜^\U0001d400-\U0001d7ff]|(?<![\w'’-])[b-zB-HJ-Z\u0370-\u03ff](?![\w'’.+#-])")
 _AT_TEXT = re.compile(
     r"\b(excerpt|passage|(the|this|given|provided) (text|paper|study|article|sentence|evidence|context|document|"
     r"authors?|statement|work)|authors|mentioned|described here|our|we|figure|table|section|et al)\b",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from jobs.generation.words import NAME, subject_terms, terms
+from jobs.generation.words import subject_terms, terms
 
 __all__ = ["impersonal", "named", "without_paper"]
 
@@ -49,10 +49,14 @@ def impersonal(text: str) -> str:
 
 
 def _names(question: str, title: str) -> bool:
-    """Whether it has a name of the title, or three of its words."""
-    names = terms(" ".join(NAME.findall(question)))
-    return bool(names & terms(title)) or len(subject_terms(question) & terms(title)) >= 3
+    """Whether it has the name that the paper gives to its work, or three words of the title."""
+    head, colon, _ = title.partition(":")
+    coined = {*_COINED.findall(title), *([head] if colon and len(head.split()) <= 2 else [])}
+    return any(name in question for name in coined) or len(subject_terms(question) & terms(title)) >= 3
 
+
+_COINED = re.compile(r"\b[A-Za-z]*[a-z][A-Z]\w*\b")
+"""A name that was made up: "JaxNRSur", "AlphaFold"."""
 
 _PAPER = r"(?:the|this)(?: present| current)? (?:study|paper|article)\b(?!['’])"
 _FORMS = (

@@ -22,12 +22,13 @@ TITLE = "SPECTER: Representation Learning using Citations"
         ("What are the authors' tasks?", f"In “{TITLE}”, what are the authors' tasks?"),
         ("What are the inputs of SPECTER?", "What are the inputs of SPECTER?"),
         ("How do citations help learning a representation?", "How do citations help learning a representation?"),
+        ("How are the BERT and GPT citations used?", f"In “{TITLE}”, how are the BERT and GPT citations used?"),
         ("What do citations give?", f"In “{TITLE}”, what do citations give?"),
         ("What is this paperwork for?", f"In “{TITLE}”, what is this paperwork for?"),
     ],
 )
 def test_a_title_where_one_is_needed(question: str, expected: str) -> None:
-    """A name of the title, or three of its words, say enough; "the study" and "the authors" become those of the title."""
+    """The name that the paper gives to its work, or three words of the title, say enough; "the study" and "the authors" become those of the title."""
     assert named(question, TITLE) == expected
 
 
@@ -48,6 +49,20 @@ def test_titles_as_they_are_printed() -> None:
 def test_no_reader_is_we(text: str, expected: str) -> None:
     """Whoever reads an answer is not among those who wrote the paper."""
     assert impersonal(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("title", "question", "enough"),
+    [
+        ("AlphaFold and Proteins", "What does AlphaFold do?", True),
+        ("On Mills - Why JaxNRSur Is Fast", "What is JaxNRSur?", True),
+        ("A Very Long Head of a Title: Mills", "What is a very long mill?", False),
+        ("HIV-1 and Ocimum", "What does the extract do to HIV-1?", False),
+    ],
+)
+def test_a_coined_name_is_enough(title: str, question: str, enough: bool) -> None:
+    """Other names are of many papers."""
+    assert (named(question, title) == question) is enough
 
 
 def test_what_a_title_replaces_is_no_fault() -> None:
