@@ -12,6 +12,9 @@ LORA_TESTS := hypothesis pytest pytest-asyncio pytest-timeout
 # Compiled once here, where PYTHONDONTWRITEBYTECODE is set every process would compile every package anew: for seconds.
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --compile-bytecode --extra embedded --python $(PYTHON)
 
+# An empty value lets Python and pytest keep what they compiled: else each worker of the tests compiles all tests again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help install demo test quick lint format docs prompts soak explore mutate lora worked trainers bench clean
 .DEFAULT_GOAL := help
 
@@ -59,7 +62,7 @@ explore: .venv/dev.stamp ## the property tests, with fresh examples and more of 
 
 mutate: .venv/dev.stamp ## does a test fail when the engine's crash logic changes? ONLY="engine.shards*" for a part
 	$(SYNC) --inexact --group mutation
-	nice -n 19 $(BIN)/mutmut run --max-children 1 $(ONLY)
+	nice -n 19 $(BIN)/python tests/mutate.py $(ONLY) $(ARGS)
 
 lora: .venv-lora/stamp ## the tests of local fine-tuning, with torch, in an environment of their own
 	GRISTMILL_EMBEDDED_MODEL=small .venv-lora/bin/pytest tests/lora $(ARGS)
