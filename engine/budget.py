@@ -145,7 +145,7 @@ class Budget:
             self._keep(held)
 
     def free(self, held: Reservation) -> None:
-        """Free a whole reservation, of which nothing was paid."""
+        """Free a whole reservation: nothing was paid."""
         self._leave(held)
 
     async def extend(self, more: Usage, held: Callable[[], Reservation]) -> None:

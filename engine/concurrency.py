@@ -56,13 +56,13 @@ class Concurrency:
             self.window = self._ceiling
 
     def begin(self, workers: int) -> None:
-        """Begin as one of so many processes, where nothing is known yet: together they begin as one alone would."""
+        """Take one process's part of the starting window, unless it has changed: together they begin as one would."""
         if self.window == _START:
             self.window = max(1.0, _START // workers)
 
     def lease(self, share: int | None) -> None:
-        """Go by a share of the ceiling from now on: a window that was at the ceiling follows it. 0 lets none start, None is
-        no ceiling but `CEILING`."""
+        """Use this share of the ceiling from now on; a window that was at the ceiling follows it. 0 starts no request;
+        None removes every ceiling but `CEILING`."""
         ceiling = float(CEILING if share is None else share)
         self.window = ceiling if self.window >= self._ceiling else min(self.window, ceiling)
         self._ceiling = ceiling

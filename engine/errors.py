@@ -37,7 +37,7 @@ class GristmillError(Exception):
         return self if usage == self.usage else self._copy(usage=usage)
 
     def replying(self, reply: str) -> Self:
-        """A copy of this error with `reply` set; whoever sets it removes secrets from it first."""
+        """A copy of this error with `reply` set; the caller removes secrets from it first."""
         return self._copy(reply=reply)
 
     def _copy(self, **changes: Any) -> Self:

@@ -1,6 +1,6 @@
 """What was answered to the inputs of a shard that failed, so that one can see why.
 
-While a shard is open, a reply stands in its checkpoint beside the failure. Whoever finishes the seal of a decided shard
+While a shard is open, a reply stands in its checkpoint beside the failure. What finishes the seal of a decided shard
 writes the replies to a file beside it, ``00000.replies.json``, in the order of the inputs, before ``.done.json``;
 opening the shard again takes them back into the checkpoint. So a kill at any instant loses none, and the same answers give the same bytes. They stand neither
 in rows nor in the seal, because a server may write another time or number into each answer, and because runs that were

@@ -250,7 +250,7 @@ class ShardRun:
         return await asyncio.to_thread(find)
 
     async def decide(self, dropped: Mapping[str, Failure]) -> Seal:
-        """Write down the seal of a shard that was handed out; whoever handed it out carries it out."""
+        """Write down the seal of a shard that was handed out; the process that handed it out seals the shard."""
         return await self._writer.decide(self._order, source=self._source, dropped=dropped, kept=len(self._kept))
 
     async def close(self) -> None:

@@ -114,7 +114,7 @@ class Batches:
 
     @property
     def roles(self) -> set[str]:
-        """The roles of which an earlier process has left batches, or answers that are still needed; known inside."""
+        """The roles with batches or needed answers of an earlier process; known once this is entered."""
         return self._ledger.roles()
 
     async def follow(self, role: str, policy: BatchPolicy, identity: str) -> None:

@@ -1,6 +1,6 @@
 """What ``RUN/batches/N.json`` keeps of one batch: enough to find it again after a kill, and to show it without a key.
 
-A record is written whole before and after each effect at the provider, so whoever reads it sees one of its states:
+A record is written whole before and after each effect at the provider, so a reader sees one of its states:
 meant, uploaded (the file has an id), submitted (the batch has an id), ended (its results are in ``N.results.jsonl``).
 """
 

@@ -1,7 +1,7 @@
 """The seam to a provider that answers requests in batches: one model's files and batches at one account.
 
 Nothing here knows what the JSON looks like: a provider writes the rows of a file, and reads the lines of the results.
-Every method sends at most once: whoever calls it journals what it is about to do, and decides whether to do it again.
+Every method sends at most once: the caller journals what it is about to do, and decides whether to do it again.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def _with_added(
 
 
 def _responses(context: RunContext, coming: _Coming) -> int:
-    """The answers to pairs that are still to come, and all answers of a model that will be tuned: more pairs train anew."""
+    """The answers to pairs that are still to come, and all answers of a tuned model: more pairs train it again."""
     config = context.config
     models, there = len(asked_sections(config, "respond")), len(compared(context))
     trained = int(config.finetune.backend != "none" and coming.pairs > 0)

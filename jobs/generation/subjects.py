@@ -39,7 +39,7 @@ def without_paper(text: str) -> str:
 
 
 def impersonal(text: str) -> str:
-    """`text` with "the authors" for "we": whoever reads it has not written the paper."""
+    """`text` with "the authors" for "we": the reader has not written the paper."""
     first, *rest = _WE.split(text)
     for word, after in zip(rest[::2], rest[1::2], strict=True):
         of_them = "their" if _NAMED_ALREADY.search(first) else "the authors’"

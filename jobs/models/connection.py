@@ -89,7 +89,7 @@ class Connection:
             return False
 
     async def speaks_plainly(self) -> bool:
-        """Whether the server at an https:// address answers without TLS: such a one may wait for ever for a handshake."""
+        """Whether the server at an https:// address answers without TLS; it may wait for a handshake for ever."""
         if self.url.scheme != "https" or self.socket or self.proxy or await self.speaks_tls():
             return False
         try:

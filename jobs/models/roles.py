@@ -59,7 +59,7 @@ _FREE_SLOTS = 512
 
 
 def slots(model: Model) -> int:
-    """How many records may be in flight for this model: as many as it answers, and as many again between attempts."""
+    """How many records may be in flight for this model: 2 × concurrency, half in flight and half backing off."""
     return 2 * (LOCAL_SLOTS if model.local else model.max_concurrency or _FREE_SLOTS // 2)
 
 

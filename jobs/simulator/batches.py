@@ -1,7 +1,7 @@
 """Batches at the simulated endpoint: created, looked at, listed, cancelled; their rows answered as they would be online.
 
-A batch's state is a function of the time since it was made, so nothing runs in the background: whoever looks at any
-batch makes all of them catch up. Rows are done one after the other, in an order of their own; one that is done is paid.
+A batch's state is a function of the time since it was made, so nothing runs in the background: reading any
+batch brings all of them up to date. Rows are done one after the other, in an order of their own; one that is done is paid.
 """
 
 from __future__ import annotations

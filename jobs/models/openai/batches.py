@@ -1,6 +1,6 @@
 """Batches at a server that speaks OpenAI's Batch API: files and batches through OpenAI's own client.
 
-Nothing that may have had an effect is sent again here: whoever asks keeps a journal, and knows what may be asked twice.
+Nothing that may have had an effect is sent again here: the caller keeps a journal, and knows what may be sent twice.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from engine.requests import ServerLimits
 __all__ = ["duration_s", "retry_after_s", "server_limits"]
 
 _LONGEST_WAIT_S = 3600.0
-"""Whoever asks for more is asked again after this: a day of waiting for a mistake would be worse than 24 requests."""
+"""Longer waits are cut to this: waiting a day by mistake would be worse than sending 24 requests."""
 
 
 def retry_after_s(headers: Mapping[str, str], *, most: float = _LONGEST_WAIT_S) -> float | None:

@@ -1,6 +1,6 @@
 """OpenAI's own client, for what it alone does: files, batches and fine-tuning. It goes the way of all other requests.
 
-Its retries are off: an attempt that may have had an effect is counted by whoever makes it, and nowhere else.
+Its retries are off: an attempt that may have had an effect is counted by its caller, and nowhere else.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def official_client(
     `base_url` stands for the address of the way, where files and batches have another.
     """
     openai: Any = await imported("openai")
-    # An empty key would make the client look for one in the environment, and send it to whoever this endpoint is.
+    # An empty key would make the client look for one in the environment, and send it to this endpoint.
     async with openai.AsyncOpenAI(
         base_url=base_url or str(way.url),
         api_key=api_key or "none",

@@ -20,7 +20,7 @@ _decoder = msgspec.json.Decoder()
 
 
 class FirstToken:
-    """Told what has come of a stream so far, it notes when the first text was there; thoughts are text too.
+    """Is given what has come of a stream so far, and notes when the first text was there; thoughts are text too.
 
     ``after_s`` is in seconds from its making, by the loop's clock; None until then.
     """

@@ -31,7 +31,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     """What an error says: a message for readers, and the codes and types by which programs know it, in small letters.
 
     ``status`` is the HTTP status that the body itself tells, None where it tells none; ``parameter`` names what of the
-    request is refused, "" where that is not told. ``page`` says that it was a web page, as of a proxy or a firewall.
+    request is refused, "" where it does not say. ``page`` says that it was a web page, as of a proxy or a firewall.
     """
 
     message: str = ""

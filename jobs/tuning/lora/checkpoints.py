@@ -34,7 +34,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints in `folder`, of which the last two are kept."""
+    """The checkpoints in `folder`; the last two are kept."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
