@@ -334,3 +334,39 @@ def test_the_price_of_a_row() -> None:
     usage = Usage(requests=1, prompt_tokens=1000, completion_tokens=100, cached=400)
     assert price.in_batches().usd(usage) == pytest.approx(price.usd(usage, batch=True))
     assert price.in_batches().cache_write_usd_per_million is None
+
+
+async def test_the_call_gets_the_request() -> None:
+    """What is within the budget is passed on unchanged, also a request without text."""
+    seen: list[Request] = []
+
+    async def call(request: Request) -> Reply:
+        seen.append(request)
+        return Reply(usage=Usage(requests=1, prompt_tokens=1))
+
+    request = a_request(characters=0)
+    await budgeted(call, Budget(tokens=1000))(request)
+    assert seen == [request]
+
+
+async def test_after_a_refusal_nothing_is_bought() -> None:
+    """Once a request was refused, a smaller one that would fit is refused too: the run is ending."""
+    budget = Budget(usd=1.0)
+    for cost in (1.5, 0.1):
+        with pytest.raises(Fatal, match=r"the budget of \$1\.00 is spent"):
+            await _spend(budget, Usage(requests=1, cost_usd=cost), paid=0.0)
+
+
+async def test_one_reservation_is_settled_once_and_frees_its_own_dollars() -> None:
+    """A second settling counts nothing, and what others have reserved stays reserved."""
+    budget = Budget(usd=1.0)
+    most = Usage(requests=1, cost_usd=0.4)
+    async with budget.reserve(most) as first, budget.reserve(most) as second:
+        for _ in range(2):
+            first.settle(Usage(requests=1, cost_usd=0.1))
+        assert budget.spent == Usage(requests=1, cost_usd=0.1)
+        large = asyncio.create_task(_spend(budget, Usage(requests=1, cost_usd=0.7), paid=0.0))
+        await asyncio.sleep(0)
+        assert not large.done(), "0.1 + 0.4 + 0.7 is above the cap"
+        second.settle(Usage(requests=1))
+        await large
