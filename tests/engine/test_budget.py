@@ -370,3 +370,17 @@ async def test_one_reservation_is_settled_once_and_frees_its_own_dollars() -> No
         assert not large.done(), "0.1 + 0.4 + 0.7 is above the cap"
         second.settle(Usage(requests=1))
         await large
+
+
+async def test_a_waiter_that_is_cancelled_as_it_is_let_in_frees_its_reservation() -> None:
+    """A request may be cancelled between the moment there is room for it and its next step: nothing stays reserved."""
+    budget = Budget(usd=1.0)
+    most = Usage(requests=1, cost_usd=0.8)
+    async with budget.reserve(most) as first:
+        waiting = asyncio.create_task(_spend(budget, most, paid=0.0))
+        await asyncio.sleep(0)
+        first.settle(Usage(requests=1))
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    assert budget.in_flight == 0
