@@ -6,6 +6,7 @@ import asyncio
 import random
 from contextlib import AsyncExitStack, suppress
 from itertools import pairwise
+from math import inf
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,7 +18,7 @@ from engine.errors import BadInput, Permanent, Transient
 from engine.estimates import Estimate, Estimates, Tariff
 from engine.limits import Limit, Slot, limited
 from engine.meters import Meter
-from engine.requests import Call, Reply, Request, Usage
+from engine.requests import Call, Reply, Request, ServerLimits, Usage
 from engine.virtualtime import run_virtual
 
 
@@ -414,6 +415,55 @@ def test_one_cut_per_episode() -> None:
     assert windows == [70] * 100 + [49] * 70
 
 
+@pytest.mark.parametrize(
+    ("requests", "tokens", "retry_after_s", "cut"),
+    [
+        (1, None, 1.0, False),
+        (2, None, 1.0, True),
+        (None, 2 * 1256 - 1, 1.0, False),
+        (2, 2 * 1256, 1.0, True),
+        (0, 0, None, True),
+        (None, None, 1.0, True),
+    ],
+)
+def test_a_rejection_that_a_stated_limit_explains_does_not_cut(
+    requests: int | None, tokens: int | None, retry_after_s: float | None, cut: bool
+) -> None:
+    """The window is cut where the server does not say when to come again, or says that its limits have room."""
+
+    async def scenario() -> None:
+        limit = Limit(max_concurrency=10)
+        stated = ServerLimits(limit_requests=600, remaining_requests=requests, remaining_tokens=tokens)
+        async with limit.slot(a_request()) as slot:
+            assert slot.charge == 1256
+            slot.fail(Transient("429", kind="rate_limited", retry_after_s=retry_after_s, server_limits=stated))
+        assert (limit.window < 10) == cut
+        assert (limit.per_minute[0], limit.demand().rejected) == (600, 1)
+        other = Limit(max_concurrency=10)
+        async with other.slot(a_request()) as slot:
+            slot.fail(Transient("429", kind="rate_limited", retry_after_s=1.0))
+        assert other.window < 10, "nothing was stated"
+
+    run_virtual(scenario())
+
+
+def test_the_first_rejection_of_an_episode_empties_the_books() -> None:
+    """They refill from then on: rejections of requests that were sent before say nothing new."""
+
+    async def scenario() -> float:
+        limit, rejection = Limit(requests_per_minute=600), Transient("429", kind="rate_limited")
+        async with limit.slot(a_request()) as one, limit.slot(a_request()) as other:
+            rejected_at = asyncio.get_running_loop().time()
+            one.fail(rejection)
+            await asyncio.sleep(0.05)
+            other.fail(rejection)
+        assert limit.demand().rejected == 2
+        async with limit.slot(a_request()):
+            return asyncio.get_running_loop().time() - rejected_at
+
+    assert run_virtual(scenario()) == pytest.approx(0.1)
+
+
 def test_chance_failures_do_not_cut() -> None:
     """One request in ten fails by chance and the window stays; when half of them do, it is cut."""
 
@@ -536,6 +586,52 @@ def test_an_answer_in_vain_settles_what_was_reserved(error: Permanent | Transien
     assert learned == pytest.approx(1 / 3, rel=0.02)
 
 
+@pytest.mark.parametrize(("kind", "kept"), [("timeout", 700), ("network", 200)])
+def test_a_timeout_keeps_the_output_reserved(kind: str, kept: int) -> None:
+    """After a timeout the server may still be writing; where nothing is written only the prompt stays counted."""
+
+    async def scenario() -> None:
+        limit = Limit(tokens_per_minute=60_000)
+        before = limit._rates.tokens._bucket.level
+        async with limit.slot(a_request(characters=800, max_output_tokens=500)) as slot:
+            assert slot.charge == 700
+            slot.fail(Transient(kind, kind=kind))
+        assert before - limit._rates.tokens._bucket.level == kept
+
+    run_virtual(scenario())
+
+
+def test_what_was_used() -> None:
+    """All requests that were started, and the tokens of prompts and answers together."""
+
+    async def scenario() -> None:
+        limit = Limit()
+        for _ in range(2):
+            await limited(after_a_second, limit)(a_request())
+        async with limit.slot(a_request()):
+            assert limit.used == (3, 2 * 1050)
+
+    run_virtual(scenario())
+
+
+def test_a_request_ends_once() -> None:
+    """What is said of a request that has ended changes nothing."""
+
+    async def scenario() -> None:
+        limit = Limit(max_concurrency=10)
+        async with limit.slot(a_request()) as slot:
+            for _ in range(2):
+                slot.settle(an_answer().usage)
+            slot.fail(Transient("429", kind="rate_limited"))
+        assert (limit.used, limit.demand().rejected) == ((1, 1050), 0)
+        async with limit.slot(a_request()) as slot:
+            for _ in range(2):
+                slot.fail(Transient("429", kind="rate_limited"))
+        assert limit.demand().rejected == 1
+
+    run_virtual(scenario())
+
+
 def test_close_releases_all_waiters() -> None:
     """Those who wait get the error at once, so do later ones; those in flight finish."""
 
@@ -584,11 +680,36 @@ def test_a_turn_given_to_a_cancelled_waiter_is_passed_on() -> None:
     run_virtual(scenario())
 
 
+def test_who_comes_as_a_turn_is_given_does_not_overtake() -> None:
+    """Where a place is left, who comes starts after those whose turn has come but whose task has not run yet."""
+
+    async def scenario() -> list[str]:
+        limit, began = Limit(max_concurrency=3), []
+
+        async def one(name: str) -> None:
+            async with limit.slot(a_request()):
+                began.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            async with limit.slot(a_request()), limit.slot(a_request()), limit.slot(a_request()):
+                for name in ("first", "second"):
+                    group.create_task(one(name))
+                await asyncio.sleep(0)
+            await one("late")
+            assert asyncio.get_running_loop().time() == 0
+        with pytest.raises(StopIteration):  # nobody waits any more, so the next does not even yield
+            limit.slot(a_request()).__aenter__().send(None)
+        return began
+
+    assert run_virtual(scenario()) == ["first", "second", "late"]
+
+
 @pytest.mark.parametrize("name", ["requests_per_minute", "tokens_per_minute", "max_concurrency"])
-def test_limits_must_be_above_zero(name: str) -> None:
-    """A limit of nothing is a mistake, and the message names the setting."""
+@pytest.mark.parametrize("value", [0, inf])
+def test_limits_must_be_above_zero(name: str, value: float) -> None:
+    """A limit of nothing, or of no end, is a mistake, and the message names the setting."""
     with pytest.raises(BadInput, match=name):
-        Limit(**{name: 0})
+        Limit(**{name: value})
 
 
 def an_answer() -> Reply:

@@ -40,11 +40,11 @@ from hypothesis import strategies as st
 
 from engine.errors import BadInput, Fatal, GristmillError, Permanent
 from engine.events import Event, InputDone, InputFailed, JobFinished, JobStarted, ShardOpened, ShardSealed
-from engine.job import Item, Job, Pipeline, ShardRows, Step
+from engine.job import Flaw, Item, Job, Pipeline, ShardRows, Step
 from engine.records import Record, make_id
 from engine.requests import Call, Reply, Request, Usage
 from engine.runner import OPEN_SHARDS, Retry, run
-from engine.shards import total
+from engine.shards import Failure, total
 from engine.signals import Stop, Stopped
 
 SIZES = [5, 0, 9, 1, 3]
@@ -871,6 +871,35 @@ async def test_retry_of_kinds(tmp_path: Path, stopped: bool) -> None:
     assert seal.usage.requests == 4
     assert [row.parent for row in middle.read(0)] == [ids[0], ids[2]]
     assert len(datasets(folder, "end")["end"].read(0)) == 2
+
+
+@pytest.mark.parametrize(("tried", "expected"), [("", [1, 1, 1]), ("dull", [1, 1, 1]), ("flawed", [1, 2, 1])])
+async def test_flawed_rows_are_made_again(tmp_path: Path, tried: str, expected: list[int]) -> None:
+    """Rows in which the job finds a flaw are made again when failures of its kind are tried again, and only then."""
+    folder, books = fresh(tmp_path / "run", [3]), Books()
+    ids = [make_id("source", 0, number) for number in range(3)]
+    asked: Counter[str] = Counter()
+    said: list[Failure] = []
+
+    async def process(row: Row, call: Call) -> Sequence[Record]:
+        asked[row.id] += 1
+        text = "flawed" if row.id == ids[1] and asked[row.id] == 1 else "good"
+        return [Row(id=make_id("copy", row.id), parent=row.id, text=text)]
+
+    def retry(job: str, failure: Failure) -> bool:
+        said.append(failure)
+        return failure.kind == tried
+
+    flaw = Flaw(kind="flawed", reason=lambda row: "it is flawed" if row.text == "flawed" else "")
+    job = replace(grow("first", reads="source", writes="end", books=books, process=process), flaw=flaw)
+    await mill(folder, [job], books)
+    books.committed.clear()
+    await mill(folder, [job], books, retry=retry)
+    assert [asked[id_] for id_ in ids] == expected
+    texts = [row.text for row in datasets(folder, "end")["end"].read(0)]
+    assert texts == ["good", "good" if expected[1] == 2 else "flawed", "good"]
+    if expected[1] == 2:
+        assert Failure(kind="flawed", reason="it is flawed") in said
 
 
 @virtually

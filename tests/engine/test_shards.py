@@ -448,7 +448,8 @@ async def test_reopen_keeps_inputs_without_rows(shard: Shard) -> None:
     async with ShardWriter(shard) as writer:
         await writer.append(entry(0), [])
         await writer.append(entry(1), [row(1)])
-        await writer.seal(places(2), source="", dropped={})
+        seal = await writer.seal(places(2), source="above", dropped={})
+    assert (seal.empty, seal.source) == (["input0"], "above")
     shard.reopen(Row, lambda row: row.parent)
     async with ShardWriter(shard) as writer:
         assert set(writer.finished) >= {"input0", "input1"}
@@ -473,6 +474,16 @@ def test_total_does_not_depend_on_the_order(dollars: list[float], random: Random
     shuffled = random.sample(usages, len(usages))
     assert total(usages) == total(shuffled)
     assert total(usages).completion_tokens == 3 * len(usages)
+
+
+def test_a_total_has_every_kind_of_token() -> None:
+    """Each count of a usage is summed by itself, and dollars to a billionth."""
+    one = Usage(requests=1, prompt_tokens=20, completion_tokens=30, cost_usd=0.1, cached=4, cache_write=5, reasoning=6)
+    both = Usage(
+        requests=2, prompt_tokens=40, completion_tokens=60, cost_usd=0.2, cached=8, cache_write=10, reasoning=12
+    )
+    assert total([one, one]) == both
+    assert total([Usage(cost_usd=1.4e-9)]).cost_usd == 1e-9
 
 
 async def test_cancelled_append_does_not_hold_up_others(shard: Shard) -> None:

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.budget import Budget
+from engine.cluster.allowances import Allowances
 from engine.cluster.leaseholder import Leaseholder
 from engine.cluster.leases import Leases
-from engine.demands import Allowance, Grant
+from engine.demands import Allowance, BudgetDemand, Grant
 from engine.errors import Fatal
 from engine.requests import Usage
 from engine.virtualtime import run_virtual
@@ -201,6 +202,92 @@ def test_a_lower_allowance_counts_as_it_was() -> None:
         assert second.spent.cost_usd == 0.5
 
     run_virtual(scenario())
+
+
+def _granted(purse: Allowances, demand: BudgetDemand, *, number: int = 1, now: float = 0.0) -> Allowance:
+    return purse.grant("one", demand, applied=number - 1, number=number, now=now)
+
+
+def test_an_allowance_is_what_is_used_what_waits_and_a_little() -> None:
+    """Of what is free, each process has half a percent ahead here; what another may hold is not free."""
+    purse = Allowances(
+        usd=10.0, tokens=1000, spent=Usage(cost_usd=1.0, prompt_tokens=60, completion_tokens=40), workers=4
+    )
+    assert purse.outstanding == (1.0, 100)
+    idle = purse.grant("other", BudgetDemand(), applied=0, number=1, now=0.0)
+    assert idle == Allowance(usd=pytest.approx(0.005 * 9), tokens=4)
+    assert purse.outstanding == (pytest.approx(1.045), pytest.approx(104.5))
+    busy = BudgetDemand(
+        spent=Usage(requests=1, cost_usd=1.0, prompt_tokens=40, completion_tokens=60),
+        reserved=Usage(requests=1, cost_usd=0.5, prompt_tokens=20, completion_tokens=10),
+        allowed_usd=2.0,
+        allowed_tokens=200,
+        waiting=Usage(requests=1, cost_usd=0.3, prompt_tokens=10, completion_tokens=20),
+        first=Usage(requests=1, cost_usd=0.1, prompt_tokens=5, completion_tokens=5),
+    )
+    assert _granted(purse, busy) == Allowance(usd=pytest.approx(1.8 + 0.005 * 7.455), tokens=163)
+    assert purse.outstanding == (pytest.approx(3.045), pytest.approx(304.5))
+    capless = Allowances(usd=None, tokens=None, spent=Usage(), workers=4)
+    assert _granted(capless, busy) == Allowance(usd=0.0, tokens=0)
+
+
+def test_an_allowance_lasts_for_three_seconds_at_the_present_rate() -> None:
+    """A rate is measured over 0.2 s or more, and is half of what it was, or more, at each measurement."""
+    purse, told = Allowances(usd=100.0, tokens=None, spent=Usage(), workers=4), 0.0
+    ahead = []
+    for number, (now, paid) in enumerate([(5.0, 0.0), (6.0, 1.0), (6.1, 1.0), (6.2, 1.5), (6.4, 1.5)], start=1):
+        demand = BudgetDemand(spent=Usage(requests=1, cost_usd=paid), allowed_usd=told)
+        told = _granted(purse, demand, number=number, now=now).usd
+        ahead.append(told - paid)
+    assert ahead == pytest.approx([0.5, 3.0, 3.0, 3 * 2.5, 3 * 1.25])
+
+
+@pytest.mark.parametrize(
+    ("workers", "first", "more"), [(4, 0.01, 0.25), (1, 0.01, 0.5), (4, 0.6, 0.6), (4, 1.0, 1.0), (4, 1.001, 0.0)]
+)
+def test_one_process_has_a_part_of_what_is_free(workers: int, first: float, more: float) -> None:
+    """One part for each process, of two or more, or what the first who waits needs; nothing where that is not there."""
+    purse = Allowances(usd=1.0, tokens=None, spent=Usage(), workers=workers)
+    demand = BudgetDemand(waiting=Usage(requests=9, cost_usd=2.0), first=Usage(requests=1, cost_usd=first))
+    assert _granted(purse, demand).usd == pytest.approx(more)
+
+
+@pytest.mark.parametrize(
+    ("unit", "line"),
+    [
+        ("usd", "the budget of $1.00 is spent ($0.3000 paid, the next request may cost $0.5100): "),
+        ("tokens", "the budget of 1000 tokens is spent (300 used, the next request may take 510): "),
+    ],
+)
+def test_when_nothing_is_left(unit: str, line: str) -> None:
+    """It ends when no request that waits anywhere fits beside what was paid and what lost ones were allowed."""
+
+    def part(share: float) -> Usage:
+        if unit == "usd":
+            return Usage(requests=1, cost_usd=share)
+        return Usage(requests=1, prompt_tokens=round(600 * share), completion_tokens=round(400 * share))
+
+    def begun() -> Allowances:
+        cap = {"usd": 1.0, "tokens": None} if unit == "usd" else {"usd": None, "tokens": 1000}
+        purse = Allowances(**cap, spent=part(0.2), workers=2)  # type: ignore[arg-type]
+        lost = BudgetDemand(spent=part(0.1), allowed_usd=0.3, allowed_tokens=300)
+        assert not purse.grant("lost", lost, applied=0, number=1, now=0.0).exhausted
+        purse.lost("lost")
+        purse.lost("nobody")
+        return purse
+
+    waits = BudgetDemand(first=part(0.51), waiting=part(0.51))
+    assert _granted(begun(), BudgetDemand(first=part(0.5), waiting=part(0.5))).exhausted == ""
+    assert _granted(begun(), BudgetDemand(reserved=part(0.01), first=part(0.5))).exhausted != "", "not to be settled"
+    for other in (BudgetDemand(active=True), BudgetDemand(first=part(0.5))):
+        purse = begun()
+        purse.grant("other", other, applied=0, number=1, now=0.0)
+        assert _granted(purse, waits).exhausted == ""
+    purse = begun()
+    assert _granted(purse, BudgetDemand()).exhausted == ""
+    said = _granted(purse, waits, number=2).exhausted
+    assert said.startswith(line)
+    assert _granted(purse, BudgetDemand(), number=3).exhausted == said, "it stays so"
 
 
 async def _reserved(budget: Budget, dollars: float, takes_s: float) -> None:
