@@ -5,7 +5,7 @@ import dataclasses
 import gc
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -656,6 +656,23 @@ async def test_reviews_in_order(tmp_path: Path) -> None:
         assert story == []
         gate.open_all()
     assert story == ["review 1", "seal 1", "review 2", "seal 2", "review 0", "seal 0", "review 3", "seal 3"]
+
+
+async def test_a_review_is_shown_the_claims(tmp_path: Path) -> None:
+    """Where a job makes claims of a shard's rows, its review is shown these; the rows come in the order of the inputs."""
+    folder, books = fresh(tmp_path / "run", [3, 2]), Books()
+    shown: list[Sequence[str]] = []
+
+    async def review(claims: Sequence[str]) -> Mapping[str, Permanent]:
+        shown.append(claims)
+        return {}
+
+    def claims(rows: Iterable[Row]) -> list[str]:
+        return [row.parent for row in rows]
+
+    job = grow("first", reads="source", writes="end", books=books, process=copy, review=review)
+    await mill(folder, [replace(job, claims=claims)], books)
+    assert shown == [[make_id("source", shard, row) for row in range(count)] for shard, count in enumerate([3, 2])]
 
 
 @virtually
