@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 import threading
 import urllib.request
@@ -19,6 +20,7 @@ import pytest
 
 from jobs.records import Context, Example
 from jobs.run.configfile import validate
+from jobs.tuning.lora.losses import Loss
 
 WORKED = Path(__file__).resolve().parents[1] / "examples" / "worked"
 _OWN = ("outcome", "papers", "plan", "trainings", "written", "batch_server")
@@ -260,3 +262,17 @@ def asked(port: int, messages: Any, model: str = "written") -> str:
     with urllib.request.urlopen(request, timeout=30) as reply:
         content: str = json.load(reply)["choices"][0]["message"]["content"]
     return content
+
+
+def test_the_loss_of_a_training_is_drawn(worked: dict[str, ModuleType]) -> None:
+    """Both curves over all steps; a step without validation is no point of its curve."""
+    losses = [
+        Loss(step=0, epoch=0.0, val=2.0),
+        Loss(step=1, epoch=0.5, train=1.0),
+        Loss(step=2, epoch=1.0, train=0.5, val=1.0),
+    ]
+    drawn = worked["outcome"].loss_picture(losses)
+    training, validation = re.findall(r'points="([^"]*)"', drawn)
+    assert training == "342.0,125.0 640.0,177.5"
+    assert validation == "44.0,20.0 640.0,125.0"
+    assert "step 2" in drawn

@@ -21,7 +21,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from outcome import PRIMARY, by_retrieval, differences_table, leakage, means_table, picture, read_outcome, secondary
+from outcome import (
+    PRIMARY,
+    by_retrieval,
+    differences_table,
+    leakage,
+    loss_picture,
+    means_table,
+    picture,
+    read_outcome,
+    secondary,
+)
 from papers import cut, fetched, papers_in
 from plan import HERE, MAIN, Variant, estimate_min, laid_over, pair_settings, read_variants
 from trainings import export, found_questions, seen_questions, train, write_questions
@@ -31,6 +41,7 @@ from engine.errors import GristmillError
 from engine.signals import Stop, Stopped
 from jobs.api import run_pipeline
 from jobs.models.weights import QWEN_CODER_0_5B, QWEN_CODER_1_5B, SMOLLM2_135M, fetch
+from jobs.tuning.lora.losses import read_losses
 
 BASES = {"small": SMOLLM2_135M, "medium": QWEN_CODER_0_5B, "default": QWEN_CODER_1_5B}
 MOST_TOKENS = 64
@@ -178,6 +189,8 @@ def write_outcome(folder: Path, done: Sequence[Variant], *, seed: int) -> None:
     parts += [by_retrieval(outcome, found_questions(folder, done[0])), secondary(outcome, MAIN)]
     parts.append(leakage(outcome, seen, _LEAKING, _CLEAN))
     text = "\n".join(filter(None, parts))
+    losses = read_losses(folder / MAIN / "tuning" / "losses.jsonl")
+    (folder / "loss.svg").write_text(loss_picture(losses), "utf-8")
     (folder / "outcome.md").write_text(text, "utf-8")
     for metric in PRIMARY:
         (folder / f"{metric.replace(' ', '-').lower()}.svg").write_text(picture(outcome, metric), "utf-8")

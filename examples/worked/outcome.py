@@ -11,6 +11,7 @@ from jobs.evaluation.lexical import token_f1
 from jobs.records import Response, Similarity, Verdict
 from jobs.report.intervals import Difference, Mean, mean, paired_difference
 from jobs.run.folder import RunFolder
+from jobs.tuning.lora.losses import Loss
 
 METRICS = {"token F1": (0.0, 1.0), "semantic similarity": (-1.0, 1.0), "correctness": (1.0, 5.0)}
 """The ends of each scale; the first two are primary."""
@@ -175,6 +176,32 @@ def picture(outcome: Outcome, metric: str) -> str:
         f'<text x="{across(end):.1f}" y="{height - 8}" text-anchor="middle">{_number(end)}</text>'
         for end in (min(ends), 0.0, max(ends))
     ]
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def loss_picture(losses: Sequence[Loss]) -> str:
+    """An SVG of the loss of one training by step, on its own examples and on validation examples."""
+    curves = [[(each.step, each.train) for each in losses], [(each.step, each.val) for each in losses]]
+    last = max(losses[-1].step, 1)
+    top = max(loss for curve in curves for _, loss in curve if loss is not None)
+    parts = [
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 260" font-family="sans-serif" font-size="12" fill="#555">',
+        '<rect width="100%" height="100%" fill="#fff"/>',
+        *(
+            f'<text x="38" y="{234 - 210 * share:.0f}" text-anchor="end">{top * share:.1f}</text>'
+            for share in (0, 0.5, 1)
+        ),
+        '<text x="44" y="248">step 0</text>',
+        f'<text x="640" y="248" text-anchor="end">step {last}</text>',
+    ]
+    for curve, name, colour, y in zip(
+        curves, ("training", "validation"), ("#8a8f98", "#c2410c"), (20, 36), strict=True
+    ):
+        points = " ".join(
+            f"{44 + 596 * step / last:.1f},{230 - 210 * loss / top:.1f}" for step, loss in curve if loss is not None
+        )
+        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
+        parts.append(f'<text x="550" y="{y}" fill="{colour}">{name} loss</text>')
     return "\n".join([*parts, "</svg>\n"])
 
 
