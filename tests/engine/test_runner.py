@@ -40,6 +40,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadInput, Fatal, GristmillError, Permanent
 from engine.events import Event, InputDone, InputFailed, JobFinished, JobStarted, ShardOpened, ShardSealed
+from engine.failed_replies import read_replies
 from engine.job import Flaw, Item, Job, Pipeline, ShardRows, Step
 from engine.records import Record, make_id
 from engine.requests import Call, Reply, Request, Usage
@@ -183,6 +184,47 @@ async def test_the_order_in_which_a_shard_is_fed(tmp_path: Path) -> None:
     plain = fresh(tmp_path / "plain", [6])
     await mill(plain, chain(Books()), Books())
     assert contents(folder) == contents(plain)
+
+
+async def test_what_is_told_of_inputs_and_shards(tmp_path: Path) -> None:
+    """Events have the rows, the failure and the cost of each input, and what an open shard holds; requests say who asks."""
+    folder, books, stop = fresh(tmp_path / "run", [3]), Books(), Stop()
+    ids = [make_id("source", 0, number) for number in range(3)]
+    asked: list[tuple[str, str]] = []
+    told: list[Event] = []
+
+    async def call(request: Request) -> Reply:
+        asked.append((request.group, request.input))
+        return answer(request)
+
+    async def process(row: Row, call: Call) -> Sequence[Record]:
+        await call(request("text"))
+        if row.id == ids[1]:
+            raise Permanent("because", kind="refused").replying("I will not")
+        return [Row(id=make_id("copy", row.id, number), parent=row.id, text="") for number in range(2)]
+
+    def note(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, InputFailed):
+            stop.request()
+
+    jobs = [grow("first", reads="source", writes="end", books=books, process=process, slots=1)]
+    assert isinstance(await ending(mill(folder, jobs, books, call=call, hook=note, stop=stop)), Stopped)
+    await mill(folder, jobs, books, call=call, hook=told.append)
+    paid = answer(request("text")).usage
+    assert asked == [("first/0", id_) for id_ in ids]
+    assert told == [
+        JobStarted(job="first"),
+        ShardOpened(job="first", shard=0, inputs=3, done=0, failed=0, usage=Usage()),
+        InputDone(job="first", id=ids[0], rows=2, usage=paid),
+        InputFailed(job="first", id=ids[1], kind="refused", reason="because", usage=paid),
+        JobStarted(job="first"),
+        ShardOpened(job="first", shard=0, inputs=3, done=2, failed=1, usage=total([paid] * 2)),
+        InputDone(job="first", id=ids[2], rows=2, usage=paid),
+        ShardSealed(job="first", shard=0, inputs=3, rows=4, failed=1, usage=total([paid] * 3)),
+        JobFinished(job="first"),
+    ]
+    assert read_replies(datasets(folder, "end")["end"].shard(0).replies) == {ids[1]: "I will not"}
 
 
 async def test_nothing_is_left_to_do(tmp_path: Path) -> None:
