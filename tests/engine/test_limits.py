@@ -451,7 +451,7 @@ def test_the_first_rejection_of_an_episode_empties_the_books() -> None:
     """They refill from then on: rejections of requests that were sent before say nothing new."""
 
     async def scenario() -> float:
-        limit, rejection = Limit(requests_per_minute=600), Transient("429", kind="rate_limited")
+        limit, rejection = Limit(requests_per_minute=600, tokens_per_minute=6e6), Transient("429", kind="rate_limited")
         async with limit.slot(a_request()) as one, limit.slot(a_request()) as other:
             rejected_at = asyncio.get_running_loop().time()
             one.fail(rejection)

@@ -39,7 +39,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BadInput, Fatal, GristmillError, Permanent
-from engine.events import Event, InputDone, InputFailed, JobFinished, JobStarted, ShardOpened, ShardSealed
+from engine.events import Event, InputDone, InputDropped, InputFailed, JobFinished, JobStarted, ShardOpened, ShardSealed
 from engine.failed_replies import read_replies
 from engine.job import Flaw, Item, Job, Pipeline, ShardRows, Step
 from engine.records import Record, make_id
@@ -701,20 +701,23 @@ async def test_reviews_in_order(tmp_path: Path) -> None:
 
 
 async def test_a_review_is_shown_the_claims(tmp_path: Path) -> None:
-    """Where a job makes claims of a shard's rows, its review is shown these; the rows come in the order of the inputs."""
+    """Where a job makes claims of a shard's rows, its review is shown these, and what it drops is told."""
     folder, books = fresh(tmp_path / "run", [3, 2]), Books()
     shown: list[Sequence[str]] = []
+    told: list[Event] = []
 
     async def review(claims: Sequence[str]) -> Mapping[str, Permanent]:
         shown.append(claims)
-        return {}
+        return {claims[2]: Permanent("a copy", kind="copy")} if len(claims) > 2 else {}
 
     def claims(rows: Iterable[Row]) -> list[str]:
         return [row.parent for row in rows]
 
     job = grow("first", reads="source", writes="end", books=books, process=copy, review=review)
-    await mill(folder, [replace(job, claims=claims)], books)
+    await mill(folder, [replace(job, claims=claims)], books, hook=told.append)
     assert shown == [[make_id("source", shard, row) for row in range(count)] for shard, count in enumerate([3, 2])]
+    dropped = [event for event in told if isinstance(event, InputDropped)]
+    assert dropped == [InputDropped(job="first", id=shown[0][2], kind="copy", reason="a copy")]
 
 
 @virtually
