@@ -250,6 +250,11 @@ def test_one_process_has_a_part_of_what_is_free(workers: int, first: float, more
     purse = Allowances(usd=1.0, tokens=None, spent=Usage(), workers=workers)
     demand = BudgetDemand(waiting=Usage(requests=9, cost_usd=2.0), first=Usage(requests=1, cost_usd=first))
     assert _granted(purse, demand).usd == pytest.approx(more)
+    counts = Allowances(usd=None, tokens=1000, spent=Usage(), workers=workers)
+    demand = BudgetDemand(
+        waiting=Usage(requests=9, prompt_tokens=2000), first=Usage(requests=1, prompt_tokens=round(1000 * first))
+    )
+    assert _granted(counts, demand).tokens == pytest.approx(1000 * more, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -267,9 +272,12 @@ def test_when_nothing_is_left(unit: str, line: str) -> None:
             return Usage(requests=1, cost_usd=share)
         return Usage(requests=1, prompt_tokens=round(600 * share), completion_tokens=round(400 * share))
 
+    def new() -> Allowances:
+        usd, tokens = (1.0, None) if unit == "usd" else (None, 1000)
+        return Allowances(usd=usd, tokens=tokens, spent=part(0.2), workers=2)
+
     def begun() -> Allowances:
-        cap = {"usd": 1.0, "tokens": None} if unit == "usd" else {"usd": None, "tokens": 1000}
-        purse = Allowances(**cap, spent=part(0.2), workers=2)  # type: ignore[arg-type]
+        purse = new()
         lost = BudgetDemand(spent=part(0.1), allowed_usd=0.3, allowed_tokens=300)
         assert not purse.grant("lost", lost, applied=0, number=1, now=0.0).exhausted
         purse.lost("lost")
@@ -288,6 +296,11 @@ def test_when_nothing_is_left(unit: str, line: str) -> None:
     said = _granted(purse, waits, number=2).exhausted
     assert said.startswith(line)
     assert _granted(purse, BudgetDemand(), number=3).exhausted == said, "it stays so"
+    assert _granted(new(), BudgetDemand(first=part(0.8))).exhausted == ""
+    purse = begun()
+    purse.grant("other", BudgetDemand(first=part(0.5)), applied=0, number=1, now=0.0)
+    told = _granted(purse, BudgetDemand(spent=part(0.2), first=part(0.51))).exhausted
+    assert line.split(", ")[1] in told, "it names the request of the one that asks"
 
 
 async def _reserved(budget: Budget, dollars: float, takes_s: float) -> None:
