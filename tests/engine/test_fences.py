@@ -218,6 +218,15 @@ def test_only_the_last_fence_opens(tmp_path: Path, found: Sequence[str]) -> None
     assert files(tmp_path) == before  # nothing was made or cut
 
 
+def test_handing_out_deletes_what_a_lost_worker_left(tmp_path: Path) -> None:
+    """A worker that died as it decided leaves sorted rows beside the shard, which nobody reads."""
+    shard = Shard(tmp_path, 0)
+    for fence in ("a1", "b2", "c3"):
+        shard.hand_out(fence)
+        assert sorted(files(tmp_path)) == sorted([shard.data.name, shard.checkpoint.name])
+        shard._sorted(fence).write_bytes(b"half")
+
+
 def test_a_decided_shard_is_not_handed_out(tmp_path: Path) -> None:
     shard = Shard(tmp_path, 0)
     shard.hand_out("a")
