@@ -33,10 +33,10 @@ class GroundedPair:
 class Standard:
     """How strictly an answer is held to its source.
 
-    At least ``share`` of the words that it adds to the question, ``added`` of them at least and ``share_added`` of all of
-    its words, stand in the evidence, or anywhere in the chunk if ``whole_chunk``. It has fewer than ``longest`` characters. A third of the question's words
-    stand in evidence or title if ``asks_evidence``. Without ``same_words`` both may be in another language, and only numbers
-    are looked for.
+    It has fewer than ``longest`` characters. It adds at least ``added`` words to the question, and ``share_added`` of its own;
+    ``share`` of them stand in the evidence, or anywhere in the chunk if ``whole_chunk``. If ``strict``, a third of the
+    question's words stand in evidence or title, and neither text has symbols, points back or is about a source. Without
+    ``same_words`` both may be in another language, and only numbers are looked for.
     """
 
     share: float
@@ -44,11 +44,11 @@ class Standard:
     whole_chunk: bool
     added: int = 1
     share_added: float = 0.0
-    asks_evidence: bool = False
+    strict: bool = False
     same_words: bool = True
 
 
-STATED = Standard(share=0.7, longest=400, whole_chunk=False, added=2, share_added=0.28, asks_evidence=True)
+STATED = Standard(share=0.7, longest=400, whole_chunk=False, added=2, share_added=0.28, strict=True)
 """For small models, which are asked about a sentence and may answer with another one."""
 
 COPIED = Standard(share=0.5, longest=1200, whole_chunk=True)
@@ -69,11 +69,11 @@ def fault(
         "points_at_text": bool(_AT_TEXT.search(f"{pair.question} {pair.answer}")),
         "vague": in_words and _is_vague(pair.question, asked, terms(source), named=bool(title)),
         "unfinished": not pair.answer or len(pair.answer) >= standard.longest,
-        "symbols": standard.asks_evidence and bool(_SYMBOL.search(pair.question)),
+        "symbols": standard.strict and bool(_SYMBOL.search(pair.question)),
         "says_nothing": in_words and not _adds(answered - asked - GENERIC, answered - GENERIC, standard),
-        "points_back": standard.asks_evidence and bool(_POINTS_BACK.search(f"{pair.question} {pair.answer}")),
-        "about_a_source": standard.asks_evidence and bool(_ABOUT_A_SOURCE.search(f"{pair.question}\n{pair.answer}")),
-        "off_evidence": in_words and standard.asks_evidence and not _asks(asked, f"{evidence} {title}"),
+        "points_back": standard.strict and bool(_POINTS_BACK.search(f"{pair.question} {pair.answer}")),
+        "about_a_source": standard.strict and bool(_ABOUT_A_SOURCE.search(f"{pair.question}\n{pair.answer}")),
+        "off_evidence": in_words and standard.strict and not _asks(asked, f"{evidence} {title}"),
         "not_grounded": (in_words and support(pair, source) < standard.share)
         or not _numbers(pair.answer, in_words) <= _numbers(source, in_words),
         "out_of_context": bool(LINK.match(pair.answer)) or "•" in pair.answer,
