@@ -405,19 +405,30 @@ async def test_what_was_answered_to_failed_inputs(shard: Shard) -> None:
     async with ShardWriter(shard) as writer:
         for number in (2, 1, 0):
             await writer.append(msgspec.structs.replace(entry(number, failure), reply=f"said {number}"))
-        seal = await writer.seal(places(3), source="", dropped={})
+        await writer.append(entry(3, failure))
+        seal = await writer.seal(places(4), source="", dropped={})
     assert list(read_replies(shard.replies).items()) == [(f"input{number}", f"said {number}") for number in range(3)]
     assert b"said" not in shard.done.read_bytes()
     whole = shard.replies.read_bytes()
     shard.reopen(Row, lambda row: row.parent)
     async with ShardWriter(shard) as writer:
-        assert await writer.seal(places(3), source="", dropped={}) == seal
+        assert await writer.seal(places(4), source="", dropped={}) == seal
     assert shard.replies.read_bytes() == whole
-    shard.reopen(Row, lambda row: row.parent, lambda failed: True)
+    shard.reopen(Row, lambda row: row.parent, lambda failed: failed.kind == "flaky")
     await sealed(shard)
     assert not shard.replies.exists()
     shard.replies.write_bytes(b"{")
     assert read_replies(shard.replies) == {}, "a damaged file costs the replies only"
+
+
+async def test_former_inputs_are_counted_apart(shard: Shard) -> None:
+    """The last inputs of the order, if they are kept, are none of the inputs; their rows stand behind all others."""
+    async with ShardWriter(shard) as writer:
+        for number in (2, 0, 1):
+            await writer.append(entry(number), [row(number)])
+        seal = await writer.seal(places(3), source="", dropped={}, kept=1)
+    assert (seal.inputs, seal.rows, seal.kept) == (2, 3, 1)
+    assert shard.data.read_bytes() == row(0) + row(1) + row(2)
 
 
 async def test_reopen_fails_inputs_with_flawed_rows(shard: Shard) -> None:
