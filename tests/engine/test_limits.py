@@ -601,6 +601,21 @@ def test_a_timeout_keeps_the_output_reserved(kind: str, kept: int) -> None:
     run_virtual(scenario())
 
 
+@pytest.mark.parametrize(("stated", "believed"), [(1000, 1000), (999, 0)])
+def test_a_limit_below_what_was_admitted_is_not_believed(stated: int, believed: int) -> None:
+    """A server that admits a prompt above the tokens that it says to admit in a minute counts something else."""
+
+    async def scenario() -> None:
+        limit = Limit()
+        async with limit.slot(a_request()) as slot:
+            told = ServerLimits(limit_requests=600, limit_tokens=stated, remaining_tokens=0, reset_tokens_s=1.0)
+            slot.settle(an_answer().usage, told)
+        assert limit.per_minute == pytest.approx((600, believed))
+        assert limit._rates.tokens.heard == bool(believed)
+
+    run_virtual(scenario())
+
+
 def test_what_was_used() -> None:
     """All requests that were started, and the tokens of prompts and answers together."""
 
