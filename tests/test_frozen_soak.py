@@ -51,6 +51,7 @@ class Mill:
         self.run = folder / "run"
         self.run.mkdir()
         deal(self.run, SIZES)
+        self.freeze = freeze
         self._mark = folder / "frozen"
         self._folder = folder
         self._environment = {
@@ -99,6 +100,14 @@ def ended(mill: Mill) -> dict[str, bytes]:
     return contents(mill.run)
 
 
+def check(mill: Mill, one_process: dict[str, bytes], *, lost: int) -> None:
+    """The files are those of `one_process`, and no more was paid twice than `lost` processes had in flight, of two jobs."""
+    twice, bound = mill.paid_twice(), lost * 2 * SLOTS
+    print(f"\n{mill.freeze}: {lost} lost, paid twice {twice} of at most {bound}", end="")
+    assert ended(mill) == one_process
+    assert twice <= bound
+
+
 @pytest.mark.parametrize("step", [*APPEND, *SORT, *MARK])
 def test_a_worker_freezes_is_followed_and_thaws(tmp_path: Path, one_process: dict[str, bytes], step: str) -> None:
     """It is stopped past its lease, its shards are worked on by others, and it goes on with all it was about to do."""
@@ -111,11 +120,8 @@ def test_a_worker_freezes_is_followed_and_thaws(tmp_path: Path, one_process: dic
         os.kill(frozen, signal.SIGCONT)
         lost += [line for line in head.stdout if LOST in line]
         assert head.wait(60) == 0
-    twice, bound = mill.paid_twice(), len(lost) * 2 * SLOTS  # of two jobs
-    print(f"\nworker, {step}: {len(lost)} lost, paid twice {twice} of at most {bound}", end="")
     assert "cannot be reached" in lost[0]
-    assert ended(mill) == one_process
-    assert twice <= bound
+    check(mill, one_process, lost=len(lost))
 
 
 @pytest.mark.parametrize("step", [*HAND_OUT, *CARRY_OUT])
@@ -129,11 +135,8 @@ def test_the_head_freezes_and_thaws(tmp_path: Path, one_process: dict[str, bytes
         assert head.stdout is not None
         lost = [line for line in head.stdout if LOST in line]
         assert head.wait(60) == 0
-    twice, bound = mill.paid_twice(), len(lost) * 2 * SLOTS
-    print(f"\nhead, {step}: {len(lost)} lost, paid twice {twice} of at most {bound}", end="")
     assert lost
-    assert ended(mill) == one_process
-    assert twice <= bound
+    check(mill, one_process, lost=len(lost))
 
 
 @pytest.mark.parametrize("step", [*HAND_OUT, *CARRY_OUT])
@@ -145,7 +148,4 @@ def test_the_head_is_killed(tmp_path: Path, one_process: dict[str, bytes], step:
         assert head.wait(60) == -signal.SIGKILL
     with mill.begin() as head:
         assert head.wait(60) == 0
-    twice, bound = mill.paid_twice(), (WORKERS + 1) * 2 * SLOTS
-    print(f"\nhead, {step}: killed, paid twice {twice} of at most {bound}", end="")
-    assert ended(mill) == one_process
-    assert twice <= bound
+    check(mill, one_process, lost=WORKERS + 1)

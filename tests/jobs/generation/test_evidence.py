@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from checkpoint_chunk import BYTE, CHUNK, CRASH, GROUPED
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.generation.evidence import best_sentences, sentences, worth_asking
-
-CHUNK = """2.1 Checkpoints
-
-A checkpoint line names the byte at which the rows of one finished input end. The engine truncates the data file
-to the last committed byte after a crash, because rows beyond it have no checkpoint. This costs little (Smith et al.
-2020). See Fig. 3 for the order of a commit in the engine and its journal. Grouped commits wait for the disk once
-for all rows that arrived while the last batch was being written."""
-
-BYTE = "A checkpoint line names the byte at which the rows of one finished input end."
-CRASH = (
-    "The engine truncates the data file to the last committed byte after a crash, "
-    "because rows beyond it have no checkpoint."
-)
-GROUPED = "Grouped commits wait for the disk once for all rows that arrived while the last batch was being written."
 
 
 def test_sentences_end_where_a_reader_ends_them() -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from checkpoint_chunk import BYTE, CHUNK, CRASH, GROUPED
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import chunk
@@ -19,19 +20,6 @@ from jobs.generation.stated import Stated
 from jobs.models.chat import Malformed
 from jobs.models.prompts import own_prompt
 
-CHUNK = """2.1 Checkpoints
-
-A checkpoint line names the byte at which the rows of one finished input end. The engine truncates the data file
-to the last committed byte after a crash, because rows beyond it have no checkpoint. This costs little (Smith et al.
-2020). See Fig. 3 for the order of a commit in the engine and its journal. Grouped commits wait for the disk once
-for all rows that arrived while the last batch was being written."""
-
-BYTE = "A checkpoint line names the byte at which the rows of one finished input end."
-CRASH = (
-    "The engine truncates the data file to the last committed byte after a crash, "
-    "because rows beyond it have no checkpoint."
-)
-GROUPED = "Grouped commits wait for the disk once for all rows that arrived while the last batch was being written."
 TITLE = "Crash-Safe Commits"
 
 STATED = Stated()
@@ -209,9 +197,7 @@ def test_as_many_of_a_type_as_are_wanted() -> None:
     """A better pair of another type does not take its place."""
     wanted = {"types": ("why", "number"), "count": 2}
     reading = read(ABOUT_BYTE, ABOUT_CRASH, ABOUT_GROUPED, **wanted)
-    assert [(pair.type, pair.evidence) for pair in reading.pairs] == [("why", BYTE)] or [
-        pair.type for pair in reading.pairs
-    ] == ["why"]
+    assert [(pair.type, pair.evidence) for pair in reading.pairs] == [("why", BYTE)]
     assert reading.rejected == {"no_number": 1}
 
 
