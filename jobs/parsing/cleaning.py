@@ -19,7 +19,7 @@ from jobs.run.normal_text import UNWANTED
 
 __all__ = ["CLEANING_VERSION", "clean", "clean_pages", "is_plain", "letters_and_digits", "printable"]
 
-CLEANING_VERSION = 6  # raise it when any rule here changes what text or title comes out
+CLEANING_VERSION = 7  # raise it when any rule here changes what text or title comes out
 LONGEST_WORD = 256  # what is longer is encoded data: no language and no URL that anyone reads
 
 _LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"}  # those of Latin print

@@ -1,8 +1,8 @@
 """Which lines of a paper are furniture: running heads and feet, page numbers, line numbers, watermarks and stamps.
 
 Furniture stands at the edges of pages and repeats: the same words, numbers aside, at the same height on several pages, or
-numbers that count with the pages or down a margin. What stands on a single page is known by its words ("Downloaded from")
-or by standing where the other pages have theirs.
+numbers that count with the pages or down a margin. What stands on a single page is known by its words ("Downloaded from"),
+by standing where the other pages have theirs, or by having no words: one sign again and again.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ _IMPRINT = re.compile(
     r"september|october|november|december) (\d\d?(\s?[-–]\s?\d\d?)?, )?(19|20)\d\d\b",
     re.IGNORECASE,
 )
+# "a1111111111": the glyphs of a logo. Dots, lines and dashes lead from one thing to another, or wait to be filled in.
+_ONE_SIGN = re.compile(r"\s*[^\W\d_]?([^\s.…·⋅‧・．_＿‐‑‒–—―−ー─-])\1{7,}\s*")
 
 
 class _Edge(msgspec.Struct, frozen=True, gc=False):
@@ -68,7 +70,7 @@ def find_furniture(layout: Layout) -> frozenset[int]:
     Of papers it is a twelfth at most.
     """
     across, others = _ways(layout)
-    apart = {*_stamps(layout, across, others), *_line_numbers(layout, across)}
+    apart = {*_stamps(layout, across, others), *_line_numbers(layout, across), *_wordless(layout)}
     edges = [edge for page, own in enumerate(across) for edge in _edges(layout, page, own, apart)]
     folded = [_folded(layout.lines[edge.number].text) for edge in edges]
     body = layout.body_size()
@@ -112,6 +114,16 @@ def _stamps(layout: Layout, across: Sequence[Sequence[int]], others: Sequence[Se
     for numbers in repeated.values():
         if len({layout.page_of[number] for number in numbers}) >= FEW_PAGES:
             yield from numbers
+
+
+def _wordless(layout: Layout) -> Iterator[int]:
+    """The lines of one sign again and again, where no line of their block says more: a cell of a table stays."""
+    alike = ((number, text) for number, line in enumerate(layout.lines) if (text := line.text)[-4:-3] == text[-3:-2])
+    found = [number for number, text in alike if _ONE_SIGN.fullmatch(text)]
+    if found:
+        heights = Counter(layout.block_of)
+        ours = Counter(layout.block_of[number] for number in found)
+        yield from (number for number in found if ours[layout.block_of[number]] == heights[layout.block_of[number]])
 
 
 def _sides(lines: Sequence[Line], numbers: Sequence[int]) -> tuple[int, int]:

@@ -127,3 +127,29 @@ def test_a_sign_that_is_the_same_number_on_each_page() -> None:
     """As the mark of a publisher comes out."""
     layout = layout_of([[*body(number), Print(500, 815, "123")] for number in range(4)])
     assert texts(layout, find_furniture(layout)) == ["123"] * 4
+
+
+def test_lines_of_one_sign_say_nothing() -> None:
+    """Five "a1111111111" are the glyphs of a logo; they stand in no margin, and on a single page."""
+    logo = [Print(300, 420 + 9 * row, "a1111111111", 7) for row in range(5)]
+    rule = [Print(72, 600, "********************")]
+    layout = layout_of([[*body(0), *logo, *rule], body(1)])
+    assert texts(layout, find_furniture(layout)) == [*["a1111111111"] * 5, "********************"]
+
+
+def test_lines_of_few_signs_and_those_that_lead_on_stay() -> None:
+    """Dots, lines and dashes are the text's; so are seven signs, two words, and a sign beside words in its block."""
+    kept = [
+        "..........",
+        "__________",
+        "----------",
+        "⋅⋅⋅⋅⋅⋅⋅⋅⋅⋅",
+        "a1111111",
+        "aaaaaaaa bbbbbbbb",
+        "ab11111111",
+        "10000000001",
+    ]
+    alone = [Print(300, 400 + 30 * row, text, 8) for row, text in enumerate(kept)]
+    cell = column(["The primer ends in", "TTTTTTTTTTTTTTTT", "and begins in"], x=72, y=650)
+    layout = layout_of([[*body(0), *alone, *cell], body(1)])
+    assert texts(layout, find_furniture(layout)) == []
