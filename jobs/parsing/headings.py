@@ -22,9 +22,15 @@ __all__ = ["Found", "find_headings"]
 
 
 OFTEN = 4
+FIRST_PAGES = 2  # on which authors stand, one of them may be a cover
 _RELATION = re.compile("[=∈≤≥≈∥∑∫]")
 _WORD = re.compile(r"[^\W\d_]{4}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _SYMBOL = re.compile(r"[Α-Ωα-ω−]|(?:^|\s)[^\W\d_](?:\s|$)")
+_NAME_WORD = r"[^\W\d_a-zß-öø-ÿ](?:[^\W\d_]|[.’'´`-])*"
+_NAME = rf"{_NAME_WORD}(?: (?:(?:de|del|della|der|den|da|dos|di|du|la|le|van|von|zu|ten|ter|el|al|bin) )*{_NAME_WORD})+"
+_AUTHOR_MARK = "(?:[0-9]{1,2}(?![0-9])|[*∗†‡§¶#]){1,4}"
+_AUTHOR = re.compile(rf"(?:{_NAME} ?)?{_AUTHOR_MARK}")
+_BETWEEN_AUTHORS = re.compile(r" ?[,;] ?(?:(?:and|und|et|y|e|&) )?| (?:and|und|et|y|e|&) ")
 _MATHEMATICS = re.compile(
     r"(?:^|\+)(?:CM(?:MI|SY|EX|BSY|MIB)|MSAM|MSBM|EUFM|RSFS|MTMI|MTSY|LMMath|.*Math)", re.IGNORECASE
 )
@@ -170,12 +176,24 @@ def _is_heading(each: Candidate, trusted: set[tuple[str, int]], sound: set[int],
 
 
 def _without_front(layout: Layout, kept: list[Candidate], title: str) -> list[Candidate]:
-    """Without the title, and what stands before the first certain heading on the first page: authors, a journal."""
+    """Without the title, and what stands before the first certain heading on the first page: authors, a journal.
+
+    Before one on a later page it is only authors that are known: by the marks that lead from them to their addresses.
+    """
     name = letters_and_digits(title)
     kept = [each for each in kept if len(form := letters_and_digits(each.text)) < 8 or form not in name]
     certain = (at for at, each in enumerate(kept) if each.named or each.outline or (each.number and not each.plain))
-    start = next(certain, 0)
-    return kept[start:] if start and layout.page_of[kept[start].lines[0]] == 0 else kept
+    start = next(certain, len(kept))
+    if start < len(kept) and layout.page_of[kept[start].lines[0]] == 0:
+        return kept[start:]
+    return [*(each for each in kept[:start] if not _names_authors(layout, each)), *kept[start:]]
+
+
+def _names_authors(layout: Layout, each: Candidate) -> bool:
+    """Whether it is a list of names with marks on the first pages; one name and one mark may be a "Clinical Trial 2"."""
+    parts = list(filter(None, _BETWEEN_AUTHORS.split(each.text)))
+    is_early = layout.page_of[each.lines[0]] < FIRST_PAGES
+    return is_early and len(parts) > 1 and all(map(_AUTHOR.fullmatch, parts))
 
 
 # --- their levels

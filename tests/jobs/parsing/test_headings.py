@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from jobs.parsing.heading_candidates import OutlineEntry
 from jobs.parsing.headings import Found, find_headings
@@ -163,3 +164,53 @@ def test_the_labels_of_examples_are_no_headings() -> None:
     parts = [part for at in range(5) for part in ((f"Mills: part {at}", 12, "Bold"), *body(29))]
     book = layout([("1 Mills", 12, "Bold"), *body(29), *parts], per_page=10)
     assert len(find_headings(book, [], set(), "")) == 6
+
+
+def front(line: str, *, before: int = 0) -> list[str]:
+    """The titles found where a line stands in bold on a page before that of the first heading."""
+    paper = layout(
+        [*body(40 * before), (line, 12, "Bold"), *body(39), ("Grain", 12, "Bold"), *body(), ("Background", 12, "Bold"), *body()],
+        per_page=40,
+    )  # fmt: skip
+    return [each.title for each in find_headings(paper, [], set(), "")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Anna Bane 5 and Sharon Miller Mozes 2",
+        "Anna Bane5, Sharon Miller-Mozes2,3",
+        "A.-M. Bane 1,*, José de la Cruz 2 & Zoë O’Neill 1,2",
+        "Anna Bane*, Ben van der Meer†",
+        "Sharon Miller 1,2,*",
+    ],
+)
+def test_a_line_of_authors_is_no_heading(line: str) -> None:
+    """On the first pages, by the marks of their addresses; it stays one far behind, and names alone may be a heading."""
+    assert front(line) == ["Grain", "Background"]
+    assert front(line, before=1) == ["Grain", "Background"]
+    assert front(line, before=2) == [line, "Grain", "Background"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Anna Bane and Sharon Miller Mozes",
+        "Clinical Trial 2",
+        "Trial 1 and Trial 2",
+        "Winter School 2019, Summer School 2020",
+        "Mills and Their Stones, 2",
+        "Grinding of the grain 1 and of the stone 2",
+        "The Mills of Type 2 and Their Stones",
+    ],
+)
+def test_a_heading_with_numbers_is_no_line_of_authors(line: str) -> None:
+    """Where one word, or a small one, stands before a number, or the marks of one author are a single number."""
+    assert front(line) == [line, "Grain", "Background"]
+
+
+def test_authors_behind_the_first_heading_are_not_looked_for() -> None:
+    """Two trials with names of two words may be a heading, once headings have begun."""
+    line = "Winter Trial 1 and Summer Trial 2"
+    paper = layout([("Background", 12, "Bold"), *body(), (line, 12, "Bold"), *body()])
+    assert titles(find_headings(paper, [], set(), "")) == [(1, "Background"), (1, line)]
