@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from html import unescape
 from itertools import accumulate
 from typing import Literal
 
 import msgspec
 
+from jobs.parsing.footnotes import numbered_notes, with_mark
 from jobs.parsing.layout import Layout, Page
 
 __all__ = ["Citations", "with_raised"]
@@ -24,12 +25,16 @@ __all__ = ["Citations", "with_raised"]
 Citations = Literal["mark", "drop", "keep"]
 """What becomes of a citation's number: " [3]" behind its word, nothing, or what is printed."""
 
+_Place = tuple[int, str]
+"""The page of a footnote, from 0, and its number."""
+
 _RAISED = re.compile(r"((?:<sup>[^\n]{1,80}?</sup>)+)")
 _TAG = re.compile(r"<[^>]*>")
 _BLANK = re.compile(r"&#x(?:9|a|d|20);")
 _SIGN = re.compile(r"&[^;]*;")
 _NOT_BLANK = re.compile(r"[^ \t\n\r]")
 _DIGITS = re.compile(r"[-−–]?\s?\d{1,3}|[-−–]\s?\d{1,3}[.,/]\d+")
+_NUMBERS = re.compile(r"\d+")
 _LETTER = re.compile(r"[-−–]?[a-z]")
 _MARKS = re.compile(r"\[?\d{1,3}[a-z]?(?:\s?[,;–—−-]\s?\d{1,3}[a-z]?)*,?\]?")
 _TEN = re.compile(r"(?:^|[^\d.,])10 ?$|[×·*] ?10 ?$|\d[.,]10$")
@@ -41,8 +46,10 @@ _UNIT = re.compile(r"(?:^|[\s\d(/·×])(?:[kcdnµμm]?m|ft|in|Å|px|yd)$")
 _WORD = re.compile(
     r"(?:[^\W\d_]{3}|\d{4}\)|[^\W\d_]{2}\))[)’”\"\]]?[.,;:!?]?[)’”\"]?$|[\d%)\]][.,;:!?]$|\([A-Z]?[a-z]{2,}[^()]*\)$"
 )
+_BEFORE_NOTE = re.compile(r"[^\W\d_]{2}[)’”\"\]—]?[.,;:!?]?[)’”\"]? ?$|[\d%)\]][.,;:!?] ?$")
 _FUNCTION = re.compile(r"(?<![^\W_])(?:sin|cos|tan|cot|sec|csc|sinh|cosh|tanh|log|exp)$")
 _PLAIN_WORD = re.compile(r"[a-z]{4}[.,;:)]?$")
+_PLAIN_WORD_BEFORE_NOTE = re.compile(r"[a-z]{4}[.,;:)]? ?$|[.,;:!?] ?$")
 _STOP = re.compile(r"[.,;:]$")
 CONTEXT = 60  # signs before what is raised, which tell what it is
 LONGEST = 80  # signs
@@ -59,22 +66,53 @@ class _Raised(msgspec.Struct, frozen=True, gc=False):
 
 
 def with_raised(layout: Layout, citations: Citations = "mark") -> dict[int, str]:
-    """The lines, by number, whose text changes, with the new one."""
+    """The lines, by number, whose text changes, with the new one.
+
+    A footnote begins with the mark that leads to it from the text of its page. Where a document has few marks, so that
+    raised numbers may be exponents, those that lead to a footnote are marks all the same.
+    """
     found = [raised for page in layout.pages if page.raised for raised in _on_page(layout, page)]
     marks = sum(1 for each in found if _PLAIN_WORD.search(each.before) and _MARKS.fullmatch(each.text))
     style = citations if marks >= FEW_MARKS else "keep"
+    notes: Mapping[_Place, Sequence[int]] = numbered_notes(layout) if found and citations != "keep" else {}
+    certain = {at for at, own in notes.items() if not any(_is_address(layout.lines[number].text) for number in own)}
     texts: dict[int, str] = {}
+    cited: set[_Place] = set()
+    of_authors: set[str] = set()
     shift, line = 0, -1
     for each in found:
         if each.line != line:
             line, shift = each.line, 0
-        text = texts.get(line, layout.lines[line].text)
+        page, text = layout.page_of[line], texts.get(line, layout.lines[line].text)
         at = each.start + shift
-        new = _written(text[:at], each, text[at + len(each.text) :], style)
-        if new is not None and not (layout.page_of[line] == 0 and "^" not in new and _names_people(text)):
-            shift += len(new) - len(text)
-            texts[line] = new
+        before, after = text[:at], text[at + len(each.text) :]
+        leads = (page, each.text) in certain and _leads_to_note(each, after)
+        if leads or (style != "keep" and _is_mark(each, after)):
+            numbers = _NUMBERS.findall(each.text)
+            if page == 0 and _names_people(text):
+                of_authors.update(numbers)
+                continue
+            cited.update((page, number) for number in numbers)
+            new = _marked(before.rstrip() if leads else before, each.text, after, citations)
+        elif _is_exponent(each, after, style == "keep"):
+            new = f"{before.rstrip()}^{each.text}{after}"
+        else:
+            continue
+        shift += len(new) - len(text)
+        texts[line] = new
+    for number, line in _begun(layout, notes, cited, of_authors):
+        texts[line] = with_mark(texts.get(line, layout.lines[line].text), _mark(number, citations))
     return texts
+
+
+def _begun(
+    layout: Layout, notes: Mapping[_Place, Sequence[int]], cited: Collection[_Place], of_authors: Collection[str]
+) -> Iterator[tuple[str, int]]:
+    """The number and the first line of each footnote that is cited on its page; no address on the first."""
+    for (page, number), lines in notes.items():
+        for line in lines if (page, number) in cited else ():
+            if page or number not in of_authors or not _is_address(layout.lines[line].text):
+                yield number, line
 
 
 def _on_page(layout: Layout, page: Page) -> Iterator[_Raised]:
@@ -157,27 +195,49 @@ def _sign(match: re.Match[str]) -> str:
     return sign if len(sign) == 1 else "\ufffd"
 
 
-def _written(before: str, raised: _Raised, after: str, citations: Citations) -> str | None:
-    """The line with what is raised in it as it should be written; None where it stays as it is."""
-    text = raised.text
-    if raised.before[-1:].isspace() and after[:1].isupper() and text.isdecimal():
-        return None  # an isotope, behind a number or a word of its own: "10 14C dates"
-    is_power = text in ("2", "3") and (_FUNCTION.search(raised.before) or _POWER_OF_TWO.search(raised.before))
-    is_behind = _WORD.search(raised.before) or _YEAR.search(raised.before)
-    is_mark = citations != "keep" and not is_power and _MARKS.fullmatch(text) and is_behind
-    if not is_mark and _is_exponent(raised.before.rstrip(), text, citations == "keep"):
-        return f"{before.rstrip()}^{text}{after}"
-    if not is_mark:
-        return None
-    mark = "" if citations == "drop" else f" [{text.strip('[],')}]"
+def _is_isotope(raised: _Raised, after: str) -> bool:
+    """Whether it belongs to what follows, behind a number or a word of its own: "10 14C dates"."""
+    return raised.before[-1:].isspace() and after[:1].isupper() and raised.text.isdecimal()
+
+
+def _is_mark(raised: _Raised, after: str) -> bool:
+    """Whether it leads from a word to a reference or a note."""
+    text, before = raised.text, raised.before
+    if not _MARKS.fullmatch(text) or _is_isotope(raised, after):
+        return False
+    is_power = text in ("2", "3") and (_FUNCTION.search(before) or _POWER_OF_TWO.search(before))
+    return not is_power and bool(_WORD.search(before) or _YEAR.search(before))
+
+
+def _leads_to_note(raised: _Raised, after: str) -> bool:
+    """Whether a number that begins a footnote of its page leads there: other words and a blank may stand before it, too."""
+    before = raised.before
+    if before[-1:].isspace() and after[:1].isalnum():  # an isotope
+        return False
+    if raised.text in ("2", "3"):  # which may be the power of a unit or a function
+        return bool(_PLAIN_WORD_BEFORE_NOTE.search(before))
+    return bool(_BEFORE_NOTE.search(before) or _YEAR.search(before)) and not _FUNCTION.search(before.rstrip())
+
+
+def _marked(before: str, text: str, after: str, citations: Citations) -> str:
+    """The line with the mark `text` as it should be written."""
+    mark = _mark(text.strip("[],"), citations)
+    mark = f" {mark}" if mark else ""
     gap = " " if after[:1].isalnum() else ""
     if stop := _STOP.search(before):  # the mark of a sentence goes before its full stop
         return f"{before[: stop.start()]}{mark}{stop[0]}{gap}{after}"
     return f"{before}{mark}{gap}{after}"
 
 
-def _is_exponent(before: str, text: str, is_certain: bool) -> bool:
-    """Whether `text` is an exponent; `is_certain` where raised numbers are no citations in this document."""
+def _mark(numbers: str, citations: Citations) -> str:
+    return "" if citations == "drop" else f"[{numbers}]"
+
+
+def _is_exponent(raised: _Raised, after: str, is_certain: bool) -> bool:
+    """Whether it is an exponent; `is_certain` where raised numbers are no citations in this document."""
+    text, before = raised.text, raised.before.rstrip()
+    if _is_isotope(raised, after):
+        return False
     if not _DIGITS.fullmatch(text):
         return bool(_LETTER.fullmatch(text) and _SYMBOL.search(before))
     if text[0] in "-−–":
@@ -197,3 +257,8 @@ def _names_people(text: str) -> bool:
     """Whether most words begin with a capital, as in a list of authors, whose marks lead to their addresses."""
     words = [word for word in text.split() if word[0].isalpha()]
     return 3 * sum(word[0].isupper() for word in words) >= 2 * len(words)
+
+
+def _is_address(text: str) -> bool:
+    """Whether what stands behind a number may be an address: "1Department of Mills" names as people do, "1https" does not."""
+    return any(word[0].isalpha() for word in text.split()) and _names_people(text)

@@ -122,3 +122,93 @@ def test_raised_numbers_are_found_where_they_stand() -> None:
     assert read("60", "100", "120", "10{0}", "10{1}") == ["60", "100", "120", "10^0", "10^1"]
     assert read("v2 and v{2} are, v2 and v{2}") == ["v2 and v^2 are, v2 and v^2"]
     assert read("10{1}{ Asynchronous training}") == ["10^1 Asynchronous training"]
+
+
+@pytest.mark.parametrize(
+    ("citations", "expected"),
+    [
+        ("mark", ["stones wear [4] down.", "[4] Some of them do not.", "[10] In winter they rest."]),
+        ("drop", ["stones wear down.", "Some of them do not.", "In winter they rest."]),
+        ("keep", ["stones wear4 down.", "4Some of them do not.", "10In winter they rest."]),
+    ],
+)
+def test_a_footnote_begins_with_its_mark(citations: Literal["mark", "drop", "keep"], expected: list[str]) -> None:
+    """As the mark that leads to it from the text of its page is written, two footnotes below each other, too."""
+    cited = (*CITED, "and wheels turn{10} in it", "stones wear{4} down.")
+    lines = read(*cited, "{4}Some of them do not.", "{10}In winter they rest.", citations=citations)
+    assert lines[-3:] == expected
+
+
+@pytest.mark.parametrize(
+    ("printed", "text"),
+    [
+        ("{4}https://mills.example/", "[4] https://mills.example/"),
+        ("{4} Note that it rests.", "[4] Note that it rests."),
+        ('{4}"Stones" are not rocks.', '[4] "Stones" are not rocks.'),
+        ("{4}A stone is no rock.", "[4] A stone is no rock."),
+        ("{4}K3 is the best of them.", "[4] K3 is the best of them."),
+        ("{4}He was found in its gas", "4He was found in its gas"),
+        ("{11}Mills that nobody cites rest.", "11Mills that nobody cites rest."),
+        ("{4}C dates are no notes of it", "4C dates are no notes of it"),
+        ("{4}Ca ions are no notes of it", "4Ca ions are no notes of it"),
+        ("{4}n is a power of its own", "4n is a power of its own"),
+        ("4Some that is not raised at all", "4Some that is not raised at all"),
+        ("4 Methods and Materials", "4 Methods and Materials"),
+        ("4.1 Methods and Materials", "4.1 Methods and Materials"),
+        ("4th of May and 2{19} = 524,288", "4th of May and 2^19 = 524,288"),
+    ],
+)
+def test_what_begins_a_footnote(printed: str, text: str) -> None:
+    """A raised number that is cited on the page, and a word behind it; no symbol, no heading, nothing on the baseline."""
+    assert read(*CITED, printed)[-1] == text
+
+
+def test_a_footnote_on_another_page_than_its_number_is_none() -> None:
+    """The text of its own page leads to it."""
+    layout = page(*CITED)
+    assert with_raised(layout)
+    alone = page("and so they do", "{4}Some of them do not.")
+    assert with_raised(alone) == {}
+
+
+def test_addresses_on_the_first_page_stay() -> None:
+    """Authors lead to them, and their numbers are those of citations, too; a footnote with a name is none of them."""
+    names = "Anna Miller{1}, Bert Brewer{2} and Carl Cooper{1}"
+    read_lines = read(names, "{1}Department of Mills, Millbrook", *CITED, "{4}MILL: The Great Grinder of Grain")
+    assert read_lines[1] == "1Department of Mills, Millbrook"
+    assert read_lines[-1] == "[4] MILL: The Great Grinder of Grain"
+
+
+@pytest.mark.parametrize(
+    ("cited", "text"),
+    [
+        ("it turns on{1} the wheel", "it turns on [1] the wheel"),
+        ("it turns the LP,{1} that is", "it turns the LP [1], that is"),
+        ("it turns the wheel {1}.", "it turns the wheel [1]."),
+        ("it turns it (all of it).{1} Then", "it turns it (all of it) [1]. Then"),
+        ("since 2010{1} it turns", "since 2010 [1] it turns"),
+        ("so cos{1} x is small", "so cos1 x is small"),
+        ("it has 10 {1}H dates in it", "it has 10 1H dates in it"),
+        ("for 10{1} of them", "for 10^1 of them"),
+    ],
+)
+def test_a_footnote_tells_its_mark_where_marks_are_few(cited: str, text: str) -> None:
+    """Fewer than tell that the raised numbers of a document are no exponents; these stay as they are."""
+    assert read(cited, "and weights y{1} or areas{3}", "{1}Some of them do not.")[:2] == [
+        text,
+        "and weights y^1 or areas3",
+    ]
+
+
+def test_the_powers_of_units_lead_to_no_footnote() -> None:
+    """Although a footnote of their number stands on the page."""
+    lines = read("a field of 18 deg{2} and 5 cm{2}", "of a mill that turns{2} in it", "{2}Some of them do not.")
+    assert lines == ["a field of 18 deg2 and 5 cm^2", "of a mill that turns [2] in it", "[2] Some of them do not."]
+
+
+def test_names_behind_numbers_are_no_footnotes_where_marks_are_few() -> None:
+    """They may be addresses on any page."""
+    assert read("a mill that turns{2} in it", "{2} University of Mills") == [
+        "a mill that turns2 in it",
+        "2 University of Mills",
+    ]
