@@ -203,10 +203,10 @@ class _Watch:
         """Shows a line about the weights of the embedded model, from another thread."""
         loop = asyncio.get_running_loop()
 
-        def report(line: str) -> None:
+        def told(line: str) -> None:
             loop.call_soon_threadsafe(self._show, JobProgress(job="weights", note=line))
 
-        return report
+        return told
 
     def check(self) -> None:
         """Raise what the callback has raised."""

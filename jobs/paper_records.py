@@ -50,8 +50,9 @@ class Chunk(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     ``position`` counts the chunks of one paper from 0. ``note`` says which part of the paper could not be read, if any.
     ``section`` holds the headings above the text, the outermost first. ``mostly_numbers`` says that most of its words
-    are numbers, as in a table. ``part`` is "references" in a chunk of references that is marked. ``paper_text`` is set
-    in the first chunk of a paper. These four are not written when they are empty, and older runs have none of them.
+    are numbers, as in a table. ``part`` is "references" in a chunk of references that is marked, and "contents" in one
+    that is mostly a table of contents. ``paper_text`` is set in the first chunk of a paper. These four are not written
+    when they are empty, and older runs have none of them.
     """
 
     paper_id: str

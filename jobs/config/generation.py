@@ -51,7 +51,8 @@ class Ask(Section):
             "publisher's note",
         ),
         description="Sections about which nothing is asked: kinds of back matter, each known by all names that it "
-        "commonly bears, or any heading as it is printed. A chunk belongs to the section that has more than half of it.",
+        "commonly bears, or any heading as it is printed. A chunk belongs to the section that has more than half of it; one "
+        'that is mostly entries with leaders and page numbers is "contents".',
     )
     numbers: bool = Field(
         False, description="Whether to ask about chunks of which most words are numbers, such as tables."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jobs.config.generation import Ask
 from jobs.parsing.cleaning import letters_and_digits
+from jobs.parsing.leaders import CONTENTS
 from jobs.parsing.section_names import back_matter
 from jobs.records import Chunk
 
@@ -16,6 +17,8 @@ __all__ = ["WorthAsking", "worth_asking"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorthAsking:
     """``skip_sections`` are kinds of back matter (`jobs.parsing.section_names.BACK_MATTER`) or headings, in any case.
+
+    A chunk that `jobs.parsing.leaders` knows as a table of contents is of the kind "contents" in whatever section it is.
 
     ``numbers`` says that chunks of which most words are numbers are asked about, too.
     """
@@ -31,7 +34,7 @@ class WorthAsking:
         if chunk.mostly_numbers and not self.numbers:
             return "numbers"
         for entry in self.skip_sections:
-            if any(_is(entry, heading) for heading in chunk.section):
+            if any(_is(entry, heading) for heading in chunk.section) or entry.casefold() == CONTENTS == chunk.part:
                 return entry
         return ""
 

@@ -16,6 +16,7 @@ from engine.workers import Workers
 from jobs.parsing.cleaning import CLEANING_VERSION, clean, letters_and_digits, printable
 from jobs.parsing.extracted import Extracted
 from jobs.parsing.failures import failed
+from jobs.parsing.leaders import CONTENTS, is_contents
 from jobs.parsing.numbers import is_mostly_numbers
 from jobs.parsing.parsers import AUTO, HEAD_BYTES, Options, choose, load
 from jobs.parsing.source import MAX_BYTES, Source, read_source
@@ -136,11 +137,17 @@ def read_paper(job: tuple[Paper, Settings]) -> list[Chunk]:
             note=extracted.note,
             section=piece.section,
             mostly_numbers=is_mostly_numbers(piece.text),
-            part=piece.part if settings.options.references == "mark" else "",
+            part=_part(piece.part, piece.text, settings.options),
             paper_text=None if position else _paper_text(extracted),
         )
         for position, piece in enumerate(pieces)
     ]
+
+
+def _part(part: str, text: str, options: Options) -> str:
+    if part and options.references == "mark":
+        return part
+    return CONTENTS if is_contents(text) else ""
 
 
 def _paper_text(extracted: Extracted) -> PaperText:

@@ -57,6 +57,15 @@ def test_own_headings_and_numbers() -> None:
     assert DEFAULT.reason(chunk("c", numbers=True)) == "numbers"
 
 
+def test_contents_are_asked_nothing_in_whatever_section_they_stand() -> None:
+    """They count as the kind "contents", which may be left out of the configuration; marked references do not."""
+    entries = msgspec.structs.replace(chunk("c", ("Abstract",)), part="contents")
+    assert DEFAULT.reason(entries) == "contents"
+    assert WorthAsking(skip_sections=["Contents"]).reason(entries) == "Contents"
+    assert WorthAsking(skip_sections=["references"])(entries)
+    assert DEFAULT(msgspec.structs.replace(entries, part="references"))
+
+
 async def test_a_cap_is_shared_by_the_chunks_that_are_asked_about(tmp_path: Path) -> None:
     """Those that are skipped take no part of it."""
     chunks, questions = Dataset(tmp_path / "chunks", Chunk), Dataset(tmp_path / "questions", Question)

@@ -79,6 +79,16 @@ async def test_a_paper_becomes_the_golden_chunks(tmp_path: Path) -> None:
     assert b"".join(map(encode, rows)) == (GOLDEN / "parse_chunks.jsonl").read_bytes()
 
 
+async def test_a_table_of_contents_is_a_part_of_its_paper(tmp_path: Path) -> None:
+    """Known by its leaders, without a heading; the chunks of the text are none."""
+    entries = "\n".join(f"{number} Of the grain of mill {number} {'.' * 40} {3 * number}" for number in range(1, 30))
+    path = render(tmp_path / "mill.pdf", "How a Mill Grinds Its Grain", [entries, PARAGRAPH * 4])
+    async with Workers(processes=1, initializer=WARM_UP) as workers:
+        rows = await rows_of(job(workers, chunk_size=128), paper(path))
+    assert {row.part for row in rows if "Grain is fed" not in row.text} == {"contents"}
+    assert {row.part for row in rows if "Grain is fed" in row.text} == {""}
+
+
 async def test_items_are_papers_and_rows_lead_back(tmp_path: Path) -> None:
     """Each paper is one item under its own id; its chunks name it and count from 0."""
     path = render(tmp_path / "mill.pdf", "How a Mill Grinds Its Grain", [PARAGRAPH * 3])
