@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
 import pytest
 from fake_disk import (
@@ -38,6 +39,7 @@ from fake_disk import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.elsewhere import OpenShard
 from engine.errors import BadInput, Fatal, GristmillError, Permanent
 from engine.events import Event, InputDone, InputDropped, InputFailed, JobFinished, JobStarted, ShardOpened, ShardSealed
 from engine.failed_replies import read_replies
@@ -45,6 +47,7 @@ from engine.job import Flaw, Item, Job, Pipeline, ShardRows, Step
 from engine.records import Record, make_id
 from engine.requests import Call, Reply, Request, Usage
 from engine.runner import OPEN_SHARDS, Retry, run
+from engine.shard_run import JobContext, ShardRun
 from engine.shards import Failure, total
 from engine.signals import Stop, Stopped
 
@@ -465,6 +468,38 @@ async def test_open_shards_are_bounded(tmp_path: Path) -> None:
         assert datasets(folder, "middle")["middle"].sealed() == [3]
         gate.open_all()
     assert len(opened) == 2 * OPEN_SHARDS
+
+
+@virtually
+async def test_shards_that_are_worked_on_elsewhere(tmp_path: Path) -> None:
+    """Only jobs that other processes take go there, and as many shards of them are open as all processes have places for."""
+    folder, books, gate = fresh(tmp_path / "run", [1] * 5), Books(), Gate()
+    opened: list[tuple[str, int]] = []
+
+    class Two:
+        size = 2
+
+        def takes(self, job: str) -> bool:
+            return {"first": True, "second": False}[job]
+
+        async def open(self, context: JobContext, index: int, begun: int | None) -> OpenShard:
+            assert begun is None
+            opened.append((context.job.name, index))
+            return await ShardRun.open(context, index, begun)
+
+    jobs = [
+        grow("first", reads="source", writes="middle", books=books, process=copy),
+        grow("second", reads="source", writes="end", books=books, process=copy),
+    ]
+    found, two = datasets(folder, "source", "middle", "end"), Two()
+    with mock.patch("engine.runner.OPEN_SHARDS", 2):
+        async with running(run(jobs, found, gate, stop=Stop(), hook=books.hook, elsewhere=two)):
+            await quiet()
+            assert opened == [("first", index) for index in range(4)]
+            assert len(gate.asked) == 4 + 2
+            gate.open_all()
+    assert opened[4:] == [("first", 4)]
+    assert found["middle"].sealed() == found["end"].sealed() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.slow
@@ -1009,6 +1044,21 @@ async def test_changed_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"first was made with other settings: model was 'one', is 'two'.*--redo first"):
         await mill(folder, chain(books, fingerprint={"model": "two"})[:1], books)
     assert contents(folder) == before
+
+
+async def test_a_raised_bound_is_gone_on_with(tmp_path: Path) -> None:
+    """A number that the job says may grow is no other setting, and what is there stays; a smaller one is refused."""
+    folder, books = fresh(tmp_path / "run"), Books()
+
+    def made(most: int) -> list[Job]:
+        first, second = chain(books)
+        return [replace(first, fingerprint={"most": most}, raisable=frozenset(["most"])), second]
+
+    await mill(folder, made(1), books)
+    await mill(folder, made(2), books)
+    with pytest.raises(BadInput, match=r"most was 2, is 1"):
+        await mill(folder, made(1), books)
+    assert books.paid_twice == 0
 
 
 async def test_limits_are_no_settings(tmp_path: Path) -> None:
