@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import threading
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -239,7 +240,9 @@ async def test_nothing_is_left_to_do(tmp_path: Path) -> None:
     await mill(folder, chain(books), books, hook=events.append)
     assert contents(folder) == before
     assert {type(event) for event in events} == {JobStarted, ShardSealed, JobFinished}
-    assert all(event.found for event in events if isinstance(event, ShardSealed))
+    sealed = [event for event in events if isinstance(event, ShardSealed)]
+    assert all(event.found for event in sealed)
+    assert [event.shard for event in sealed if event.job == "second"] == list(range(len(SIZES)))
 
 
 async def test_rows_of_an_earlier_release_are_kept_while_nothing_is_to_do(tmp_path: Path) -> None:
@@ -1034,6 +1037,43 @@ async def test_a_job_below_waits_while_a_shard_is_opened_again(tmp_path: Path) -
     assert ("second", 0, False) in sealed
     assert ("second", 1, True) in sealed
     assert len(datasets(folder, "end")["end"].read(0)) == 2
+
+
+@virtually
+async def test_a_job_below_looks_only_at_what_was_checked_above(tmp_path: Path) -> None:
+    """A shard that will be opened again still has its old seal: the job below does not take that for the present one."""
+    folder, books, gate = fresh(tmp_path / "run", [1, 2]), Books(), Gate()
+    below_is_done, above_is_done, good = threading.Event(), False, False
+
+    async def process(row: Row, call: Call) -> Sequence[Record]:
+        await call(request(row.id))
+        if row.id == make_id("source", 0, 0) or (row.id == make_id("source", 1, 0) and not good):
+            raise Permanent("no", kind="flaky")
+        return [Row(id=make_id("copy", row.id), parent=row.id, text=row.text)]
+
+    def variant() -> str:  # asked before the seal of a shard is deleted
+        assert not above_is_done or below_is_done.wait(60)
+        return ""
+
+    def note(event: Event) -> None:
+        nonlocal above_is_done
+        if isinstance(event, ShardSealed) and event.shard == 0:
+            above_is_done |= event.job == "first" and not event.found
+            if event.job == "second":
+                below_is_done.set()
+
+    jobs = [
+        grow("first", reads="source", writes="middle", books=books, process=process, variant=variant),
+        grow("second", reads="middle", writes="end", books=books, process=copy),
+    ]
+    await mill(folder, jobs, books, call=shuffled(0))
+    good = True
+    with mock.patch("engine.runner.OPEN_SHARDS", 1):
+        async with running(mill(folder, jobs, books, call=gate, hook=note, retry=lambda job, failure: True)):
+            await quiet()
+            assert gate.asked == [make_id("source", 0, 0)], "the next shard waits for a place"
+            gate.open_all()
+    assert len(datasets(folder, "end")["end"].read(1)) == 2
 
 
 async def test_changed_settings_are_refused(tmp_path: Path) -> None:
