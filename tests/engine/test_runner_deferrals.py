@@ -277,6 +277,20 @@ async def test_a_shard_that_lacks_only_answers_of_an_earlier_process_is_not_open
     assert rows(tmp_path) == [ROW[0][0], ROW[1][0]]
 
 
+@pytest.mark.parametrize("earlier", [False, True], ids=["asked now", "of an earlier process"])
+@virtually
+async def test_answers_come_in_any_order(tmp_path: Path, earlier: bool) -> None:
+    """A shard whose answers have come is opened, though one before it still waits for its own."""
+    deal(tmp_path, [1, 1])
+    answers = Answers(0, waiting=["first/0", "first/1"]) if earlier else Answers()
+    async with milling(tmp_path, [a_job()], answers):
+        answers.arrive("first/1")
+        await quiet()
+        assert datasets(tmp_path, "end")["end"].sealed() == [1]
+        answers.arrive("first/0")
+    assert rows(tmp_path) == [ROW[0][0], ROW[1][0]]
+
+
 async def test_a_shard_that_was_not_fed_to_its_end_waits_for_nothing(tmp_path: Path) -> None:
     """Where a stop came in the middle of its feeding, its closing tells of no deferred inputs: the rest was not asked."""
     deal(tmp_path, [3])
