@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractAsyncContextManager
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.budget import Budget, Reservation, budgeted
+from engine.budget import Budget, PromptLength, Reservation, budgeted, most_usage
+from engine.demands import Allowance, BudgetDemand
 from engine.errors import BadInput, Fatal, Transient
 from engine.prices import Price
 from engine.requests import Call, Reply, Request, Usage
@@ -368,6 +370,9 @@ async def test_one_reservation_is_settled_once_and_frees_its_own_dollars() -> No
         large = asyncio.create_task(_spend(budget, Usage(requests=1, cost_usd=0.7), paid=0.0))
         await asyncio.sleep(0)
         assert not large.done(), "0.1 + 0.4 + 0.7 is above the cap"
+        large.cancel()
+        await _spend(budget, Usage(requests=1, cost_usd=0.45), paid=0.0)
+        large = asyncio.create_task(_spend(budget, Usage(requests=1, cost_usd=0.7), paid=0.0))
         second.settle(Usage(requests=1))
         await large
 
@@ -384,3 +389,61 @@ async def test_a_waiter_that_is_cancelled_as_it_is_let_in_frees_its_reservation(
         await asyncio.wait([waiting])
     assert waiting.cancelled()
     assert budget.in_flight == 0
+
+
+# Where others share it.
+
+
+def test_an_estimate_goes_by_the_densest_prompt() -> None:
+    """A prompt likely has 0.3 tokens a character, and as many as the densest seen once one was; at most, half a token."""
+    prompts, asking = PromptLength(), a_request(characters=400, max_output_tokens=100)
+    assert most_usage(asking, None, prompts) == Usage(requests=1, prompt_tokens=200, completion_tokens=100)
+    assert prompts.likely(asking) == 120
+    prompts.learn(asking, Usage(requests=1, prompt_tokens=80))
+    assert prompts.likely(asking) == 80
+
+
+async def test_what_a_process_states_of_its_budget() -> None:
+    """What is paid, reserved and allowed; never less is allowed than what is paid and reserved, whatever was granted."""
+    budget = Budget(usd=10.0, tokens=1000)
+
+    def part(share: float) -> Usage:
+        return Usage(requests=1, cost_usd=share, prompt_tokens=round(60 * share), completion_tokens=round(40 * share))
+
+    def stated() -> BudgetDemand:
+        demand = budget.demand()
+        return msgspec.structs.replace(demand, allowed_usd=round(demand.allowed_usd, 9))
+
+    assert stated() == BudgetDemand()
+    budget.lease(Allowance(usd=2.0, tokens=200))
+    async with budget.reserve(part(1.0)) as first:
+        reserved = Usage(cost_usd=1.0, prompt_tokens=100)
+        assert stated() == BudgetDemand(reserved=reserved, allowed_usd=2.0, allowed_tokens=200, active=True)
+        first.settle(part(0.5))
+    assert stated() == BudgetDemand(spent=part(0.5), allowed_usd=2.0, allowed_tokens=200)
+    second = budget.hold(part(0.4))
+    budget.lease(Allowance(usd=0.1, tokens=10))
+    budget.free(second)
+    assert stated() == BudgetDemand(spent=part(0.5), allowed_usd=0.9, allowed_tokens=90)
+    budget.hold(part(0.6), passive=True)
+    reserved = Usage(cost_usd=0.6, prompt_tokens=60)
+    assert stated() == BudgetDemand(spent=part(0.5), reserved=reserved, allowed_usd=1.1, allowed_tokens=110)
+
+
+@pytest.mark.parametrize("unit", ["usd", "tokens"])
+async def test_an_allowance_counts_where_there_is_a_cap(unit: str) -> None:
+    """What fits goes at once, whatever it costs in the unit without a cap; what does not fit waits for a larger allowance."""
+    budget = Budget(usd=10.0) if unit == "usd" else Budget(tokens=1000)
+    budget.lease(Allowance(usd=1.0) if unit == "usd" else Allowance(tokens=100))
+    part = Usage(requests=1, cost_usd=1.0, prompt_tokens=60, completion_tokens=40)
+
+    async def pay() -> None:
+        async with budget.reserve(part) as reservation:
+            reservation.settle(part)
+
+    await asyncio.wait_for(pay(), 1.0)
+    waiting = asyncio.create_task(pay())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    budget.lease(Allowance(usd=3.0) if unit == "usd" else Allowance(tokens=300))
+    await asyncio.wait_for(waiting, 1.0)
