@@ -842,6 +842,7 @@ async def test_a_disk_that_fails_names_the_shard(shard: Shard) -> None:
             what()
         assert f"cannot write {shard.data}: Input/output error; fix this" in str(error.value)
 
+    fails(shard.seal, "pathlib.Path.read_bytes")
     fails(shard.whole, "pathlib.Path.stat")
     fails(shard.settle, "pathlib.Path.unlink")
     fails(partial(shard.read, seal), "pathlib.Path.read_bytes")
@@ -849,6 +850,12 @@ async def test_a_disk_that_fails_names_the_shard(shard: Shard) -> None:
     shard.reopen(Row, lambda row: row.parent)
     fails(shard.entries, "engine.shards.cut_off")
     fails(partial(shard.write_seal, shard.entries(), places(3), ""), "os.fsync")
+    fails(partial(shard.hand_out, "fence"), "engine.shards.write_atomic")
+    with shard.checkpoint.open("ab", buffering=0) as checkpoint:
+        fails(partial(shard.decide, seal, [], checkpoint), "os.fsync")
+    with pytest.raises(Fatal) as error:
+        shard.held(mock.Mock(seek=mock.Mock(side_effect=broken)), "fence")
+    assert f"cannot write {shard.checkpoint}: " in str(error.value)
 
 
 async def test_unreadable_seal(shard: Shard) -> None:
