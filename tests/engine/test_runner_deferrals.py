@@ -173,6 +173,17 @@ async def test_a_shard_is_closed_until_its_answers_have_come(tmp_path: Path) -> 
     assert told(answers) == ["release first/0"], "a sealed shard is found, and not opened"
 
 
+@virtually
+async def test_all_that_are_deferred_are_counted(tmp_path: Path) -> None:
+    """Who has the answers hears how many inputs of a closed shard wait for them: a batch is sent when all are in it."""
+    deal(tmp_path, [3])
+    answers = Answers()
+    async with milling(tmp_path, [a_job()], answers):
+        assert "close first/0 3" in answers.told
+        answers.arrive("first/0")
+    assert rows(tmp_path) == ROW[0]
+
+
 async def test_who_failed_asks_again_under_another_name(tmp_path: Path) -> None:
     """A batch may still hold the answer to the first try; without deferrals the name stays. Each failure counts."""
     deal(tmp_path, [2])

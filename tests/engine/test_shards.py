@@ -455,7 +455,7 @@ async def test_reopen_fails_inputs_with_flawed_rows(shard: Shard) -> None:
 
 
 async def test_reopen_keeps_inputs_without_rows(shard: Shard) -> None:
-    """An input that made no rows is finished too: a shard that is opened again does not ask it again."""
+    """An input that made no rows is finished too: it is not asked again, and the rows of others stay as they are."""
     async with ShardWriter(shard) as writer:
         await writer.append(entry(0), [])
         await writer.append(entry(1), [row(1)])
@@ -464,6 +464,8 @@ async def test_reopen_keeps_inputs_without_rows(shard: Shard) -> None:
     shard.reopen(Row, lambda row: row.parent)
     async with ShardWriter(shard) as writer:
         assert set(writer.finished) >= {"input0", "input1"}
+        assert await writer.seal(places(2), source="above", dropped={}) == seal
+    assert shard.data.read_bytes() == row(1)
 
 
 async def test_reopen_keeps_the_cost(shard: Shard) -> None:
