@@ -45,6 +45,7 @@ from engine.errors import BadInput, Fatal, GristmillError, Permanent
 from engine.events import Event, InputDone, InputDropped, InputFailed, JobFinished, JobStarted, ShardOpened, ShardSealed
 from engine.failed_replies import read_replies
 from engine.job import Flaw, Item, Job, Pipeline, ShardRows, Step
+from engine.pending import finished
 from engine.records import Record, make_id
 from engine.requests import Call, Reply, Request, Usage
 from engine.runner import OPEN_SHARDS, Retry, run
@@ -1253,6 +1254,8 @@ async def test_what_an_undone_input_cost_is_kept(tmp_path: Path, error: Gristmil
 
     with suppress(Fatal):
         await mill(folder, [job(process)], Books())
+    done = finished(datasets(folder, "middle")["middle"], 0, lambda row: row.parent)
+    assert set(done) <= {make_id("source", 0, number) for number in range(3)}, "the cost alone is no input"
     await mill(folder, [job(copy)], Books())
     seal = datasets(folder, "middle")["middle"].shard(0).seal()
     assert seal is not None
