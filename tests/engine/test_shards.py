@@ -454,6 +454,18 @@ async def test_reopen_fails_inputs_with_flawed_rows(shard: Shard) -> None:
     assert seal.usage == Usage(requests=5)
 
 
+async def test_an_input_with_two_flawed_rows_failed_once(shard: Shard) -> None:
+    """Of the flaws in its rows the first is its failure, and it counts as one."""
+    async with ShardWriter(shard) as writer:
+        await writer.append(entry(0), [row(0, "first"), row(0, "second")])
+        await writer.seal(places(1), source="", dropped={})
+    shard.reopen(Row, lambda row: row.parent, flaw=lambda row: Failure(kind="flawed", reason=row.text))
+    async with ShardWriter(shard) as writer:
+        assert writer.failures() == {"input0": 1}
+        seal = await writer.seal(places(1), source="", dropped={})
+    assert [failed.reason for failed in seal.failures] == ["first"]
+
+
 async def test_reopen_keeps_inputs_without_rows(shard: Shard) -> None:
     """An input that made no rows is finished too: it is not asked again, and the rows of others stay as they are."""
     async with ShardWriter(shard) as writer:
