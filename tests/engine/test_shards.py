@@ -469,15 +469,15 @@ async def test_an_input_with_two_flawed_rows_failed_once(shard: Shard) -> None:
 async def test_reopen_keeps_inputs_without_rows(shard: Shard) -> None:
     """An input that made no rows is finished too: it is not asked again, and the rows of others stay as they are."""
     async with ShardWriter(shard) as writer:
-        await writer.append(entry(0), [])
-        await writer.append(entry(1), [row(1)])
+        await writer.append(entry(0), [row(0)])
+        await writer.append(entry(1), [])
         seal = await writer.seal(places(2), source="above", dropped={})
-    assert (seal.empty, seal.source) == (["input0"], "above")
+    assert (seal.empty, seal.source) == (["input1"], "above")
     shard.reopen(Row, lambda row: row.parent)
     async with ShardWriter(shard) as writer:
         assert set(writer.finished) >= {"input0", "input1"}
         assert await writer.seal(places(2), source="above", dropped={}) == seal
-    assert shard.data.read_bytes() == row(1)
+    assert shard.data.read_bytes() == row(0)
 
 
 async def test_reopen_keeps_the_cost(shard: Shard) -> None:
@@ -864,6 +864,7 @@ async def test_a_disk_that_fails_names_the_shard(shard: Shard) -> None:
     shard.reopen(Row, lambda row: row.parent)
     fails(shard.entries, "engine.shards.cut_off")
     fails(partial(shard.write_seal, shard.entries(), places(3), ""), "os.fsync")
+    fails(partial(shard.write_seal, shard.entries(), places(3), ""), "engine.shards.Shard.committed")
     fails(partial(shard.hand_out, "fence"), "engine.shards.write_atomic")
     with shard.checkpoint.open("ab", buffering=0) as checkpoint:
         fails(partial(shard.decide, seal, [], checkpoint), "os.fsync")
