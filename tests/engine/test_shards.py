@@ -481,10 +481,11 @@ async def test_reopen_keeps_inputs_without_rows(shard: Shard) -> None:
 
 
 async def test_reopen_keeps_the_cost(shard: Shard) -> None:
-    """What was paid before a shard was opened again is in its next seal, once."""
+    """What was paid before a shard was opened again is in its next seal, once; it stands in the journal as no input's."""
     await sealed(shard, 3)
     for _ in range(2):
         shard.reopen(Row, lambda row: row.parent)
+        assert {line.id for line in shard.peek()} <= {"", *places(3)}
         seal = await sealed(shard, 0)
         shard.reopen(Row, lambda row: row.parent)
         async with ShardWriter(shard) as writer:
