@@ -18,6 +18,7 @@ from engine.errors import BadInput, Permanent, Transient
 from engine.estimates import Estimate, Estimates, Tariff
 from engine.limits import Limit, Slot, limited
 from engine.meters import Meter
+from engine.rates import believable
 from engine.requests import Call, Reply, Request, ServerLimits, Usage
 from engine.virtualtime import run_virtual
 
@@ -612,6 +613,7 @@ def test_a_limit_below_what_was_admitted_is_not_believed(stated: int, believed: 
             slot.settle(an_answer().usage, told)
         assert limit.per_minute == pytest.approx((600, believed))
         assert limit._rates.tokens.heard == bool(believed)
+        assert believable(told, an_answer().usage) == (told if believed else ServerLimits(limit_requests=600))
 
     run_virtual(scenario())
 
