@@ -218,6 +218,19 @@ def test_only_the_last_fence_opens(tmp_path: Path, found: Sequence[str]) -> None
     assert files(tmp_path) == before  # nothing was made or cut
 
 
+def test_a_shard_that_was_opened_again_is_taken_from_a_worker(tmp_path: Path) -> None:
+    """There is no fence in its new journal: a worker that thaws only now finds that the shard is not its own."""
+    shard = Shard(tmp_path, 0)
+    shard.hand_out("mine")
+    asyncio.run(work(shard, "mine", seed=0))
+    shard.settle()
+    shard.reopen(Row, lambda row: row.parent)
+    before = files(tmp_path)
+    with pytest.raises(TakenOver, match="handed out again"):
+        asyncio.run(work(shard, "mine", seed=0))
+    assert files(tmp_path) == before
+
+
 def test_handing_out_deletes_what_a_lost_worker_left(tmp_path: Path) -> None:
     """A worker that died as it decided leaves sorted rows beside the shard, which nobody reads."""
     shard = Shard(tmp_path, 0)
