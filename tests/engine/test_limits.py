@@ -618,6 +618,20 @@ def test_a_limit_below_what_was_admitted_is_not_believed(stated: int, believed: 
     run_virtual(scenario())
 
 
+def test_a_reply_may_leave_out_what_remains() -> None:
+    """A server that states its remaining tokens in some replies only is learned from by these, and ends no run."""
+
+    async def scenario() -> None:
+        limit = Limit()
+        for remaining in (30_000, None, 30_000):
+            async with limit.slot(a_request()) as slot:
+                slot.settle(an_answer().usage, ServerLimits(limit_tokens=60_000, remaining_tokens=remaining))
+            await asyncio.sleep(10)
+        assert limit.per_minute == pytest.approx((0, 60_000))
+
+    run_virtual(scenario())
+
+
 def test_what_was_used() -> None:
     """All requests that were started, and the tokens of prompts and answers together."""
 
