@@ -35,7 +35,7 @@ from jobs.parsing.parse import WARM_UP, Settings, parse
 from jobs.parsing.tokens import count_any_tokens
 from jobs.records import Chunk, Paper
 
-TARGET_RATIO, TARGET_LAG_MS, PROBE_S = 0.85, 20.0, 0.02
+TARGET_RATIO, TARGET_LAG_MS, PROBE_S = 0.6, 20.0, 0.02
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
