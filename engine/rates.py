@@ -147,8 +147,8 @@ class Rates:
         if tokens.remaining is not None:
             self.tariff.hear(counted.sent)
         sent_at = counted.sent.at
-        told = requests.remaining is not None or tokens.remaining is not None
-        if told and (self._observed is None or sent_at >= self._observed[0]):
+        stated = requests.remaining is not None or tokens.remaining is not None
+        if stated and (self._observed is None or sent_at >= self._observed[0]):
             self._observed = (
                 sent_at,
                 Observed(

@@ -203,10 +203,10 @@ class _Watch:
         """Shows a line about the weights of the embedded model, from another thread."""
         loop = asyncio.get_running_loop()
 
-        def told(line: str) -> None:
+        def report(line: str) -> None:
             loop.call_soon_threadsafe(self._show, JobProgress(job="weights", note=line))
 
-        return told
+        return report
 
     def check(self) -> None:
         """Raise what the callback has raised."""

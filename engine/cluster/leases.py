@@ -55,12 +55,12 @@ class Leases:
         """The answer to a demand that has come from `worker` by `now`."""
         number = self._numbers[worker] = self._numbers.get(worker, 0) + 1
         applied, shares = demand.applied, {}
-        for name, told in demand.limits.items():
+        for name, demanded in demand.limits.items():
             if name not in self._limits:
                 self._limits[name] = SharedLimit(
                     workers=self._workers, quiet_until=self._quiet_until, fresh=self._fresh
                 )
-            shares[name] = self._limits[name].grant(worker, told, applied=applied, number=number, now=now)
+            shares[name] = self._limits[name].grant(worker, demanded, applied=applied, number=number, now=now)
         allowance = None
         if demand.budget is not None and self._capped:
             allowance = self._allowances.grant(worker, demand.budget, applied=applied, number=number, now=now)

@@ -104,7 +104,7 @@ def measured(outcomes: Sequence[Outcome], *, loop: Loop, level: float) -> Load:
     paid = total(outcome.usage for outcome in answered)
     mean_s = sum(latencies) / len(latencies) if latencies else None
     firsts = [each.sent - each.due + each.first_token_s for each in answered if each.first_token_s is not None]
-    told = next((each.limits for each in reversed(outcomes) if each.limits), ServerLimits())
+    stated = next((each.limits for each in reversed(outcomes) if each.limits), ServerLimits())
     lateness = percentiles([outcome.sent - outcome.due for outcome in outcomes])
     return Load(
         loop=loop,
@@ -121,8 +121,8 @@ def measured(outcomes: Sequence[Outcome], *, loop: Loop, level: float) -> Load:
         first_token=percentiles(firsts),
         late_p99_s=lateness.p99 if lateness else 0.0,
         errors=dict(Counter(outcome.error for outcome in outcomes if outcome.error).most_common()),
-        requests_per_minute=told.limit_requests,
-        tokens_per_minute=told.limit_tokens,
+        requests_per_minute=stated.limit_requests,
+        tokens_per_minute=stated.limit_tokens,
     )
 
 

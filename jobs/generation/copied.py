@@ -124,7 +124,7 @@ def _found(pair: GroundedPair, chunks: Sequence[Chunk]) -> GroundedPair:
     """`pair` with its evidence as its chunk, or each of both, has it; "" where the chunk does not have it."""
     first, second = pair.evidence, pair.second_evidence
     if len(chunks) > 1 and first and not find_passage(first, chunks[0].text):
-        first, second = second, first  # told in the other order
+        first, second = second, first  # the model gave them in the other order
     return replace(
         pair,
         evidence=_passage(first, chunks[0].text),
@@ -147,13 +147,13 @@ def _pairs(reply: str) -> list[GroundedPair | None]:
 
 def _pair(value: Any) -> GroundedPair | None:
     try:
-        told = {str(key).casefold(): text for key, text in value.items()}
+        fields = {str(key).casefold(): text for key, text in value.items()}
         pair = GroundedPair(
-            evidence=joined(told["evidence"]),
-            question=uncited(told["question"]),
-            answer=uncited(told["answer"]),
-            type=_type(told.get("type")),
-            second_evidence=joined(told.get("second_evidence") or ""),
+            evidence=joined(fields["evidence"]),
+            question=uncited(fields["question"]),
+            answer=uncited(fields["answer"]),
+            type=_type(fields.get("type")),
+            second_evidence=joined(fields.get("second_evidence") or ""),
         )
         f"{pair.evidence}{pair.second_evidence}{pair.question}{pair.answer}".encode()  # JSON can spell what UTF-8 cannot
     except (AttributeError, KeyError, TypeError, UnicodeEncodeError):
@@ -161,6 +161,6 @@ def _pair(value: Any) -> GroundedPair | None:
     return pair
 
 
-def _type(told: Any) -> str:
-    name = str(told).strip().casefold()
+def _type(value: Any) -> str:
+    name = str(value).strip().casefold()
     return name if name in (*TYPES, MULTI_STEP) else ""

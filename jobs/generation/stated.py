@@ -141,8 +141,8 @@ def _second(evidence: str, type_: str, task: Task) -> str:
 
 def _pair(fact: _Fact, value: Any) -> GroundedPair | None:
     try:
-        told = {str(key).casefold(): text for key, text in value.items()}
-        question, answer = uncited(told["question"]), impersonal(unlinked(uncited(told["answer"])))
+        fields = {str(key).casefold(): text for key, text in value.items()}
+        question, answer = uncited(fields["question"]), impersonal(unlinked(uncited(fields["answer"])))
         f"{question}{answer}".encode()  # JSON can spell what UTF-8 cannot
     except (AttributeError, KeyError, TypeError, UnicodeEncodeError):
         return None

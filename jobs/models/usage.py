@@ -66,8 +66,8 @@ def usage_of(body: Any, model: Model, *, batch: bool = False, price: Price | Non
     Dollars are those of the configured price; where there is none, those that the server itself says (OpenRouter). The
     batch discount holds for the rows of a `batch`, and for answers of the service tiers "batch" and "flex".
     """
-    told = _told(body)
-    counts = _counts(told)
+    stated = _stated(body)
+    counts = _counts(stated)
     known = _known(tuple(counts))
     prompt, cached, written = _prompt(counts, known)
     completion, reasoning = _completion(counts, known, prompt)
@@ -79,14 +79,14 @@ def usage_of(body: Any, model: Model, *, batch: bool = False, price: Price | Non
         requests=1,
         prompt_tokens=prompt,
         completion_tokens=completion,
-        cost_usd=dollars if dollars or model.priced else _billed(told),
+        cost_usd=dollars if dollars or model.priced else _billed(stated),
         cached=cached or msgspec.UNSET,
         cache_write=written or msgspec.UNSET,
         reasoning=reasoning or msgspec.UNSET,
     )
 
 
-def _told(body: Any) -> Mapping[str, Any]:
+def _stated(body: Any) -> Mapping[str, Any]:
     """The part of `body` that tells its usage, at OpenAI's place or at Gemini's."""
     if not isinstance(body, dict):
         return {}
@@ -96,13 +96,13 @@ def _told(body: Any) -> Mapping[str, Any]:
     return {}
 
 
-def _counts(told: Mapping[str, Any]) -> dict[str, int]:
-    """The counts of tokens in `told` by name; a name that lies one level deep has its parent's and a dot before it.
+def _counts(stated: Mapping[str, Any]) -> dict[str, int]:
+    """The counts of tokens in `stated` by name; a name that lies one level deep has its parent's and a dot before it.
 
-    They are read once an answer: to look for each known name in `told` takes five times as long.
+    They are read once an answer: to look for each known name in `stated` takes five times as long.
     """
     counts: dict[str, int] = {}
-    for name, value in told.items():
+    for name, value in stated.items():
         if isinstance(value, dict):
             counts |= {f"{name}.{inner}": _count(deep) for inner, deep in value.items()}
         elif type(value) is int and 0 <= value <= _MOST_TOKENS:
@@ -170,8 +170,8 @@ def _count(value: Any) -> int:
     return int(value) if 0 <= value <= _MOST_TOKENS else 0
 
 
-def _billed(told: Mapping[str, Any]) -> float:
-    cost = told.get("cost")
+def _billed(stated: Mapping[str, Any]) -> float:
+    cost = stated.get("cost")
     return (
         float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < _MOST_USD else 0.0
     )

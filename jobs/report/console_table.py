@@ -35,10 +35,14 @@ def print_table(data: ReportData, console: Console) -> None:
     heads = ["", *(label(metric).lower() for metric in METRICS), *map(label, shown)]
     print_columns(heads, [_line(row, shown) for row in rows], console)
     notes = list(_notes(data))
-    told = notes[:_LEAST_NOTES] if console.is_terminal else notes
-    for text in told:
+    shown_notes = notes[:_LEAST_NOTES] if console.is_terminal else notes
+    for text in shown_notes:
         console.out(text, highlight=False)
-    left = {"metrics": len(others) - len(shown), "rows": len(data.rows) - len(rows), "lines": len(notes) - len(told)}
+    left = {
+        "metrics": len(others) - len(shown),
+        "rows": len(data.rows) - len(rows),
+        "lines": len(notes) - len(shown_notes),
+    }
     if more := ", ".join(f"{count} more {what}" for what, count in left.items() if count):
         console.out(f"in the report: {more}", highlight=False)
 

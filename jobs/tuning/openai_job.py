@@ -159,12 +159,12 @@ async def _watch(
 ) -> None:
     """Report progress until the job has ended. Its status and its model are written to ``models.json`` as they
     arrive."""
-    told: set[str] = set()
+    reported: set[str] = set()
     pause_s = min(1.0, poll_s)
     status = None
     nameless = 0
     while True:
-        await _tell(provider, job, told, on_event)
+        await _report(provider, job, reported, on_event)
         if job.status != status:
             status = job.status
             on_event(_progress(job))
@@ -178,11 +178,11 @@ async def _watch(
         job = await provider.job(job.id)
 
 
-async def _tell(provider: Provider, job: RemoteJob, told: set[str], on_event: Hook) -> None:
-    """Report the provider's messages that are not in `told` yet."""
+async def _report(provider: Provider, job: RemoteJob, reported: set[str], on_event: Hook) -> None:
+    """Report the provider's messages that are not in `reported` yet."""
     for event in await provider.events(job.id):
-        if event.id not in told:
-            told.add(event.id)
+        if event.id not in reported:
+            reported.add(event.id)
             data = event.data if isinstance(event.data, dict) else {}
             on_event(_progress(job, message=event.message, data=data))
 

@@ -110,7 +110,7 @@ class Refusals:
         if status == 400 and self.way.url.scheme == "http" and words.has(*_WANTS_TLS):
             return wants_tls(self.way)
         return self._error(
-            status, words, _Told(retry_after_s(headers), limits, retry_after_s(headers, most=math.inf)), answered
+            status, words, _Stated(retry_after_s(headers), limits, retry_after_s(headers, most=math.inf)), answered
         )
 
     def within(self, body: Any, usage: Usage, *, answered: bool = False) -> Transient | Permanent | Fatal | None:
@@ -119,13 +119,13 @@ class Refusals:
             return None
         choices = body.get("choices")
         first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-        told = body if body.get("error") else first if first.get("error") else None
-        if told is None and not choices and not body.get("data") and (body.get("detail") or body.get("message")):
-            told = body if "embeddings" not in body and "usage" not in body else None
-        if told is None:
+        refusal = body if body.get("error") else first if first.get("error") else None
+        if refusal is None and not choices and not body.get("data") and (body.get("detail") or body.get("message")):
+            refusal = body if "embeddings" not in body and "usage" not in body else None
+        if refusal is None:
             return None
-        words = words_of(told, key=self.key)
-        return self._error(words.status or _status_of(words), words, _Told(), answered).costing(usage)
+        words = words_of(refusal, key=self.key)
+        return self._error(words.status or _status_of(words), words, _Stated(), answered).costing(usage)
 
     def hint(self, found: Listing) -> Fatal | None:
         """What the server's list of models says of a 404; None where that says nothing new."""
@@ -141,13 +141,13 @@ class Refusals:
             f"{self._section}"
         )
 
-    def _error(self, status: int, words: Words, told: _Told, answered: bool) -> Transient | Permanent | Fatal:
+    def _error(self, status: int, words: Words, stated: _Stated, answered: bool) -> Transient | Permanent | Fatal:
         message = f"{status}: {words.message or 'no reason given'}"
         match status:
             case 401:
-                return self._refused_key(status, words, told, answered)
+                return self._refused_key(status, words, stated, answered)
             case 403:
-                return self._forbidden(message, words, told, answered)
+                return self._forbidden(message, words, stated, answered)
             case _ if 300 <= status < 400:
                 return Fatal(
                     f"{self.way.shown} sends requests elsewhere ({status}); correct base_url in {self._section}"
@@ -157,13 +157,15 @@ class Refusals:
             case 404 | 405 if not answered:
                 return self._not_found(message, words)
             case 429:
-                return self._too_many(message, words, told)
+                return self._too_many(message, words, stated)
             case 503 | 529 | 498:
-                return Transient(message, kind="overloaded", retry_after_s=told.after_s, server_limits=told.limits)
+                return Transient(message, kind="overloaded", retry_after_s=stated.after_s, server_limits=stated.limits)
             case 404 | 405 | 408 | 409 | 424 | 425 | 499:
-                return Transient(message, kind="server_error", retry_after_s=told.after_s, server_limits=told.limits)
+                return Transient(
+                    message, kind="server_error", retry_after_s=stated.after_s, server_limits=stated.limits
+                )
             case _ if status >= 500:
-                return self._server_error(message, words, told)
+                return self._server_error(message, words, stated)
             case _:
                 return self._refused(message, words, answered)
 
@@ -182,12 +184,14 @@ class Refusals:
             return self._bad_key(message)
         return Permanent(message, kind="refused")
 
-    def _refused_key(self, status: int, words: Words, told: _Told, answered: bool) -> Transient | Fatal:
+    def _refused_key(self, status: int, words: Words, stated: _Stated, answered: bool) -> Transient | Fatal:
         """A key that has worked is not wrong at once: a gateway that restarts says so for a moment."""
         if answered:
             said = f" ({words.message})" if words.message else ""
             return Transient(
-                f"{status}: the key, which has worked, is refused{said}", kind="key_refused", retry_after_s=told.after_s
+                f"{status}: the key, which has worked, is refused{said}",
+                kind="key_refused",
+                retry_after_s=stated.after_s,
             )
         return self._bad_key(f"{status}: {words.message}" if words.message else str(status))
 
@@ -197,7 +201,7 @@ class Refusals:
             f"{self.way.shown} refuses the key of {self._section} ({message}); check the environment variable {variable}"
         )
 
-    def _forbidden(self, message: str, words: Words, told: _Told, answered: bool) -> Transient | Permanent | Fatal:
+    def _forbidden(self, message: str, words: Words, stated: _Stated, answered: bool) -> Transient | Permanent | Fatal:
         if words.has(*MODERATED):
             return Permanent(message, kind="content_filter")
         if words.has(*_QUOTA):
@@ -205,7 +209,7 @@ class Refusals:
         if words.has(*_PLACE):
             return Fatal(f"{self.way.shown} does not serve this place ({message}); use another endpoint or a proxy")
         if answered:  # a firewall's page, or a gateway in trouble: it passes, or ends the run after a while
-            return Transient(message, kind="forbidden", retry_after_s=told.after_s)
+            return Transient(message, kind="forbidden", retry_after_s=stated.after_s)
         if words.page:
             return Fatal(
                 f"{self.way.shown} is behind a firewall or proxy that refuses the request ({message}); check base_url in "
@@ -227,22 +231,22 @@ class Refusals:
             "in /v1"
         )
 
-    def _too_many(self, message: str, words: Words, told: _Told) -> Transient | Fatal:
+    def _too_many(self, message: str, words: Words, stated: _Stated) -> Transient | Fatal:
         """A minute's limit passes; what is gone for the day, or until somebody pays, does not."""
         day = words.has(*_DAY)
-        if day and not (told.resets_s is not None and told.resets_s <= _SOON_S):
-            resets_s = told.resets_s or _told_in(words.message) or 0.0
+        if day and not (stated.resets_s is not None and stated.resets_s <= _SOON_S):
+            resets_s = stated.resets_s or _seconds_in(words.message) or 0.0
             when = f" It resets in about {_duration(resets_s)}." if resets_s > _SOON_S else ""
             return Fatal(f"the day's limit at {self.way.shown} is used up ({message}).{when} Wait for it, {_AGAIN}")
         if words.has(*_QUOTA) and not day and not words.has(*_MINUTE):
             return Fatal(f"the quota at {self.way.shown} is used up ({message}); add to it, {_AGAIN}")
-        return Transient(message, kind="rate_limited", retry_after_s=told.after_s, server_limits=told.limits)
+        return Transient(message, kind="rate_limited", retry_after_s=stated.after_s, server_limits=stated.limits)
 
-    def _server_error(self, message: str, words: Words, told: _Told) -> Transient | Permanent:
+    def _server_error(self, message: str, words: Words, stated: _Stated) -> Transient | Permanent:
         """Some gateways answer 500 for what the model behind them refuses for good."""
         if words.has("context_length_exceeded", "maximum context length", "exceed_context_size"):
             return Permanent(message, kind="context_too_long")
-        return Transient(message, kind="server_error", retry_after_s=told.after_s, server_limits=told.limits)
+        return Transient(message, kind="server_error", retry_after_s=stated.after_s, server_limits=stated.limits)
 
     @property
     def _section(self) -> str:
@@ -250,7 +254,7 @@ class Refusals:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Stated:
     """What the headers say: how long to wait, at most an hour; the limits; how long to wait in truth."""
 
     after_s: float | None = None
@@ -271,7 +275,7 @@ def _status_of(words: Words) -> int:
     return 503 if words.has("overloaded", "capacity", "unavailable") else 500
 
 
-def _told_in(message: str) -> float | None:
+def _seconds_in(message: str) -> float | None:
     """The time of "Please try again in 7h12m3.5s", in seconds."""
     found = _AGAIN_IN.search(message)
     return duration_s(found[1]) if found else None

@@ -91,8 +91,8 @@ def _check_end(
 
     One token is asked for its probability, so it may be cut.
     """
-    told = choice.get("finish_reason")
-    reason = str("" if told is None else told).casefold().removeprefix("finish_reason_").strip()
+    stated = choice.get("finish_reason")
+    reason = str("" if stated is None else stated).casefold().removeprefix("finish_reason_").strip()
     if reason in _DONE and not answer.thinks:
         return False
     if reason in _CUT or (reason in _DONE and answer.thinks):

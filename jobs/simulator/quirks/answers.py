@@ -24,8 +24,8 @@ def _finish(reason: Any, *, half: bool = True) -> Alter:
     )
 
 
-def _usage(**told: Any) -> Alter:
-    return lambda body, exchange: {**body, "usage": {**(body.get("usage") or {}), **told}}
+def _usage(**fields: Any) -> Alter:
+    return lambda body, exchange: {**body, "usage": {**(body.get("usage") or {}), **fields}}
 
 
 _HARMONY = (

@@ -118,7 +118,7 @@ BATCHES: dict[str, Quirk] = {
     "batch-groq": _quirk(
         "Groq",
         "",
-        "a window of up to 7 days is taken; metadata and model are not told",
+        "a window of up to 7 days is taken; the answer lacks metadata and model",
         settings={"batch_longest_h": 168},
         shows=_with(metadata=None, model=None),
     ),

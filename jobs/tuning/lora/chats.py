@@ -77,18 +77,18 @@ def tokens(messages: Sequence[Message], tokenizer: Tokenizer) -> Tokens:
     """
     ids: list[int] = []
     labels: list[int] = []
-    told = ""
+    encoded = ""
     for number, message in enumerate(messages):
         if message["role"] == "assistant":
             prompt = _rendered(messages[:number], tokenizer, ask=True)
             spoken = _rendered(messages[: number + 1], tokenizer, ask=False)
-            if not (prompt.startswith(told) and spoken.startswith(prompt)):
+            if not (prompt.startswith(encoded) and spoken.startswith(prompt)):
                 raise BadInput("the base model's chat template changes earlier messages: it cannot be tuned on chats")
-            read = _tokenized(prompt[len(told) :], tokenizer)
+            read = _tokenized(prompt[len(encoded) :], tokenizer)
             answer = _tokenized(spoken[len(prompt) :].rstrip(), tokenizer)  # what ends a turn, not the line break after
             ids += [*read, *answer]
             labels += [*([IGNORED] * len(read)), *answer]
-            told = prompt + spoken[len(prompt) :].rstrip()
+            encoded = prompt + spoken[len(prompt) :].rstrip()
     return Tokens(ids=tuple(ids), labels=tuple(labels))
 
 
