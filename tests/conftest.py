@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,16 @@ for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_PAPERS = ROOT.parent / "shared" / "papers"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file that ``-m "not MARK and …"`` deselects as a whole is not imported: some load LanceDB, for seconds."""
+    wanted = config.getoption("markexpr")
+    if collection_path.suffix != ".py" or not re.fullmatch(r"not \w+( and not \w+)*", wanted):
+        return None
+    marks = re.search(r"^pytestmark = (\[.*?^\]|[^\n]*)", collection_path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    left_out = set(re.findall(r"not (\w+)", wanted))
+    return True if marks and left_out & set(re.findall(r"pytest\.mark\.(\w+)", marks[1])) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

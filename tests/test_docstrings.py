@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from conftest import ROOT
+import pytest
+from sources import sources
+
+pytestmark = pytest.mark.xdist_group("sources")
 
 ERRORS = {"BadInput", "Fatal", "Malformed", "Permanent", "Transient", "ValueError"}
 
@@ -36,12 +39,10 @@ def raised(node: ast.AST) -> set[str]:
 def test_what_is_raised_is_said() -> None:
     """A public function that raises an error says so in its docstring."""
     silent, count = [], 0
-    for package in ("engine", "jobs"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            tree = ast.parse(path.read_text("utf-8"))
-            for name, function, said in public_functions(tree, str(path.relative_to(ROOT))):
-                if raised(function) & ERRORS:
-                    count += 1
-                    silent += [name] if "aise" not in said else []
+    for module in sources("engine") + sources("jobs"):
+        for name, function, said in public_functions(module.tree, module.path):
+            if raised(function) & ERRORS:
+                count += 1
+                silent += [name] if "aise" not in said else []
     assert count > 70
     assert not silent

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import re
 
-from conftest import ROOT
+import pytest
+from sources import ROOT, sources
 
 import engine
+
+pytestmark = pytest.mark.xdist_group("sources")
 
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
 
@@ -15,13 +18,12 @@ GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
 def test_its_names_exist() -> None:
     """Every name of code in the glossary is a class or a type of engine or jobs."""
     known: set[str] = set()
-    for package in ("engine", "jobs"):
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.ClassDef):
-                    known.add(node.name)
-                elif isinstance(node, ast.Assign):
-                    known |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    for module in sources("engine") + sources("jobs"):
+        for node in module.nodes:
+            if isinstance(node, ast.ClassDef):
+                known.add(node.name)
+            elif isinstance(node, ast.Assign):
+                known |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     assert not [name for name in re.findall(r"`([A-Z]\w+)`", GLOSSARY) if name not in known]
 
 

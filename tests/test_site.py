@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from sources import sources
 
 from jobs.cli.completion import every_parser
 from jobs.cli.main import command_parser, main
@@ -62,13 +63,12 @@ def test_settings_are_settings(page: str, text: str) -> None:
 def texts() -> list[str]:
     """Every text in the code, with … for each value that is put into it."""
     found = []
-    for package in ("engine", "jobs"):
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.JoinedStr):
-                    found.append("".join(map(_part, node.values)))
-                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    found.append(node.value.replace("{}", "…"))
+    for module in sources("engine") + sources("jobs"):
+        for node in module.nodes:
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(map(_part, node.values)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value.replace("{}", "…"))
     return found
 
 
@@ -76,6 +76,7 @@ def _part(part: ast.expr) -> str:
     return str(part.value) if isinstance(part, ast.Constant) else "…"
 
 
+@pytest.mark.xdist_group("sources")
 @pytest.mark.parametrize("message", MESSAGES)
 def test_messages_are_in_the_code(message: str) -> None:
     """Every message under Troubleshooting is one that the code can print."""

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+import pytest
+from sources import Source, sources
+
+pytestmark = pytest.mark.xdist_group("sources")
 MODULE_LINES, FUNCTION_LINES, PARAMETERS = 350, 45, 6
 
 
-def modules() -> Iterator[tuple[str, str]]:
-    for package in ("engine", "jobs"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield str(path.relative_to(ROOT)), path.read_text("utf-8")
+def modules() -> list[Source]:
+    return sources("engine") + sources("jobs")
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    for name, text in modules():
-        for node in ast.walk(ast.parse(text)):
+    for module in modules():
+        for node in module.nodes:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                yield f"{name}:{node.lineno} {node.name}", node
+                yield f"{module.path}:{node.lineno} {node.name}", node
 
 
 def test_no_module_is_long() -> None:
     """A module has at most 350 lines."""
-    assert not [name for name, text in modules() if text.count("\n") > MODULE_LINES]
+    assert not [module.path for module in modules() if module.text.count("\n") > MODULE_LINES]
 
 
 def test_no_function_is_long() -> None:

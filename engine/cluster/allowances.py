@@ -6,6 +6,9 @@ the cap together. An allowance that was lowered counts as it was until the proce
 
 Nobody knows what a lost process had in flight, so its whole allowance stays counted, and allowances are kept small: what is
 reserved, what waits, and what is paid until the next few grants, of what is free no more than one part for each process.
+
+While a request waits somewhere that does not fit in what is free, nobody else is allowed more than it has a use for: what
+idle processes hold ahead may be all that this request lacks.
 """
 
 from __future__ import annotations
@@ -64,6 +67,8 @@ class Allowances:
         demand = self._demands.pop(worker, None)
         if demand is not None:
             self._lost[worker] = demand.spent
+        self._dollars.lost(worker)
+        self._counts.lost(worker)
 
     def _nothing_left(self, demand: BudgetDemand) -> str:
         """Why no request that waits anywhere can ever go, in one line; "" while one may."""
@@ -127,6 +132,7 @@ class _Purse:
         self._before = before
         self._workers = workers
         self._held: dict[str, float] = {}
+        self._unmet: set[str] = set()  # whose first request did not fit in what was free at the last grant
         self._granted: dict[str, list[tuple[int, float]]] = {}
         self._flow: dict[
             str, tuple[float, float, float]
@@ -148,14 +154,23 @@ class _Purse:
         used = need.spent + need.reserved
         free = self._cap - (self.outstanding - self._held[worker]) - used
         ahead = max(_AHEAD_S * self._paid_a_second(worker, need.spent, step.at), _ANYHOW * free / self._workers)
+        if self._unmet - {worker}:
+            ahead = 0.0
         wanted = need.waiting + ahead
         # Not all that is free, where others wait too; but what is less than the first who waits needs helps nobody.
         more = min(wanted, max(free / max(2, self._workers), need.first))
         fits = need.first <= free + _ROUNDING * self._cap
+        self._unmet.discard(worker)
+        if not fits:
+            self._unmet.add(worker)
         allowed = used + (max(0.0, more) if fits else 0.0)
         self._granted[worker] = [*granted, (step.number, allowed)]
         self._held[worker] = max(self._held[worker], allowed)
         return allowed
+
+    def lost(self, worker: str) -> None:
+        """The process is gone and waits for nothing; what it was allowed stays counted."""
+        self._unmet.discard(worker)
 
     def _paid_a_second(self, worker: str, spent: float, now: float) -> float:
         """As it is now, or half of what it was before."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sources import sources
 
 from engine.children import child_command, start_child
 
@@ -56,11 +57,10 @@ def test_a_child_of_nobody_ends() -> None:
 
 def test_every_child_is_started_here() -> None:
     """No other module starts Python but two: for pip, without the user's folder, and for a program of llama.cpp's."""
-    sources = [path for package in ("engine", "jobs") for path in (ROOT / package).rglob("*.py")]
     starts = {
-        path.relative_to(ROOT).as_posix(): re.findall(r"\[sys\.executable, [^,]*,", text)
-        for path in sources
-        if "sys.executable" in (text := path.read_text("utf-8"))
+        module.path: re.findall(r"\[sys\.executable, [^,]*,", module.text)
+        for module in sources("engine") + sources("jobs")
+        if "sys.executable" in module.text
     }
     assert starts == {
         "engine/children.py": ['[sys.executable, "-P",'],

@@ -4,11 +4,12 @@ import ast
 import subprocess
 import sys
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
+from sources import ROOT, sources
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.xdist_group("sources")
+
 HEAVY = ["aiohttp", "jinja2", "lancedb", "llama_index", "openai", "pandas", "pyarrow", "pydantic", "pymupdf", "rich"]
 
 # What stands lower is imported by what stands higher, never the other way.
@@ -26,11 +27,7 @@ CORE = [
 
 def modules(package: str) -> dict[str, ast.Module]:
     """The modules of a package by their dotted name."""
-    found = {}
-    for path in sorted((ROOT / package).rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        found[name] = ast.parse(path.read_text("utf-8"))
-    return found
+    return {source.name: source.tree for source in sources(package)}
 
 
 def imports(tree: ast.AST, *, when_loaded: bool) -> set[str]:
@@ -50,25 +47,19 @@ def imports(tree: ast.AST, *, when_loaded: bool) -> set[str]:
     return found
 
 
-ENGINE = modules("engine")
-PUBLIC = {
-    name: tree for name, tree in (ENGINE | modules("jobs")).items() if len(tree.body) > 2 and "__main__" not in name
-}
-"""All modules but those of only a docstring, as the packages of jobs have in front."""
-
-
-@pytest.mark.parametrize("name", ENGINE)
-def test_the_engine_knows_nothing_of_the_jobs(name: str) -> None:
+def test_the_engine_knows_nothing_of_the_jobs() -> None:
     """No module of the engine imports one of the jobs, in a function neither."""
-    used = imports(ENGINE[name], when_loaded=False)
-    assert not [other for other in used if other.split(".")[0] in {"jobs", "benchmarks", "tests"}]
+    used = {name: imports(tree, when_loaded=False) for name, tree in modules("engine").items()}
+    outside = {"jobs", "benchmarks", "tests"}
+    assert not [name for name, others in used.items() if any(other.split(".")[0] in outside for other in others)]
 
 
 def test_imports_go_one_way() -> None:
     """No two modules of the engine import each other, directly or not, and the core stands in its order."""
+    engine = modules("engine")
     graph = {
-        name: {other for other in imports(tree, when_loaded=True) if other in ENGINE and other != name}
-        for name, tree in ENGINE.items()
+        name: {other for other in imports(tree, when_loaded=True) if other in engine and other != name}
+        for name, tree in engine.items()
     }
     list(TopologicalSorter(graph).static_order())
     height = {f"engine.{name}": level for level, names in enumerate(CORE) for name in names}
@@ -80,21 +71,22 @@ def test_imports_go_one_way() -> None:
 @pytest.mark.processes
 def test_the_engine_is_light() -> None:
     """Importing every module of the engine loads nothing heavy."""
-    code = f"import {', '.join(ENGINE)}, sys; print([name for name in {HEAVY} if name in sys.modules])"
+    code = f"import {', '.join(modules('engine'))}, sys; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_public_names(name: str) -> None:
+def test_public_names() -> None:
     """Every public module opens with a sentence and lists its public names, sorted, each of which it has."""
-    tree = PUBLIC[name]
-    assert ast.get_docstring(tree), "a module says what it is for"
-    listed = _listed(tree)
-    assert listed is not None, "a public module has __all__"
-    assert listed == sorted(listed, key=_constants_classes_others)
-    assert len(listed) == len(set(listed))
-    assert set(listed) <= _defined(tree)
+    for name, tree in (modules("engine") | modules("jobs")).items():
+        if len(tree.body) <= 2 or "__main__" in name:
+            continue  # of only a docstring, as the packages of jobs have in front
+        assert ast.get_docstring(tree), f"{name} says what it is for"
+        listed = _listed(tree)
+        assert listed is not None, f"{name} has __all__"
+        assert listed == sorted(listed, key=_constants_classes_others), name
+        assert len(listed) == len(set(listed)), name
+        assert set(listed) <= _defined(tree), name
 
 
 def _listed(tree: ast.Module) -> list[str] | None:
@@ -179,8 +171,9 @@ def _used(tree: ast.AST) -> set[str]:
 
 def test_every_room_says_what_it_is_for() -> None:
     """Each package of jobs has a place in the order, and opens with what comes in, what goes out and what it may import."""
-    packages = {path.parent.name: path for path in (ROOT / "jobs").glob("*/__init__.py")}
-    assert packages.keys() <= {room for rooms in ROOMS for room in rooms}
-    for name, path in packages.items():
-        said = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    rooms = {name.partition(".")[2]: tree for name, tree in modules("jobs").items() if name.count(".") == 1}
+    packages = {name: tree for name, tree in rooms.items() if (ROOT / "jobs" / name).is_dir()}
+    assert packages.keys() <= {room for level in ROOMS for room in level}
+    for name, tree in packages.items():
+        said = ast.get_docstring(tree) or ""
         assert name == "simulator" or ("In:" in said and "Out:" in said and "May import" in said), name

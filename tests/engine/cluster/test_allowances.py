@@ -125,6 +125,26 @@ def test_one_alone_may_spend_all() -> None:
     assert took_s < 10.5
 
 
+@pytest.mark.parametrize("part", [0.98, 0.985, 0.99, 0.995, 0.9999])
+@pytest.mark.parametrize("caps", [{"usd": 1.0}, {"tokens": 1000}])
+def test_nearly_all_that_is_left_goes_to_the_one_that_waits(caps: dict[str, float | int], part: float) -> None:
+    """What idle processes hold ahead of their needs is given back where somebody waits for it."""
+
+    async def scenario() -> tuple[int, float]:
+        provider, leases = Provider(), Leases(workers=3, now=0.0, **caps)  # type: ignore[arg-type]
+        processes = [Process(f"w{i}", leases, caps) for i in range(3)]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(600):
+            await processes[0].ask(provider, a_cost(part), 1.0, 0.1)
+        for process in processes:
+            process.kill()
+        return processes[0].answered, asyncio.get_running_loop().time()
+
+    answered, took_s = run_virtual(scenario())
+    assert answered == 1
+    assert took_s < 10
+
+
 def test_a_lost_process() -> None:
     """What a lost process was allowed stays counted, since nobody knows what it had in flight; the others go on."""
 

@@ -21,6 +21,8 @@ from jobs.models.llama_index import CallLLM
 from jobs.records import Assessment, Chunk, Context, Response
 from jobs.retrieval.index import Retriever
 
+pytestmark = pytest.mark.slow  # it loads LlamaIndex: for two seconds
+
 
 class Chunks(Retriever):
     """Retrieval that knows chunks of other shards by their ids, without a store."""

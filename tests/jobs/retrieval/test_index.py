@@ -31,6 +31,8 @@ from jobs.retrieval import lancedb_store as store
 from jobs.retrieval.index import Retriever, index
 from jobs.retrieval.lancedb_store import ChunkStore
 
+pytestmark = pytest.mark.slow  # it loads LanceDB and LlamaIndex: for six seconds
+
 VECTORS = {"a": [1.0, 0.0], "b": [0.8, 0.6], "c": [0.0, 1.0], "d": [-1.0, 0.0]}
 CHUNKS = [
     chunk("a", paper="one", split="train"),
