@@ -36,6 +36,7 @@ def test_what_is_no_document_is_named(data: bytes, expected: str) -> None:
     assert caught.value.kind == expected
 
 
+@pytest.mark.slow
 def test_a_bomb_is_not_unpacked() -> None:
     """A file that says that it grows to 300 MB is refused."""
     with pytest.raises(Permanent) as caught:
