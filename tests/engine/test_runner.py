@@ -1165,9 +1165,11 @@ async def test_a_half_sealed_shard_above_is_carried_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("power_cut", [False, True], ids=["process killed", "power cut"])
-def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
-    """Two jobs with reviews, killed at each of their operations on the disk: the same bytes, and no more paid than due."""
+def test_killed_at_every_operation(tmp_path: Path, power_cut: bool, step: int) -> None:
+    """Two jobs with reviews, killed at operations on the disk, each of them in a soak: the same bytes, and no more
+    paid than due."""
     sizes = [2, 0, 4]
     expected = undisturbed(tmp_path / "whole", sizes)
     number, killed, allowed, twice = 0, True, 0, 0
@@ -1182,7 +1184,7 @@ def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
         assert contents(folder) == expected
         books.check()
         allowed, twice = allowed + books.in_flight_at_kills, twice + books.paid_twice
-        number += 1 if power_cut else 3
+        number += step
     assert number > 80
     assert 0 < twice <= allowed
 

@@ -164,9 +164,11 @@ def test_stragglers_go_online(tmp_path: Path) -> None:
     assert set(rows.values()) == {2}
 
 
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("lag_s", [0.0, 90.0])
-def test_killed_at_every_request(tmp_path: Path, lag_s: float) -> None:
-    """Killed before and after each request to the provider, and started again: the same bytes, and nothing paid twice."""
+def test_killed_at_every_request(tmp_path: Path, lag_s: float, step: int) -> None:
+    """Killed before and after requests to the provider, each of them in a soak, and started again: the same bytes, and
+    nothing paid twice."""
     want = expected(tmp_path / "online")
     number, killed = 0, True
     while killed:
@@ -179,14 +181,14 @@ def test_killed_at_every_request(tmp_path: Path, lag_s: float) -> None:
         assert made(folder) == want
         assert provider.paid_twice == 0
         assert not provider.online
-        number += 1
+        number += step
     assert number > 25
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("power_cut", [False, True])
-def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
-    """Killed at each operation on the disk: the same bytes, and nothing paid twice."""
+def test_killed_at_every_operation(tmp_path: Path, power_cut: bool, step: int) -> None:
+    """Killed at operations on the disk, each of them in a soak: the same bytes, and nothing paid twice."""
     sizes = [2, 0, 4]
     want = expected(tmp_path / "online", sizes)
     number, killed = 0, True
@@ -201,7 +203,7 @@ def test_killed_at_every_operation(tmp_path: Path, power_cut: bool) -> None:
         life(folder, lambda f=folder, b=books, p=provider: work(f, p, chain(b), b))
         assert made(folder) == want, number
         assert provider.paid_twice == 0, number
-        number += 5
+        number += step
     assert number > 100
 
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[3]
 PAIRS = 230
-QUEUE = {"kind": "random", "seed": 0, "size": 200}
+QUEUES = [40, pytest.param(200, marks=pytest.mark.soak)]
 
 in_chromium = pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium is installed")
 
@@ -228,14 +228,15 @@ async def test_two_browsers_on_one_queue(tmp_path: Path) -> None:
 
 
 @in_chromium
-async def test_200_reviews_by_keyboard_and_a_kill_between_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", QUEUES)
+async def test_reviews_by_keyboard_and_a_kill_between_them(tmp_path: Path, size: int) -> None:
     """What the page called saved is there after SIGKILL; it calls nothing saved while the server is gone, and goes on."""
-    run, said = prepared(tmp_path / "run"), list[str]()
+    run, said, queue = prepared(tmp_path / "run"), list[str](), f"/review?kind=random&seed=0&size={size}"
     async with browser.opened() as page:
         person = Reviewer(page)
         with served(run) as (address, process):
-            await person.open(address)
-            while len(said) < 90:
+            await person.open(address, queue)
+            while len(said) < 0.45 * size:
                 said.append(await person.shown())
                 await person.key("a")
                 await person.saved(said[-1])
@@ -247,14 +248,14 @@ async def test_200_reviews_by_keyboard_and_a_kill_between_them(tmp_path: Path) -
             assert await person.shown() == unsaved
         assert saved_in(run).keys() == set(said)
         with served(run) as (address, _):
-            await person.open(address)
+            await person.open(address, queue)
             assert await person.shown() == unsaved, "the queue goes on where it was"
-            while len(said) < 199:
+            while len(said) < size - 1:
                 said.append(await person.shown())
                 await person.key("a")
                 await person.saved(said[-1])
             said.append(await person.shown())
             await person.key("a")
             await person.until("!document.getElementById('done').hidden")
-    assert len(set(said)) == 200
+    assert len(set(said)) == size
     assert saved_in(run).keys() == set(said)

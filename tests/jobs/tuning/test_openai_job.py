@@ -577,7 +577,7 @@ def test_damaged_models_json(tmp_path: Path) -> None:
 
 
 class Simulated:
-    """A run folder tuned at the simulated endpoint, in virtual time, where jobs take an hour."""
+    """A run folder tuned at the simulated endpoint, in virtual time, where jobs take five minutes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -586,8 +586,8 @@ class Simulated:
         self.messages: list[str] = []
 
     async def tune(self, fault: FaultScript | None = None, **knobs: Any) -> str:
-        hour: dict[str, Any] = {"tuning_queue_s": 60.0, "tuning_run_s": 3540.0}
-        async with simulated_endpoint(fault=fault, api_key=KEY, models=(BASE,), **hour, **knobs) as server:
+        knobs = {"tuning_queue_s": 60.0, "tuning_run_s": 240.0, **knobs}
+        async with simulated_endpoint(fault=fault, api_key=KEY, models=(BASE,), **knobs) as server:
             try:
                 return await finetune(
                     folder=self.folder,
@@ -614,7 +614,7 @@ def simulated(tmp_path: Path) -> Simulated:
 
 def test_an_hour_at_the_simulated_endpoint(simulated: Simulated) -> None:
     """A job of an hour is polled every 20 s, its milestones are told, and its model is the simulated one."""
-    name = run_virtual(simulated.tune())
+    name = run_virtual(simulated.tune(tuning_run_s=3540.0))
 
     assert name.startswith(f"ft:{BASE}:simulated:gristmill-")
     assert 3600 <= simulated.seconds <= 3622
@@ -639,7 +639,7 @@ def test_outage_at_the_simulated_endpoint(simulated: Simulated) -> None:
         down = 600 < asyncio.get_running_loop().time() < 1200
         return Fault(kind="status", status=503) if down else None
 
-    assert run_virtual(simulated.tune(fault)).startswith("ft:")
+    assert run_virtual(simulated.tune(fault, tuning_run_s=1800.0)).startswith("ft:")
     assert len(read_models(simulated.folder / "models.json").jobs) == 1
 
 
@@ -647,7 +647,7 @@ def test_outage_at_the_simulated_endpoint(simulated: Simulated) -> None:
 def test_a_success_in_any_words(simulated: Simulated, word: str) -> None:
     """A job has succeeded by any provider's word for it, and by finished_at where the word is not known."""
     assert run_virtual(simulated.tune(tuning_word=word)).startswith("ft:")
-    assert simulated.seconds < 3700
+    assert simulated.seconds < 400
     (job,) = read_models(simulated.folder / "models.json").jobs
     assert job.status == "succeeded"
 
@@ -660,7 +660,7 @@ def test_a_failure_in_any_words(simulated: Simulated, word: str) -> None:
     for _ in range(2):
         with pytest.raises(Fatal, match="without a model: The job failed while training"):
             run_virtual(simulated.tune(tuning_word=word, tuning_fails=True))
-        assert simulated.seconds < 3700
+        assert simulated.seconds < 400
     assert len(read_models(simulated.folder / "models.json").jobs) == 2
 
 
