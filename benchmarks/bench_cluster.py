@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import json
 import tempfile
-import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from crew import Crew, Done
 from papers import cut_papers
-from processes import Counted, counted_by, said_by, simulated, watched
+from processes import Counted, counted_by, looking, said_by, simulated, watched
 from tables import Row, figure, options, ratio, show_rows, write
 
 ENDPOINT = {"latency_mean_s": 1.0, "latency_sigma": 0.0, "output_tokens_mean": 150, "output_tokens_sigma": 0.25}
@@ -178,25 +176,6 @@ def first_request_s(papers: Path, workers: int, *settings: str) -> float:
         told = [f"--set={setting}" for setting in (f"cluster.workers={workers}", *settings)]
         watched(papers, Path(out) / "run", base_url, "--until=ask", "--no-preflight", *told)
     return seen[0] - began
-
-
-@contextmanager
-def looking(base_url: str) -> Iterator[list[float]]:
-    """When the endpoint has had its first request, to 20 ms; known at the end."""
-    seen, ended = list[float](), threading.Event()
-
-    def look() -> None:
-        while not seen and not ended.wait(0.02):
-            if counted_by(base_url).requests.get("chat"):
-                seen.append(time.monotonic())
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        ended.set()
-        thread.join()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ __all__ = [
     "Watched",
     "counted_by",
     "grinding",
+    "looking",
     "said_by",
     "simulated",
     "stubbed",
@@ -82,6 +84,25 @@ def counted_by(base_url: str) -> Counted:
     """What the simulated endpoint has counted until now."""
     with urllib.request.urlopen(base_url.removesuffix("/v1") + "/counters") as answer:
         return msgspec.json.decode(answer.read(), type=Counted)
+
+
+@contextmanager
+def looking(base_url: str) -> Iterator[list[float]]:
+    """When the endpoint has had its first request, to 20 ms; known at the end."""
+    seen, ended = list[float](), threading.Event()
+
+    def look() -> None:
+        while not seen and not ended.wait(0.02):
+            if counted_by(base_url).requests.get("chat"):
+                seen.append(time.monotonic())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
 
 
 def said_by(
