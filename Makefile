@@ -15,7 +15,7 @@ SYNC := UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --locked --compile-bytec
 # An empty value lets Python and pytest keep what they compiled: else each worker of the tests compiles all tests again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test quick lint format docs prompts soak explore mutate lora worked trainers bench clean
+.PHONY: help install demo test quick short lint format docs prompts soak explore mutate lora worked trainers bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,8 +33,12 @@ test: .venv/dev.stamp ## the tests, as many at a time as there are cores, and ho
 	GRISTMILL_EMBEDDED_MODEL=small $(BIN)/pytest -n auto --dist loadgroup --cov --cov-report= $(ARGS)
 	@printf 'coverage, child processes left out: %s %%\n' "$$($(BIN)/coverage report --format=total)"
 
-quick: lint ## in about a minute: style, types, and the tests that are short, start no process and read no real papers
-	$(BIN)/pytest -q -n auto -m 'not soak and not processes and not slow and not papers' --hypothesis-profile quick $(ARGS)
+quick: .venv/dev.stamp ## in a minute: style, types, and the tests that are short, start no process and read no real papers
+	@$(MAKE) --no-print-directory --jobs 2 lint short
+
+# Their files are in memory where the system has a folder there, so that nothing waits for a disk.
+short: .venv/dev.stamp
+	$(if $(wildcard /dev/shm),TMPDIR=/dev/shm) $(BIN)/pytest -q -n auto -m 'not soak and not processes and not slow and not papers' --hypothesis-profile quick $(ARGS)
 
 lint: .venv/dev.stamp ## style and types
 	$(BIN)/ruff check

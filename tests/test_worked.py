@@ -124,6 +124,7 @@ def test_the_committed_pairs_are_whole(worked: dict[str, ModuleType]) -> None:
     assert len({pair["paper"] for pair in pairs}) >= 20
 
 
+@pytest.mark.slow
 def test_a_batch_answers_one_model_at_a_time(worked: dict[str, ModuleType]) -> None:
     """Requests for two models that wait together are answered by the one that each names; a failure is a refusal."""
 

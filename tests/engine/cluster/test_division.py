@@ -43,6 +43,7 @@ def test_turns() -> None:
     assert turns.taken_by(names, {"c"}, 3, 43.0) == {"a", "b", "c"}
 
 
+@pytest.mark.slow
 @given(
     steps=st.lists(st.tuples(st.sets(st.sampled_from("abcd")), st.integers(1, 4), st.floats(0, 12)), max_size=30),
 )

@@ -140,6 +140,7 @@ def test_one_is_lost() -> None:
     assert server.rejected <= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("headers", [True, False])
 def test_work_for_two_of_four(headers: bool) -> None:
     """Who has nothing to send leaves its share to the others, whether the server says what remains or not."""

@@ -455,6 +455,7 @@ async def test_plain_against_a_tls_port_that_explains(words: str) -> None:
     assert "speaks TLS: write https:// in base_url of [models.judge]" in str(error)
 
 
+@pytest.mark.slow
 async def test_tls_against_a_plain_port_that_waits_for_more() -> None:
     """A server that takes a handshake for the start of a line, and waits for its end, is asked plainly after a second."""
 
