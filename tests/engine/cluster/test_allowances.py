@@ -251,6 +251,25 @@ def test_an_allowance_is_what_is_used_what_waits_and_a_little() -> None:
     assert _granted(capless, busy) == Allowance(usd=0.0, tokens=0)
 
 
+@pytest.mark.parametrize("ends", ["it is lost", "it waits no more"])
+def test_nothing_is_held_ahead_while_somebody_waits_in_vain(ends: str) -> None:
+    """An idle process is allowed what it has paid, until no request waits that does not fit in what is free."""
+    purse = Allowances(usd=10.0, tokens=1000, spent=Usage(), workers=2)
+    too_much = Usage(requests=1, cost_usd=11.0, prompt_tokens=1100)
+    waits = BudgetDemand(first=too_much, waiting=too_much, active=True)
+    idle = BudgetDemand(spent=Usage(requests=1, cost_usd=1.0, prompt_tokens=100))
+    assert purse.grant("waits", waits, applied=0, number=1, now=0.0) == Allowance(usd=0.0, tokens=0)
+    assert purse.grant("idle", idle, applied=0, number=1, now=0.0) == Allowance(usd=1.0, tokens=100)
+    if ends == "it is lost":
+        purse.lost("waits")
+    else:
+        purse.grant("waits", BudgetDemand(), applied=1, number=2, now=1.0)
+        purse.grant("waits", BudgetDemand(), applied=2, number=3, now=2.0)
+    freed = purse.grant("idle", idle, applied=1, number=2, now=2.0)
+    assert freed.usd > 1.05
+    assert freed.tokens > 105
+
+
 def test_an_allowance_lasts_for_three_seconds_at_the_present_rate() -> None:
     """A rate is measured over 0.2 s or more, and is half of what it was, or more, at each measurement."""
     purse, told = Allowances(usd=100.0, tokens=None, spent=Usage(), workers=4), 0.0
