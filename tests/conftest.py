@@ -34,7 +34,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     wanted = config.getoption("markexpr")
     if collection_path.suffix != ".py" or not re.fullmatch(r"not \w+( and not \w+)*", wanted):
         return None
-    marks = re.search(r"^pytestmark = (\[.*?^\]|[^\n]*)", collection_path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    marks = re.search(r"^pytestmark = (\[[^\]]*\]|[^\n]*)", collection_path.read_text("utf-8"), re.MULTILINE)
     left_out = set(re.findall(r"not (\w+)", wanted))
     return True if marks and left_out & set(re.findall(r"pytest\.mark\.(\w+)", marks[1])) else None
 
